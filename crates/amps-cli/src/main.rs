@@ -1,0 +1,2 @@
+//! The `amps` command.
+fn main() {}

@@ -1,0 +1,1 @@
+//! A high-availability client for AMPS that never loses a message.

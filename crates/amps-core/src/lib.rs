@@ -1,0 +1,1 @@
+//! The AMPS protocol and one connection: bytes in, messages out.

@@ -1,0 +1,1 @@
+//! What survives a connection: server chooser, reconnect, publish log, bookmarks, session.

@@ -1,0 +1,1 @@
+//! An embeddable server that speaks the AMPS protocol, for tests, chaos runs and demos.
