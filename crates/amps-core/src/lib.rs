@@ -1,1 +1,34 @@
-//! The AMPS protocol and one connection: bytes in, messages out.
+//! The AMPS protocol and one connection.
+//!
+//! Everything here that decides anything is a plain state machine: bytes and
+//! time go in, messages and bytes come out. No clock, no randomness and no
+//! policy lives in this crate; the only sockets are those behind
+//! [`transport::Connector`].
+//!
+//! * [`frame`], [`message`], [`batch`]: from bytes to messages.
+//! * [`header`]: the fields of a header, and writing one.
+//! * [`command`], [`ack`], [`reason`], [`bookmark`]: the protocol's vocabulary.
+//! * [`uri`]: connection strings. [`transport`]: how a byte stream is opened.
+//! * [`connection`]: the parts of one live connection.
+
+pub mod ack;
+pub mod batch;
+pub mod bookmark;
+pub mod command;
+pub mod connection;
+pub mod frame;
+pub mod header;
+pub mod message;
+pub mod reason;
+pub mod transport;
+pub mod uri;
+
+pub use ack::{AckType, AckTypes, Status};
+pub use bookmark::{Bookmark, BookmarkList, StartAt};
+pub use command::{Command, CommandKind};
+pub use frame::{FrameDecoder, FrameError};
+pub use header::Field;
+pub use message::{Message, MessageError};
+pub use reason::Reason;
+pub use transport::{Connector, TcpConnector, Transport};
+pub use uri::{Uri, UriError};

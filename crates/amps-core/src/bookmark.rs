@@ -1,0 +1,190 @@
+//! Bookmarks: positions in a transaction log.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// The position of one message: its publisher and its number there.
+///
+/// On the wire `publisher|sequence|` (AMPS User Guide, "Replaying Messages").
+///
+/// ```
+/// use amps_core::Bookmark;
+/// let bookmark: Bookmark = "12345678901234567890|42|".parse().unwrap();
+/// assert_eq!(bookmark, Bookmark { publisher: 12345678901234567890, sequence: 42 });
+/// assert_eq!(bookmark.to_string(), "12345678901234567890|42|");
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Bookmark {
+    /// The hash of the publisher's client name.
+    pub publisher: u64,
+    /// The publisher's message number.
+    pub sequence: u64,
+}
+
+/// A text that is not a bookmark or a list of them.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "'{text}' is not a bookmark: expected publisher|sequence|, a comma-separated list, epoch, now, recent or YYYYmmddTHHMMSS"
+)]
+pub struct BookmarkError {
+    text: String,
+}
+
+impl BookmarkError {
+    fn new(text: &str) -> Self {
+        Self { text: text.chars().take(80).collect() }
+    }
+}
+
+impl FromStr for Bookmark {
+    type Err = BookmarkError;
+
+    fn from_str(text: &str) -> Result<Self, BookmarkError> {
+        let parse = || {
+            let (publisher, rest) = text.split_once('|')?;
+            let sequence = rest.strip_suffix('|').unwrap_or(rest);
+            Some(Self { publisher: digits(publisher)?, sequence: digits(sequence)? })
+        };
+        parse().ok_or_else(|| BookmarkError::new(text))
+    }
+}
+
+fn digits(text: &str) -> Option<u64> {
+    text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse().ok()).flatten()
+}
+
+impl fmt::Display for Bookmark {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}|{}|", self.publisher, self.sequence)
+    }
+}
+
+/// One or more bookmarks; a replay starts behind the one that is earliest in
+/// the server's own log.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct BookmarkList(Vec<Bookmark>);
+
+impl BookmarkList {
+    /// The bookmarks.
+    pub fn as_slice(&self) -> &[Bookmark] {
+        &self.0
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl FromIterator<Bookmark> for BookmarkList {
+    fn from_iter<I: IntoIterator<Item = Bookmark>>(bookmarks: I) -> Self {
+        Self(bookmarks.into_iter().collect())
+    }
+}
+
+impl FromStr for BookmarkList {
+    type Err = BookmarkError;
+
+    fn from_str(text: &str) -> Result<Self, BookmarkError> {
+        let list: Option<_> = text.split(',').map(|part| part.trim().parse().ok()).collect();
+        list.map(Self).ok_or_else(|| BookmarkError::new(text))
+    }
+}
+
+impl fmt::Display for BookmarkList {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, bookmark) in self.0.iter().enumerate() {
+            write!(f, "{}{bookmark}", if index > 0 { "," } else { "" })?;
+        }
+        Ok(())
+    }
+}
+
+/// Where a bookmark subscription starts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum StartAt {
+    /// The start of the log; `0` on the wire.
+    Epoch,
+    /// No replay; `0|1|` on the wire.
+    Now,
+    /// Where this subscription's bookmark store left off, the start of the
+    /// log when it knows nothing. Never on the wire.
+    MostRecent,
+    /// Behind the earliest of these.
+    Bookmarks(BookmarkList),
+    /// The nearest point to a UTC time, `YYYYmmddTHHMMSS` with an optional `Z`.
+    Timestamp(String),
+}
+
+impl StartAt {
+    /// The text on the wire. `MostRecent` without a store is the start of the
+    /// log.
+    pub fn to_wire(&self) -> String {
+        match self {
+            Self::Epoch | Self::MostRecent => "0".to_owned(),
+            Self::Now => "0|1|".to_owned(),
+            Self::Bookmarks(list) => list.to_string(),
+            Self::Timestamp(time) => time.clone(),
+        }
+    }
+}
+
+impl From<Bookmark> for StartAt {
+    fn from(bookmark: Bookmark) -> Self {
+        Self::Bookmarks(BookmarkList(vec![bookmark]))
+    }
+}
+
+impl FromStr for StartAt {
+    type Err = BookmarkError;
+
+    /// Reads the wire forms and the words `epoch`, `now` and `recent`.
+    fn from_str(text: &str) -> Result<Self, BookmarkError> {
+        match text.trim() {
+            "0" => Ok(Self::Epoch),
+            "0|1|" | "0|1" => Ok(Self::Now),
+            word if word.eq_ignore_ascii_case("epoch") => Ok(Self::Epoch),
+            word if word.eq_ignore_ascii_case("now") => Ok(Self::Now),
+            word if word.eq_ignore_ascii_case("recent") || word.eq_ignore_ascii_case("most_recent") => {
+                Ok(Self::MostRecent)
+            }
+            time if is_timestamp(time) => Ok(Self::Timestamp(time.to_owned())),
+            list => list.parse().map(Self::Bookmarks),
+        }
+    }
+}
+
+fn is_timestamp(text: &str) -> bool {
+    let text = text.strip_suffix('Z').unwrap_or(text);
+    text.len() == 15 && text.bytes().enumerate().all(|(i, b)| if i == 8 { b == b'T' } else { b.is_ascii_digit() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_form_reads_and_writes() {
+        for (text, wire) in [
+            ("epoch", "0"),
+            ("0", "0"),
+            ("NOW", "0|1|"),
+            ("0|1|", "0|1|"),
+            ("recent", "0"),
+            ("11|5|", "11|5|"),
+            ("11|5|,22|9|", "11|5|,22|9|"),
+            ("20250102T123500Z", "20250102T123500Z"),
+        ] {
+            assert_eq!(text.parse::<StartAt>().unwrap().to_wire(), wire, "{text}");
+        }
+    }
+
+    #[test]
+    fn anything_else_is_refused_with_the_text() {
+        for text in ["", "x", "1|", "|1|", "1|2|3|", "+1|2|", "1|2|,", "99999999999999999999|1|", "2025-01-02"] {
+            let error = text.parse::<StartAt>().unwrap_err();
+            assert!(error.to_string().contains(text), "{error}");
+        }
+    }
+}

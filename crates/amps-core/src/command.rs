@@ -1,0 +1,197 @@
+//! Commands from client to server.
+
+use std::fmt;
+
+use bytes::BytesMut;
+
+use crate::ack::AckTypes;
+use crate::header::{Field, FrameWriter};
+
+/// The commands a client can send.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum CommandKind {
+    /// First on every connection.
+    Logon,
+    /// A message.
+    Publish,
+    /// A subscription, or a bookmark subscription when a bookmark is set.
+    Subscribe,
+    /// Ends subscriptions or queries.
+    Unsubscribe,
+    /// Answered once everything before it is processed.
+    Flush,
+    /// Starts or answers heartbeats.
+    Heartbeat,
+    /// A query.
+    Sow,
+    /// A query and the updates behind it.
+    SowAndSubscribe,
+}
+
+impl CommandKind {
+    /// The word on the wire.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Logon => "logon",
+            Self::Publish => "p",
+            Self::Subscribe => "subscribe",
+            Self::Unsubscribe => "unsubscribe",
+            Self::Flush => "flush",
+            Self::Heartbeat => "heartbeat",
+            Self::Sow => "sow",
+            Self::SowAndSubscribe => "sow_and_subscribe",
+        }
+    }
+}
+
+/// One command with its header fields and body.
+///
+/// A plain carrier: which fields a command takes is the protocol's rule
+/// (AMPS Command Reference), checked by the typed builders above this crate.
+///
+/// ```
+/// use amps_core::{AckType, Command, CommandKind};
+/// let mut wire = bytes::BytesMut::new();
+/// Command::new(CommandKind::Subscribe).id("s1").topic("orders").acks(AckType::Processed).encode(&mut wire);
+/// assert_eq!(&wire[4..], br#"{"c":"subscribe","cid":"s1","t":"orders","a":"processed"}"#);
+/// ```
+#[derive(Clone, PartialEq, Eq)]
+pub struct Command {
+    kind: CommandKind,
+    acks: AckTypes,
+    fields: Vec<(Field, Value)>,
+    body: Vec<u8>,
+}
+
+#[derive(Clone, PartialEq, Eq)]
+enum Value {
+    Text(String),
+    Number(u64),
+}
+
+impl Command {
+    /// A command without any field.
+    pub fn new(kind: CommandKind) -> Self {
+        Self { kind, acks: AckTypes::NONE, fields: Vec::new(), body: Vec::new() }
+    }
+
+    /// The kind.
+    pub fn kind(&self) -> CommandKind {
+        self.kind
+    }
+
+    /// Sets the command id.
+    #[must_use]
+    pub fn id(self, id: impl Into<String>) -> Self {
+        self.text(Field::CommandId, id)
+    }
+
+    /// Sets the topic.
+    #[must_use]
+    pub fn topic(self, topic: impl Into<String>) -> Self {
+        self.text(Field::Topic, topic)
+    }
+
+    /// Sets the acknowledgements asked for.
+    #[must_use]
+    pub fn acks(mut self, acks: impl Into<AckTypes>) -> Self {
+        self.acks = acks.into();
+        self
+    }
+
+    /// Sets a string field; a second call replaces the first.
+    #[must_use]
+    pub fn text(mut self, field: Field, value: impl Into<String>) -> Self {
+        self.set(field, Value::Text(value.into()));
+        self
+    }
+
+    /// Sets a string field if there is a value.
+    #[must_use]
+    pub fn maybe(self, field: Field, value: Option<impl Into<String>>) -> Self {
+        match value {
+            Some(value) => self.text(field, value),
+            None => self,
+        }
+    }
+
+    /// Sets a number field; a second call replaces the first.
+    #[must_use]
+    pub fn number(mut self, field: Field, value: u64) -> Self {
+        self.set(field, Value::Number(value));
+        self
+    }
+
+    /// Sets the body.
+    #[must_use]
+    pub fn body(mut self, body: impl Into<Vec<u8>>) -> Self {
+        self.body = body.into();
+        self
+    }
+
+    /// A string field's value.
+    pub fn get(&self, field: Field) -> Option<&str> {
+        self.fields.iter().find_map(|(f, value)| match value {
+            Value::Text(text) if *f == field => Some(text.as_str()),
+            _ => None,
+        })
+    }
+
+    /// Appends the command as one frame to `out`.
+    pub fn encode(&self, out: &mut BytesMut) {
+        let mut frame = FrameWriter::new(out, self.kind.as_str());
+        for (field, value) in &self.fields {
+            frame = match value {
+                Value::Text(text) => frame.text(*field, text),
+                Value::Number(number) => frame.number(*field, *number),
+            };
+        }
+        if !self.acks.is_empty() {
+            frame = frame.text(Field::AckType, &self.acks.to_string());
+        }
+        frame.finish(&self.body);
+    }
+
+    fn set(&mut self, field: Field, value: Value) {
+        match self.fields.iter_mut().find(|(f, _)| *f == field) {
+            Some((_, old)) => *old = value,
+            None => self.fields.push((field, value)),
+        }
+    }
+}
+
+impl fmt::Debug for Command {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut out = f.debug_struct("Command");
+        out.field("kind", &self.kind);
+        for (field, value) in &self.fields {
+            match value {
+                _ if *field == Field::Password => out.field("Password", &"***"),
+                Value::Text(text) => out.field(&format!("{field:?}"), text),
+                Value::Number(number) => out.field(&format!("{field:?}"), number),
+            };
+        }
+        out.field("acks", &self.acks.to_string()).field("body_bytes", &self.body.len()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ack::AckType;
+
+    #[test]
+    fn a_password_is_sent_but_never_shown() {
+        let logon = Command::new(CommandKind::Logon)
+            .text(Field::UserId, "me")
+            .text(Field::Password, "hunter2")
+            .acks(AckType::Processed);
+        assert!(!format!("{logon:?}").contains("hunter2"));
+        let mut wire = BytesMut::new();
+        logon.encode(&mut wire);
+        let message = crate::Message::decode(wire.freeze().slice(4..)).unwrap();
+        assert_eq!(message.raw(Field::Password), Some("hunter2"));
+        assert!(!format!("{message:?}").contains("hunter2"));
+    }
+}

@@ -1,0 +1,113 @@
+//! Why a command failed, as a type.
+
+use std::fmt;
+
+macro_rules! reasons {
+    ($($(#[doc = $doc:literal])+ $name:ident $($wire:literal)+;)+) => {
+        /// The reason in a failure acknowledgement
+        /// (AMPS developer guides, "Exception Types").
+        #[derive(Debug, Clone, PartialEq, Eq, Hash)]
+        #[non_exhaustive]
+        pub enum Reason {
+            $($(#[doc = $doc])+ $name,)+
+            /// A reason without a variant here; the server's text is kept.
+            Unknown(String),
+        }
+
+        impl Reason {
+            /// The reason a text names.
+            pub fn from_wire(text: &str) -> Self {
+                match text.trim().to_ascii_lowercase().as_str() {
+                    $($($wire)|+ => Self::$name,)+
+                    _ => Self::Unknown(text.to_owned()),
+                }
+            }
+
+            /// The text on the wire.
+            pub fn as_str(&self) -> &str {
+                match self {
+                    $(Self::$name => [$($wire),+][0],)+
+                    Self::Unknown(text) => text,
+                }
+            }
+        }
+    };
+}
+
+reasons! {
+    /// The filter does not parse.
+    BadFilter "bad filter";
+    /// The topic is not a valid regular expression.
+    BadRegexTopic "bad regex topic" "bad regex";
+    /// The topic does not take this command: a query on a topic without a SOW,
+    /// a bookmark subscription on one without a transaction log.
+    InvalidTopic "invalid topic";
+    /// A malformed or misplaced SOW key.
+    BadSowKey "bad sow key";
+    /// No permission.
+    NotEntitled "not entitled";
+    /// The credentials were refused.
+    AuthFailure "auth failure" "authentication failed";
+    /// A success with the default authentication module.
+    AuthenticationDisabled "authentication disabled";
+    /// Another client holds this name.
+    NameInUse "name in use";
+    /// A second logon on one connection.
+    DuplicateLogon "duplicate logon attempt" "duplicate logon";
+    /// The server already has this message: the publish succeeded earlier.
+    Duplicate "duplicate";
+    /// A malformed bookmark.
+    InvalidBookmark "invalid bookmark";
+    /// The server does not know the bookmark (`bookmark_not_found=fail`).
+    BookmarkNotFound "bookmark not found";
+    /// An option the command does not take.
+    InvalidOptions "invalid options" "bad option" "bad options" "invalid option";
+    /// A malformed order-by clause.
+    InvalidOrderBy "invalid orderby" "invalid order by";
+    /// A malformed subscription id.
+    InvalidSubId "invalid sub id" "invalid subid";
+    /// The subscription id is in use.
+    SubIdInUse "subid in use" "already exists" "subscription already exists";
+}
+
+impl Reason {
+    /// Whether the same command will be refused again until somebody changes
+    /// it or the server's configuration. A permanent reason on resubscribe
+    /// drops that subscription; any other fails the connection attempt.
+    pub fn is_permanent(&self) -> bool {
+        matches!(
+            self,
+            Self::BadFilter
+                | Self::BadRegexTopic
+                | Self::InvalidTopic
+                | Self::BadSowKey
+                | Self::NotEntitled
+                | Self::InvalidBookmark
+                | Self::InvalidOptions
+                | Self::InvalidOrderBy
+                | Self::InvalidSubId
+        )
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reasons_map_both_ways_and_unknown_text_is_kept() {
+        assert_eq!(Reason::from_wire("bad regex"), Reason::BadRegexTopic);
+        assert_eq!(Reason::from_wire("Name in use"), Reason::NameInUse);
+        assert_eq!(Reason::BadFilter.as_str(), "bad filter");
+        let odd = Reason::from_wire("Out of cheese");
+        assert_eq!(odd, Reason::Unknown("Out of cheese".into()));
+        assert_eq!(odd.to_string(), "Out of cheese");
+        assert!(!odd.is_permanent());
+    }
+}

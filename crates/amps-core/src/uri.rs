@@ -1,0 +1,276 @@
+//! Connection strings.
+//!
+//! `scheme://[user[:password]@]host:port/protocol[/message_type][?option=value&...]`
+//! (AMPS developer guides, "Connection Strings" and "Connection Parameters").
+
+use std::fmt;
+use std::str::FromStr;
+
+use percent_encoding::percent_decode_str;
+use url::Url;
+
+/// A connection string, parsed and checked.
+///
+/// `Display` and `Debug` mask the password.
+///
+/// ```
+/// use amps_core::Uri;
+/// let uri: Uri = "tcp://me:p%40w@localhost:9007/amps/json?tcp_nodelay=true".parse().unwrap();
+/// assert_eq!((uri.host(), uri.port()), ("localhost", 9007));
+/// assert_eq!(uri.password(), Some("p@w"));
+/// assert_eq!(uri.to_string(), "tcp://me:***@localhost:9007/amps/json?tcp_nodelay=true");
+/// ```
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Uri {
+    scheme: Scheme,
+    user: Option<String>,
+    password: Option<String>,
+    host: String,
+    port: u16,
+    protocol: String,
+    message_type: Option<String>,
+    options: Options,
+    shown: String,
+}
+
+/// The transport part of a connection string.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Scheme {
+    /// TCP.
+    Tcp,
+    /// TLS over TCP.
+    Tcps,
+    /// A Unix-domain socket.
+    Unix,
+}
+
+/// Connection parameters behind the `?`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub struct Options {
+    /// `tcp_nodelay`: send small segments at once. On unless switched off,
+    /// since the writer already coalesces.
+    pub tcp_nodelay: Option<bool>,
+    /// `tcp_sndbuf` in bytes; the system's default when absent.
+    pub tcp_sndbuf: Option<u32>,
+    /// `tcp_rcvbuf` in bytes; the system's default when absent.
+    pub tcp_rcvbuf: Option<u32>,
+}
+
+/// What is wrong with a connection string.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum UriError {
+    /// Not of the form `scheme://host:port/protocol[/message_type]`.
+    #[error("invalid connection string '{uri}': {rule}")]
+    Invalid {
+        /// The string, with the password masked.
+        uri: String,
+        /// The rule it breaks.
+        rule: &'static str,
+    },
+    /// A scheme this client does not speak.
+    #[error("unknown transport '{scheme}' in '{uri}': expected tcp, tcps or unix")]
+    UnknownTransport {
+        /// The scheme.
+        scheme: String,
+        /// The string, with the password masked.
+        uri: String,
+    },
+    /// An unknown option, or a value it does not take.
+    #[error("invalid transport option '{name}={value}' in '{uri}': {rule}")]
+    InvalidOption {
+        /// The option's name.
+        name: String,
+        /// The value given.
+        value: String,
+        /// The rule it breaks.
+        rule: &'static str,
+        /// The string, with the password masked.
+        uri: String,
+    },
+}
+
+impl Uri {
+    /// The transport.
+    pub fn scheme(&self) -> Scheme {
+        self.scheme
+    }
+    /// The user name, decoded.
+    pub fn user(&self) -> Option<&str> {
+        self.user.as_deref()
+    }
+    /// The password, decoded.
+    pub fn password(&self) -> Option<&str> {
+        self.password.as_deref()
+    }
+    /// Host name or address; an IPv6 address without its brackets.
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+    /// The port.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+    /// The message type, such as `json`; `None` leaves it to the server.
+    pub fn message_type(&self) -> Option<&str> {
+        self.message_type.as_deref()
+    }
+    /// The protocol: `amps`.
+    pub fn protocol(&self) -> &str {
+        &self.protocol
+    }
+    /// Connection parameters.
+    pub fn options(&self) -> &Options {
+        &self.options
+    }
+}
+
+impl FromStr for Uri {
+    type Err = UriError;
+
+    fn from_str(text: &str) -> Result<Self, UriError> {
+        let invalid = |uri: String, rule| UriError::Invalid { uri, rule };
+        if !text.contains("://") {
+            return Err(invalid(mask_unparsed(text), "not scheme://host:port/protocol/message_type"));
+        }
+        let url = Url::parse(text)
+            .map_err(|_| invalid(mask_unparsed(text), "not scheme://host:port/protocol/message_type"))?;
+        let shown = mask(&url);
+        let scheme = match url.scheme() {
+            "tcp" => Scheme::Tcp,
+            "tcps" => Scheme::Tcps,
+            "unix" => Scheme::Unix,
+            other => return Err(UriError::UnknownTransport { scheme: other.to_owned(), uri: shown }),
+        };
+        let host = url.host_str().filter(|host| !host.is_empty());
+        let Some(host) = host else { return Err(invalid(shown, "a host is missing")) };
+        let Some(port) = url.port() else { return Err(invalid(shown, "a port is missing")) };
+        let mut path = url.path().split('/').filter(|part| !part.is_empty());
+        let Some(protocol) = path.next() else {
+            return Err(invalid(shown, "a protocol is missing, for example /amps/json"));
+        };
+        if protocol != "amps" {
+            return Err(invalid(shown, "the only protocol spoken is amps, for example /amps/json"));
+        }
+        let message_type = path.next().map(decode);
+        if path.next().is_some() {
+            return Err(invalid(shown, "nothing may follow the message type"));
+        }
+        let mut options = Options::default();
+        for (name, value) in url.query_pairs() {
+            set_option(&mut options, &name, &value).map_err(|rule| UriError::InvalidOption {
+                name: name.into_owned(),
+                value: value.into_owned(),
+                rule,
+                uri: shown.clone(),
+            })?;
+        }
+        Ok(Self {
+            scheme,
+            user: Some(url.username()).filter(|user| !user.is_empty()).map(decode),
+            password: url.password().map(decode),
+            host: host.trim_start_matches('[').trim_end_matches(']').to_owned(),
+            port,
+            protocol: protocol.to_owned(),
+            message_type,
+            options,
+            shown,
+        })
+    }
+}
+
+fn set_option(options: &mut Options, name: &str, value: &str) -> Result<(), &'static str> {
+    match name {
+        "tcp_nodelay" => options.tcp_nodelay = Some(boolean(value)?),
+        "tcp_sndbuf" => options.tcp_sndbuf = Some(bytes(value)?),
+        "tcp_rcvbuf" => options.tcp_rcvbuf = Some(bytes(value)?),
+        _ => return Err("unknown option"),
+    }
+    Ok(())
+}
+
+fn boolean(value: &str) -> Result<bool, &'static str> {
+    match value.to_ascii_lowercase().as_str() {
+        "1" | "t" | "true" | "y" | "yes" => Ok(true),
+        "0" | "f" | "false" | "n" | "no" => Ok(false),
+        _ => Err("expected true or false"),
+    }
+}
+
+fn bytes(value: &str) -> Result<u32, &'static str> {
+    value.parse().ok().filter(|bytes| *bytes > 0).ok_or("expected a positive number of bytes")
+}
+
+fn decode(part: &str) -> String {
+    percent_decode_str(part).decode_utf8_lossy().into_owned()
+}
+
+fn mask(url: &Url) -> String {
+    let mut shown = url.clone();
+    if url.password().is_some() && shown.set_password(Some("***")).is_err() {
+        return format!("{}://...", url.scheme());
+    }
+    shown.to_string()
+}
+
+/// For a text that is no URL: everything between scheme and '@' may be secret.
+fn mask_unparsed(text: &str) -> String {
+    match (text.find("://"), text.rfind('@')) {
+        (Some(scheme), Some(at)) if at > scheme => format!("{}***{}", &text[..scheme + 3], &text[at..]),
+        (_, Some(at)) => format!("***{}", &text[at..]),
+        _ => text.to_owned(),
+    }
+}
+
+impl fmt::Display for Uri {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.shown)
+    }
+}
+
+impl fmt::Debug for Uri {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Uri({self})")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_usual_forms_parse() {
+        let uri: Uri = "tcp://h:9007/amps/json".parse().unwrap();
+        assert_eq!((uri.host(), uri.port(), uri.message_type(), uri.user()), ("h", 9007, Some("json"), None));
+        let uri: Uri = "tcp://h:9007/amps".parse().unwrap();
+        assert_eq!(uri.message_type(), None);
+        let uri: Uri = "tcp://[::1]:9007/amps/json".parse().unwrap();
+        assert_eq!(uri.host(), "::1");
+        let uri: Uri = "tcp://u%2fx:p%2540w@h:1/amps/json?tcp_sndbuf=65536".parse().unwrap();
+        assert_eq!((uri.user(), uri.password()), (Some("u/x"), Some("p%40w")), "decoded exactly once");
+        assert_eq!(uri.options().tcp_sndbuf, Some(65536));
+    }
+
+    #[test]
+    fn what_is_wrong_is_named_and_the_password_is_not() {
+        for (text, part) in [
+            ("http://u:secret@h:1/amps/json", "unknown transport 'http'"),
+            ("tcp://u:secret@h/amps/json", "port is missing"),
+            ("tcp://u:secret@h:1", "protocol is missing"),
+            ("tcp://u:secret@h:1/fix", "only protocol"),
+            ("tcp://u:secret@h:1/amps/json/x", "follow the message type"),
+            ("tcp://u:secret@h:1/amps/json?tcp_nodelay=maybe", "'tcp_nodelay=maybe'"),
+            ("tcp://u:secret@h:1/amps/json?nodelay=1", "'nodelay=1'"),
+            ("u:secret@h:1", "not scheme"),
+            ("//u:secret@h", "not scheme"),
+        ] {
+            let error = text.parse::<Uri>().unwrap_err().to_string();
+            assert!(error.contains(part), "{text}: {error}");
+            assert!(!error.contains("secret"), "{error}");
+        }
+        let uri: Uri = "tcp://u:secret@h:1/amps".parse().unwrap();
+        assert!(!format!("{uri} {uri:?}").contains("secret"));
+    }
+}
