@@ -1,0 +1,1 @@
+//! What a bookmark subscription has received and discarded, and where it resumes.
