@@ -1,0 +1,54 @@
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+/// Commands that wait for an acknowledgement, by command id.
+///
+/// Ids are numbers here and decimal digits on the wire; they rise, so the map
+/// is in order of issue.
+#[derive(Debug)]
+pub struct PendingAcks<T> {
+    waiting: BTreeMap<u64, (Option<Instant>, T)>,
+}
+
+impl<T> Default for PendingAcks<T> {
+    fn default() -> Self {
+        Self { waiting: BTreeMap::new() }
+    }
+}
+
+impl<T> PendingAcks<T> {
+    /// Remembers a command; without a deadline it waits for as long as the
+    /// connection lives.
+    pub fn insert(&mut self, id: u64, deadline: Option<Instant>, waiter: T) {
+        self.waiting.insert(id, (deadline, waiter));
+    }
+
+    /// Looks at the command a wire id names.
+    pub fn get_mut(&mut self, id: &str) -> Option<&mut T> {
+        self.waiting.get_mut(&id.parse().ok()?).map(|(_, waiter)| waiter)
+    }
+
+    /// Takes the command a wire id names; `None` for an answer nobody waits
+    /// for any more.
+    pub fn take(&mut self, id: &str) -> Option<T> {
+        self.waiting.remove(&id.parse().ok()?).map(|(_, waiter)| waiter)
+    }
+
+    /// Takes one command whose deadline has passed, with its id.
+    pub fn expired(&mut self, now: Instant) -> Option<(u64, T)> {
+        let id =
+            self.waiting.iter().find(|(_, (deadline, _))| deadline.is_some_and(|at| at <= now)).map(|(id, _)| *id)?;
+        self.waiting.remove(&id).map(|(_, waiter)| (id, waiter))
+    }
+
+    /// The earliest deadline.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Instant> {
+        self.waiting.values().filter_map(|(deadline, _)| *deadline).min()
+    }
+
+    /// Takes everything, in order of issue: the connection is gone.
+    pub fn drain(&mut self) -> impl Iterator<Item = T> + use<T> {
+        std::mem::take(&mut self.waiting).into_values().map(|(_, waiter)| waiter)
+    }
+}
