@@ -1,0 +1,76 @@
+//! Builds the `amps` program and asks cargo where it put it.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use serde::Deserialize;
+
+use crate::Failure;
+
+/// The part of cargo's messages that matters here (The Cargo Book, "External
+/// tools", "JSON messages").
+#[derive(Deserialize)]
+#[serde(tag = "reason", rename_all = "kebab-case")]
+enum Message {
+    CompilerArtifact {
+        target: Target,
+        executable: Option<PathBuf>,
+    },
+    #[serde(other)]
+    Other,
+}
+
+#[derive(Deserialize)]
+struct Target {
+    name: String,
+}
+
+/// The directory of the workspace.
+pub(crate) fn workspace() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().map_or_else(PathBuf::new, Path::to_owned)
+}
+
+/// Builds `amps` in the development profile and returns its path.
+///
+/// # Errors
+/// When it does not build.
+pub(crate) fn amps() -> Result<PathBuf, Failure> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let output = Command::new(cargo)
+        .args(["build", "--package", "amps-cli", "--bin", "amps", "--message-format=json-render-diagnostics"])
+        .current_dir(workspace())
+        .stderr(Stdio::inherit())
+        .output()
+        .map_err(|error| Failure::new(format!("cannot run cargo: {error}")))?;
+    if !output.status.success() {
+        return Err(Failure::new("the amps program does not build"));
+    }
+    executable(&String::from_utf8_lossy(&output.stdout), "amps")
+        .ok_or_else(|| Failure::new("cargo built no amps program"))
+}
+
+fn executable(messages: &str, name: &str) -> Option<PathBuf> {
+    messages.lines().filter_map(|line| serde_json::from_str(line).ok()).find_map(|message| match message {
+        Message::CompilerArtifact { target, executable: Some(path) } if target.name == name => Some(path),
+        _ => None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_program_is_found_among_the_messages() {
+        let messages = concat!(
+            "{\"reason\":\"build-script-executed\",\"package_id\":\"x\"}\n",
+            "warning: not JSON\n",
+            "{\"reason\":\"compiler-artifact\",\"target\":{\"name\":\"amps\"},\"executable\":null}\n",
+            "{\"reason\":\"compiler-artifact\",\"target\":{\"name\":\"other\"},\"executable\":\"/x/other\"}\n",
+            "{\"reason\":\"compiler-artifact\",\"target\":{\"name\":\"amps\"},\"executable\":\"/x/amps\"}\n",
+            "{\"reason\":\"build-finished\",\"success\":true}\n",
+        );
+        assert_eq!(executable(messages, "amps"), Some(PathBuf::from("/x/amps")));
+        assert_eq!(executable(messages, "spark"), None);
+    }
+}

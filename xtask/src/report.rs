@@ -1,0 +1,118 @@
+//! What a run prints at its end: violations, the table, and one JSON object.
+
+use std::fmt::Write;
+
+use serde::Serialize;
+
+use crate::verdict::{Kind, Verdict};
+
+/// Violations printed in full.
+const SHOWN: usize = 10;
+
+/// The last line of standard output.
+#[derive(Debug, Serialize)]
+struct Summary {
+    published: usize,
+    delivered: usize,
+    lost: usize,
+    duplicated: usize,
+    out_of_order: usize,
+    kills: usize,
+    seconds: f64,
+}
+
+/// What is told beside the verdict, for information.
+#[derive(Debug, Default)]
+pub(crate) struct Facts {
+    /// The subscribers' names, in the order of the verdict.
+    pub(crate) subscribers: Vec<String>,
+    /// Processes killed with `kill -9`.
+    pub(crate) kills: usize,
+    /// Times a client connected again after it had lost a connection.
+    pub(crate) failovers: usize,
+    /// The longest standstill of deliveries around a fault, in milliseconds.
+    pub(crate) longest_recovery_ms: u64,
+    /// The whole run, in seconds.
+    pub(crate) seconds: f64,
+}
+
+/// The text of the report, ending in the JSON line.
+pub(crate) fn render(verdict: &Verdict, facts: &Facts) -> String {
+    let mut text = String::new();
+    for violation in verdict.violations.iter().take(SHOWN) {
+        line(&mut text, format_args!("{violation}"));
+    }
+    if verdict.violations.len() > SHOWN {
+        line(&mut text, format_args!("... and {} more", verdict.violations.len() - SHOWN));
+    }
+    if !verdict.violations.is_empty() {
+        text.push('\n');
+    }
+    let mut row = |name: &str, value: String| line(&mut text, format_args!("{name:<24} {value:>10}"));
+    row("published", verdict.published.to_string());
+    row("persisted on every server", verdict.persisted.to_string());
+    for (name, delivered) in facts.subscribers.iter().zip(&verdict.delivered) {
+        row(&format!("delivered to {name}"), delivered.to_string());
+    }
+    row("lost", verdict.count(Kind::Lost).to_string());
+    row("duplicated", verdict.count(Kind::Duplicated).to_string());
+    row("out of order", verdict.count(Kind::OutOfOrder).to_string());
+    row("kills", facts.kills.to_string());
+    row("failovers", facts.failovers.to_string());
+    row("longest recovery", format!("{} ms", facts.longest_recovery_ms));
+    row("seconds", format!("{:.1}", facts.seconds));
+    text.push_str(&summary(verdict, facts));
+    text.push('\n');
+    text
+}
+
+fn summary(verdict: &Verdict, facts: &Facts) -> String {
+    let summary = Summary {
+        published: verdict.published,
+        delivered: verdict.delivered.iter().sum(),
+        lost: verdict.count(Kind::Lost),
+        duplicated: verdict.count(Kind::Duplicated),
+        out_of_order: verdict.count(Kind::OutOfOrder),
+        kills: facts.kills,
+        seconds: (facts.seconds * 10.0).round() / 10.0,
+    };
+    serde_json::to_string(&summary).unwrap_or_default()
+}
+
+fn line(text: &mut String, what: std::fmt::Arguments<'_>) {
+    // Writing into a String cannot fail.
+    let _ = writeln!(text, "{what}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::verdict::{Seen, Violation};
+
+    fn facts() -> Facts {
+        Facts { subscribers: vec!["one".into(), "two".into()], kills: 3, seconds: 21.27, ..Facts::default() }
+    }
+
+    #[test]
+    fn the_last_line_is_the_summary_and_delivered_is_the_sum() {
+        let verdict = Verdict { published: 5, persisted: 5, delivered: vec![5, 4], violations: Vec::new() };
+        let text = render(&verdict, &facts());
+        let expected = concat!(
+            r#"{"published":5,"delivered":9,"lost":0,"duplicated":0,"#,
+            r#""out_of_order":0,"kills":3,"seconds":21.3}"#
+        );
+        assert_eq!(text.lines().last(), Some(expected));
+        assert!(text.lines().any(|line| line.starts_with("delivered to two") && line.ends_with(" 4")), "{text}");
+    }
+
+    #[test]
+    fn ten_violations_are_shown_and_all_are_counted() {
+        let what = Seen::Unknown("x".into());
+        let violation = Violation { kind: Kind::Lost, place: "A".into(), what, why: "gone" };
+        let verdict = Verdict { violations: vec![violation; 12], ..Verdict::default() };
+        let text = render(&verdict, &facts());
+        assert_eq!(text.lines().filter(|line| line.starts_with("lost: A")).count(), 10);
+        assert!(text.contains("... and 2 more"));
+        assert!(text.contains(r#""lost":12"#));
+    }
+}
