@@ -1,1 +1,196 @@
 //! The small ordered key-value seam the stores stand on.
+//!
+//! [`SledKv`] keeps entries in a directory, [`MemoryKv`] keeps them in memory
+//! and can be told to fail or to lose what was not synced, so that a test or a
+//! simulation can put a lying disk under a store.
+//!
+//! What every implementation promises:
+//!
+//! * After a crash, what survives is a *prefix* of the inserts and removes, in
+//!   the order they were made, that holds at least everything before the last
+//!   [`Kv::sync`] of the level that survives that kind of crash.
+//! * After a failed write or sync the store is failed for good: nothing says
+//!   any more what reached the disk, so every later call answers
+//!   [`KvError::Failed`] with the first error inside.
+
+mod memory;
+mod sled;
+
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+pub use memory::MemoryKv;
+pub use sled::{SledKv, SledOptions};
+
+/// The longest key, in bytes.
+pub const MAX_KEY: usize = 256;
+
+/// What [`Kv::scan`] shows each key and value to.
+pub type Visit<'a> = dyn FnMut(&[u8], &[u8]) -> ControlFlow<()> + 'a;
+
+/// An ordered map from bytes to bytes, used from one thread.
+///
+/// Every call blocks until it is done; none may be made from an async task
+/// that must not block.
+pub trait Kv: Send + 'static {
+    /// The value of `key`.
+    ///
+    /// # Errors
+    /// Any [`KvError`]; a value that cannot be read back is `Damaged`.
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, KvError>;
+
+    /// Sets the value of `key`. It survives a crash once [`Kv::sync`] returned.
+    ///
+    /// # Errors
+    /// [`KvError::KeyTooLarge`] and [`KvError::ValueTooLarge`] change nothing;
+    /// any other error fails the store for good.
+    fn insert(&mut self, key: &[u8], value: &[u8]) -> Result<(), KvError>;
+
+    /// Removes `key`; no error if it is not there.
+    ///
+    /// # Errors
+    /// Any error fails the store for good.
+    fn remove(&mut self, key: &[u8]) -> Result<(), KvError>;
+
+    /// Shows the entries with `from <= key < to` to `visit`, in key order, one
+    /// at a time, until it breaks.
+    ///
+    /// # Errors
+    /// Any [`KvError`]; entries before the error were already shown.
+    fn scan(&self, from: &[u8], to: &[u8], visit: &mut Visit<'_>) -> Result<(), KvError>;
+
+    /// Makes everything written so far survive what `level` names.
+    ///
+    /// # Errors
+    /// Any error fails the store for good.
+    fn sync(&mut self, level: SyncLevel) -> Result<(), KvError>;
+
+    /// The longest value [`Kv::insert`] takes, in bytes; longer ones must be
+    /// split.
+    fn max_value(&self) -> usize;
+}
+
+impl Kv for Box<dyn Kv> {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, KvError> {
+        (**self).get(key)
+    }
+
+    fn insert(&mut self, key: &[u8], value: &[u8]) -> Result<(), KvError> {
+        (**self).insert(key, value)
+    }
+
+    fn remove(&mut self, key: &[u8]) -> Result<(), KvError> {
+        (**self).remove(key)
+    }
+
+    fn scan(&self, from: &[u8], to: &[u8], visit: &mut Visit<'_>) -> Result<(), KvError> {
+        (**self).scan(from, to, visit)
+    }
+
+    fn sync(&mut self, level: SyncLevel) -> Result<(), KvError> {
+        (**self).sync(level)
+    }
+
+    fn max_value(&self) -> usize {
+        (**self).max_value()
+    }
+}
+
+/// What a sync makes writes survive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum SyncLevel {
+    /// The death of this process: the operating system has the data.
+    Process,
+    /// Also the death of the machine: the disk has the data.
+    Power,
+}
+
+/// Why a key-value store cannot do what it was asked.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum KvError {
+    /// Another store object, here or in another process, has the directory open.
+    #[error("{dir:?} is locked by another process: only one client may use a store directory at a time")]
+    Locked {
+        /// The directory.
+        dir: PathBuf,
+    },
+    /// The stored data cannot be trusted.
+    #[error(
+        "the store in {dir:?} is damaged: {what}. Nothing was deleted; move the directory away to start with an \
+         empty store, or restore it and remove its file QUARANTINED"
+    )]
+    Damaged {
+        /// The directory.
+        dir: PathBuf,
+        /// What was found.
+        what: String,
+    },
+    /// The operating system refused.
+    #[error("the store in {dir:?}: {source}")]
+    Io {
+        /// The directory.
+        dir: PathBuf,
+        /// What the operating system said.
+        source: Arc<std::io::Error>,
+    },
+    /// A key above [`MAX_KEY`].
+    #[error("a key of {len} bytes, at most {MAX_KEY} are allowed")]
+    KeyTooLarge {
+        /// Its length in bytes.
+        len: usize,
+    },
+    /// A value above [`Kv::max_value`]; split it.
+    #[error("a value of {len} bytes, at most {max} are allowed: split it")]
+    ValueTooLarge {
+        /// Its length in bytes.
+        len: usize,
+        /// The limit in bytes.
+        max: usize,
+    },
+    /// An earlier call failed, so nothing more is written. Open the store anew.
+    #[error("the store has failed and must be opened anew; the first error was: {first}")]
+    Failed {
+        /// The error of that call.
+        #[source]
+        first: Box<Self>,
+    },
+}
+
+fn check_size(key: &[u8], value: &[u8], max: usize) -> Result<(), KvError> {
+    if key.len() > MAX_KEY {
+        return Err(KvError::KeyTooLarge { len: key.len() });
+    }
+    if value.len() > max {
+        return Err(KvError::ValueTooLarge { len: value.len(), max });
+    }
+    Ok(())
+}
+
+/// Counts the successful syncs of one store, from any thread: how many groups
+/// shared how many syncs is the measure of group commit.
+#[derive(Debug, Clone, Default)]
+pub struct SyncCount {
+    process: Arc<AtomicU64>,
+    power: Arc<AtomicU64>,
+}
+
+impl SyncCount {
+    /// How many syncs of `level` succeeded so far.
+    pub fn get(&self, level: SyncLevel) -> u64 {
+        self.of(level).load(Ordering::Relaxed)
+    }
+
+    fn add(&self, level: SyncLevel) {
+        self.of(level).fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn of(&self, level: SyncLevel) -> &AtomicU64 {
+        match level {
+            SyncLevel::Process => &self.process,
+            SyncLevel::Power => &self.power,
+        }
+    }
+}

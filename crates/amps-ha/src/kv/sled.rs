@@ -1,0 +1,289 @@
+//! A key-value store in a directory, on the `sled` engine.
+//!
+//! sled 0.34.7 is used behind a set of guards, each for a flaw found in its
+//! source or issue list:
+//!
+//! * `flush` is not an fsync on Linux: [`SyncLevel::Power`] adds one.
+//! * Values above a quarter of a segment go to files that are never synced:
+//!   keys and values are limited so that a full leaf stays below that.
+//! * A crash while it opens can leave `snap.*.generating`, which it would then
+//!   read as a snapshot and refuse to open for ever: removed first.
+//! * It may panic on damaged files: no panic leaves this module. (A program
+//!   built with `panic = "abort"` still aborts.)
+//! * It recovers a damaged log as an empty one without a word: a file beside
+//!   it says that the store was created, and an entry inside must agree.
+
+mod directory;
+
+use std::fs::File;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::{Kv, KvError, SyncCount, SyncLevel, Visit, check_size};
+use directory::Directory;
+
+/// How long sled's own threads may hold a store that was just closed here.
+const CLOSING: Duration = Duration::from_secs(5);
+
+/// The tree that holds what is ours, apart from the caller's entries.
+const OWN_TREE: &str = "amps";
+const CREATED_KEY: &str = "created";
+
+/// How a [`SledKv`] uses disk and memory.
+#[derive(Debug, Clone)]
+pub struct SledOptions {
+    segment: usize,
+    cache: u64,
+}
+
+impl Default for SledOptions {
+    /// For a log: segments of 8 MiB, values to 64 KiB, a cache of 64 MiB.
+    /// Takes some 40 MiB of disk at least.
+    fn default() -> Self {
+        Self { segment: 8 << 20, cache: 64 << 20 }
+    }
+}
+
+impl SledOptions {
+    /// For small state: segments of 512 KiB, values to 4 KiB, a cache of 8 MiB.
+    pub fn small() -> Self {
+        Self { segment: 512 << 10, cache: 8 << 20 }
+    }
+
+    /// Sets the memory sled may use for its cache, in bytes.
+    pub fn cache(mut self, bytes: u64) -> Self {
+        self.cache = bytes;
+        self
+    }
+}
+
+/// An ordered map in a directory, held by one process at a time.
+///
+/// The directory holds sled's files and ours: `lock`, `CREATED` (says that a
+/// store was made here, and with which segment size), and after damage
+/// `QUARANTINED` (the reason; while it is there every open refuses).
+#[derive(Debug)]
+pub struct SledKv {
+    /// Taken when dropped.
+    db: Option<sled::Db>,
+    db_file: File,
+    directory: Directory,
+    max_value: usize,
+    failed: Option<KvError>,
+    syncs: SyncCount,
+}
+
+impl SledKv {
+    /// Opens the store in `dir`, creating both as needed. A store keeps the
+    /// segment size it was created with, whatever `options` say.
+    ///
+    /// A damaged store is left in place with a marker file `QUARANTINED` that
+    /// holds the reason. Later opens answer the same error until the user
+    /// moves the directory away, or restores it and removes the marker: a
+    /// store never starts empty where there was one.
+    ///
+    /// # Errors
+    /// [`KvError::Locked`], [`KvError::Damaged`] or [`KvError::Io`], each
+    /// naming the directory.
+    pub fn open(dir: impl AsRef<Path>, options: &SledOptions) -> Result<Self, KvError> {
+        let directory = Directory::lock(dir.as_ref())?;
+        let opened = Self::open_locked(directory.clone(), options);
+        if let Err(KvError::Damaged { what, .. }) = &opened {
+            directory.quarantine(what);
+        }
+        opened
+    }
+
+    fn open_locked(directory: Directory, options: &SledOptions) -> Result<Self, KvError> {
+        directory.check_quarantine()?;
+        let created = directory.created()?;
+        let segment = created.unwrap_or(options.segment);
+        directory.remove_leftovers(created.is_some())?;
+        let db = open_db(&directory, segment, options.cache)?;
+        let db_file = directory.db_file()?;
+        let mut kv = Self {
+            db: Some(db),
+            db_file,
+            max_value: segment / 128,
+            failed: None,
+            syncs: SyncCount::default(),
+            directory,
+        };
+        kv.check_created(created.is_some())?;
+        kv.directory.check_no_blobs()?;
+        if created.is_none() {
+            kv.sync_files(SyncLevel::Power)?;
+            kv.directory.mark_created(segment)?;
+        }
+        Ok(kv)
+    }
+
+    /// The directory.
+    pub fn dir(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// Counts the syncs of this store.
+    pub fn sync_count(&self) -> SyncCount {
+        self.syncs.clone()
+    }
+
+    /// Our entry inside must be there if, and is written unless, the marker
+    /// file says that the store exists.
+    fn check_created(&mut self, created: bool) -> Result<(), KvError> {
+        self.run(|db| {
+            let own = db.open_tree(OWN_TREE)?;
+            if own.contains_key(CREATED_KEY)? {
+                return Ok(true);
+            }
+            if !created {
+                own.insert(CREATED_KEY, &[1])?;
+            }
+            Ok(!created)
+        })
+        .and_then(|fine| {
+            if fine {
+                return Ok(());
+            }
+            Err(self.directory.damaged("its entries are gone: the files no longer hold what was written to them"))
+        })
+    }
+
+    /// Runs one operation of sled; no panic gets out.
+    fn run<T>(&self, operation: impl FnOnce(&sled::Db) -> Result<T, sled::Error>) -> Result<T, KvError> {
+        if let Some(first) = &self.failed {
+            return Err(KvError::Failed { first: Box::new(first.clone()) });
+        }
+        let Some(db) = &self.db else { unreachable!("only dropping takes it") };
+        guarded(&self.directory, || operation(db))
+    }
+
+    fn write<T>(&mut self, operation: impl FnOnce(&sled::Db) -> Result<T, sled::Error>) -> Result<(), KvError> {
+        let result = self.run(operation).map(drop);
+        self.remember(result)
+    }
+
+    fn remember(&mut self, result: Result<(), KvError>) -> Result<(), KvError> {
+        if let Err(error) = &result
+            && self.failed.is_none()
+        {
+            self.failed = Some(error.clone());
+        }
+        result
+    }
+
+    fn sync_files(&self, level: SyncLevel) -> Result<(), KvError> {
+        self.run(|db| db.flush())?;
+        if level == SyncLevel::Power {
+            self.db_file.sync_data().map_err(|error| self.directory.io(error))?;
+        }
+        Ok(())
+    }
+}
+
+impl Kv for SledKv {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, KvError> {
+        self.run(|db| db.get(key)).map(|value| value.map(|value| value.to_vec()))
+    }
+
+    fn insert(&mut self, key: &[u8], value: &[u8]) -> Result<(), KvError> {
+        check_size(key, value, self.max_value)?;
+        self.write(|db| db.insert(key, value))
+    }
+
+    fn remove(&mut self, key: &[u8]) -> Result<(), KvError> {
+        self.write(|db| db.remove(key))
+    }
+
+    fn scan(&self, from: &[u8], to: &[u8], visit: &mut Visit<'_>) -> Result<(), KvError> {
+        if from >= to {
+            return Ok(());
+        }
+        let mut entries = self.run(|db| Ok(db.range(from..to)))?;
+        while let Some((key, value)) = self.run(|_| entries.next().transpose())? {
+            if visit(&key, &value).is_break() {
+                break;
+            }
+        }
+        // Dropping the iterator touches sled too.
+        self.run(|_| {
+            drop(entries);
+            Ok(())
+        })
+    }
+
+    fn sync(&mut self, level: SyncLevel) -> Result<(), KvError> {
+        let result = self.sync_files(level);
+        self.remember(result)?;
+        self.syncs.add(level);
+        Ok(())
+    }
+
+    fn max_value(&self) -> usize {
+        self.max_value
+    }
+}
+
+impl Drop for SledKv {
+    fn drop(&mut self) {
+        let db = self.db.take();
+        if catch_unwind(AssertUnwindSafe(|| drop(db))).is_err() {
+            tracing::error!(dir = ?self.dir(), "closing the store failed; what was synced before is safe");
+        }
+        if let Err(error) = self.directory.check_no_blobs() {
+            tracing::error!(%error, "the store may not survive a power loss");
+        }
+    }
+}
+
+fn open_db(directory: &Directory, segment: usize, cache: u64) -> Result<sled::Db, KvError> {
+    let config = sled::Config::new()
+        .path(directory.path())
+        .segment_size(segment)
+        .cache_capacity(cache)
+        .flush_every_ms(None)
+        .use_compression(false);
+    let deadline = Instant::now() + CLOSING;
+    loop {
+        let result = guarded(directory, || config.open());
+        // We hold our lock, so whoever has sled's is a thread of a store that
+        // this process is still closing; nothing tells when it is done.
+        match result {
+            Err(KvError::Io { ref source, .. })
+                if source.to_string().contains("could not acquire lock") && Instant::now() < deadline =>
+            {
+                thread::sleep(Duration::from_millis(2));
+            }
+            result => return result,
+        }
+    }
+}
+
+fn guarded<T>(directory: &Directory, operation: impl FnOnce() -> Result<T, sled::Error>) -> Result<T, KvError> {
+    match catch_unwind(AssertUnwindSafe(operation)) {
+        Ok(Ok(value)) => Ok(value),
+        Ok(Err(error)) => Err(translate(directory, error)),
+        Err(panic) => {
+            let text = panic.downcast_ref::<String>().map(String::as_str);
+            let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no text");
+            Err(directory.damaged(&format!("the storage engine panicked: {text}")))
+        }
+    }
+}
+
+fn translate(directory: &Directory, error: sled::Error) -> KvError {
+    use std::io::ErrorKind::{InvalidData, InvalidInput, UnexpectedEof};
+    match error {
+        // Files that end early or do not parse are damage, the rest is the
+        // operating system's refusal.
+        sled::Error::Io(error) if !matches!(error.kind(), InvalidData | InvalidInput | UnexpectedEof) => {
+            directory.io(error)
+        }
+        error => directory.damaged(&error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,147 @@
+//! The directory of a store: its lock and our marker files.
+
+use std::fs::{self, File, TryLockError};
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::kv::KvError;
+
+const LOCK: &str = "lock";
+const CREATED: &str = "CREATED";
+const QUARANTINED: &str = "QUARANTINED";
+/// The files of sled that matter here.
+const DB: &str = "db";
+const CONF: &str = "conf";
+const BLOBS: &str = "blobs";
+
+/// A locked store directory; unlocked when the last clone is dropped.
+#[derive(Debug, Clone)]
+pub(super) struct Directory {
+    path: PathBuf,
+    _lock: Arc<File>,
+}
+
+impl Directory {
+    /// Creates `path` if needed and takes its advisory lock.
+    pub(super) fn lock(path: &Path) -> Result<Self, KvError> {
+        let error = |error| KvError::Io { dir: path.to_owned(), source: Arc::new(error) };
+        fs::create_dir_all(path).map_err(error)?;
+        let lock = File::options().create(true).truncate(false).write(true).open(path.join(LOCK)).map_err(error)?;
+        match lock.try_lock() {
+            Ok(()) => Ok(Self { path: path.to_owned(), _lock: Arc::new(lock) }),
+            Err(TryLockError::WouldBlock) => Err(KvError::Locked { dir: path.to_owned() }),
+            Err(TryLockError::Error(source)) => Err(error(source)),
+        }
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(super) fn io(&self, source: io::Error) -> KvError {
+        KvError::Io { dir: self.path.clone(), source: Arc::new(source) }
+    }
+
+    pub(super) fn damaged(&self, what: &str) -> KvError {
+        KvError::Damaged { dir: self.path.clone(), what: what.to_owned() }
+    }
+
+    pub(super) fn check_quarantine(&self) -> Result<(), KvError> {
+        match fs::read(self.path.join(QUARANTINED)) {
+            Ok(reason) => Err(self.damaged(String::from_utf8_lossy(&reason).trim())),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(self.io(error)),
+        }
+    }
+
+    /// Leaves the reason for later opens. If even that fails, they will find
+    /// the damage again.
+    pub(super) fn quarantine(&self, what: &str) {
+        if let Err(error) = fs::write(self.path.join(QUARANTINED), what) {
+            tracing::error!(dir = ?self.path, %error, "cannot mark the damaged store");
+        }
+    }
+
+    /// The segment size of the store that was created here, if one was.
+    pub(super) fn created(&self) -> Result<Option<usize>, KvError> {
+        let text = match fs::read(self.path.join(CREATED)) {
+            Ok(text) => String::from_utf8_lossy(&text).into_owned(),
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(self.io(error)),
+        };
+        let segment = text.trim().strip_prefix("segment_size: ").and_then(|size| size.parse().ok());
+        let segment = segment.filter(|size: &usize| size.is_power_of_two() && (1 << 16..=1 << 30).contains(size));
+        if segment.is_none() {
+            return Err(self.damaged("its file CREATED cannot be read"));
+        }
+        if self.length(DB)? == 0 {
+            return Err(self.damaged("its file db is missing or empty"));
+        }
+        Ok(segment)
+    }
+
+    /// Says that a store exists here, after everything in it is on the disk.
+    pub(super) fn mark_created(&self, segment: usize) -> Result<(), KvError> {
+        let mark = || {
+            File::open(self.path.join(CONF))?.sync_all()?;
+            let fresh = self.path.join("CREATED.tmp");
+            fs::write(&fresh, format!("segment_size: {segment}\n"))?;
+            File::open(&fresh)?.sync_all()?;
+            fs::rename(&fresh, self.path.join(CREATED))?;
+            sync_dir(&self.path)?;
+            self.path.canonicalize()?.parent().map_or(Ok(()), sync_dir)
+        };
+        mark().map_err(|error| self.io(error))
+    }
+
+    /// Removes what a crash while opening may have left: torn snapshots, and
+    /// of a store that was never created the torn configuration.
+    pub(super) fn remove_leftovers(&self, created: bool) -> Result<(), KvError> {
+        let remove = || {
+            for entry in fs::read_dir(&self.path)? {
+                let entry = entry?;
+                let name = entry.file_name();
+                let name = name.to_string_lossy();
+                if name.starts_with("snap.") && name.ends_with(".generating") {
+                    tracing::warn!(file = ?entry.path(), "removed a snapshot that was cut off by a crash");
+                    fs::remove_file(entry.path())?;
+                }
+            }
+            Ok(())
+        };
+        remove().map_err(|error| self.io(error))?;
+        if !created && self.length(DB)? == 0 && self.length(CONF)? > 0 {
+            fs::remove_file(self.path.join(CONF)).map_err(|error| self.io(error))?;
+        }
+        Ok(())
+    }
+
+    /// Large values would be in files that sled never syncs.
+    pub(super) fn check_no_blobs(&self) -> Result<(), KvError> {
+        match fs::read_dir(self.path.join(BLOBS)).and_then(|mut files| files.next().transpose()) {
+            Ok(None) => Ok(()),
+            Ok(Some(_)) => Err(self.damaged("it holds blob files, which no store of ours writes")),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(self.io(error)),
+        }
+    }
+
+    /// A handle of our own on sled's file, to sync it.
+    pub(super) fn db_file(&self) -> Result<File, KvError> {
+        File::options().read(true).write(true).open(self.path.join(DB)).map_err(|error| self.io(error))
+    }
+
+    fn length(&self, name: &str) -> Result<u64, KvError> {
+        match fs::metadata(self.path.join(name)) {
+            Ok(metadata) => Ok(metadata.len()),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(0),
+            Err(error) => Err(self.io(error)),
+        }
+    }
+}
+
+/// Makes new names in a directory survive a power loss.
+fn sync_dir(path: &Path) -> io::Result<()> {
+    if cfg!(unix) { File::open(path)?.sync_all() } else { Ok(()) }
+}

@@ -1,0 +1,228 @@
+use std::collections::BTreeMap;
+use std::fs;
+use std::ops::ControlFlow;
+
+use super::*;
+
+fn open(dir: &Path) -> Result<SledKv, KvError> {
+    SledKv::open(dir, &SledOptions::small())
+}
+
+fn entries(kv: &SledKv) -> Result<BTreeMap<Vec<u8>, Vec<u8>>, KvError> {
+    let mut all = BTreeMap::new();
+    kv.scan(b"", b"\xff", &mut |key, value| {
+        all.insert(key.to_vec(), value.to_vec());
+        ControlFlow::Continue(())
+    })?;
+    Ok(all)
+}
+
+#[test]
+fn entries_survive_a_reopen() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut kv = open(dir.path()).unwrap();
+    for i in 0..100u8 {
+        kv.insert(&[i], &[i; 50]).unwrap();
+    }
+    kv.remove(&[7]).unwrap();
+    kv.sync(SyncLevel::Power).unwrap();
+    drop(kv);
+    let kv = open(dir.path()).unwrap();
+    assert_eq!(kv.get(&[7]).unwrap(), None);
+    assert_eq!(kv.get(&[8]).unwrap().unwrap(), [8; 50]);
+    assert_eq!(entries(&kv).unwrap().len(), 99);
+    let mut first = Vec::new();
+    kv.scan(&[10], &[20], &mut |key, _| {
+        first.push(key[0]);
+        if first.len() < 3 { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    })
+    .unwrap();
+    assert_eq!(first, [10, 11, 12]);
+}
+
+#[test]
+fn a_second_open_is_refused_until_the_first_closes() {
+    let dir = tempfile::tempdir().unwrap();
+    let kv = open(dir.path()).unwrap();
+    let refused = open(dir.path()).unwrap_err();
+    assert!(matches!(&refused, KvError::Locked { dir: locked } if locked == dir.path()), "{refused}");
+    assert!(refused.to_string().contains("locked by another process"), "{refused}");
+    drop(kv);
+    open(dir.path()).unwrap();
+}
+
+#[test]
+fn a_snapshot_cut_off_by_a_crash_is_removed() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut kv = open(dir.path()).unwrap();
+    kv.insert(b"k", b"v").unwrap();
+    kv.sync(SyncLevel::Power).unwrap();
+    drop(kv);
+    let torn = dir.path().join("snap.FFFFFFFFFFFFFFF0.generating");
+    fs::write(&torn, [0; 8]).unwrap();
+    let kv = open(dir.path()).unwrap();
+    assert_eq!(kv.get(b"k").unwrap().unwrap(), b"v");
+    assert!(!torn.exists());
+}
+
+#[test]
+fn a_store_never_starts_empty_where_there_was_one() {
+    for lost in ["db", "CREATED"] {
+        let dir = tempfile::tempdir().unwrap();
+        let mut kv = open(dir.path()).unwrap();
+        kv.insert(b"k", b"v").unwrap();
+        kv.sync(SyncLevel::Power).unwrap();
+        drop(kv);
+        fs::write(dir.path().join(lost), "").unwrap();
+        let error = open(dir.path()).unwrap_err();
+        assert!(matches!(&error, KvError::Damaged { dir: named, .. } if named == dir.path()), "{lost}: {error}");
+        let again = open(dir.path()).unwrap_err();
+        assert_eq!(error.to_string(), again.to_string(), "quarantined");
+        assert!(dir.path().join("QUARANTINED").exists());
+    }
+}
+
+#[test]
+fn a_log_that_sled_takes_for_empty_is_damage() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut kv = open(dir.path()).unwrap();
+    kv.insert(b"k", b"v").unwrap();
+    kv.sync(SyncLevel::Power).unwrap();
+    drop(kv);
+    for entry in fs::read_dir(dir.path()).unwrap() {
+        let path = entry.unwrap().path();
+        if path.file_name().unwrap().to_string_lossy().starts_with("snap.") {
+            fs::remove_file(path).unwrap();
+        }
+    }
+    let db = dir.path().join("db");
+    let length = fs::metadata(&db).unwrap().len() as usize;
+    fs::write(&db, vec![0; length]).unwrap();
+    assert!(matches!(open(dir.path()).unwrap_err(), KvError::Damaged { .. }));
+}
+
+#[test]
+fn a_crash_while_the_store_was_created_does_no_harm() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("conf"), "segm").unwrap();
+    open(dir.path()).unwrap().insert(b"k", b"v").unwrap();
+}
+
+#[test]
+fn the_segment_size_is_that_of_the_creation() {
+    let dir = tempfile::tempdir().unwrap();
+    let small = open(dir.path()).unwrap().max_value();
+    assert_eq!(SledKv::open(dir.path(), &SledOptions::default()).unwrap().max_value(), small);
+}
+
+#[test]
+fn no_values_make_blob_files() {
+    for options in [SledOptions::small(), SledOptions::default()] {
+        check_no_blobs(&options);
+    }
+}
+
+fn check_no_blobs(options: &SledOptions) {
+    const VALUES: u16 = 200;
+    let dir = tempfile::tempdir().unwrap();
+    let mut kv = SledKv::open(dir.path(), options).unwrap();
+    let long_key = |i: u16| [&[b'k'; super::super::MAX_KEY - 2][..], &i.to_be_bytes()].concat();
+    let value = vec![7; kv.max_value()];
+    for i in 0..VALUES {
+        kv.insert(&long_key(i), &value).unwrap();
+        if i % 50 == 0 {
+            kv.sync(SyncLevel::Process).unwrap();
+        }
+    }
+    kv.sync(SyncLevel::Power).unwrap();
+    kv.directory.check_no_blobs().unwrap();
+    let large = vec![7; kv.max_value() + 1];
+    assert!(matches!(kv.insert(b"k", &large), Err(KvError::ValueTooLarge { .. })));
+    assert!(matches!(kv.insert(&large, b""), Err(KvError::KeyTooLarge { .. })));
+    assert_eq!(entries(&kv).unwrap().len(), usize::from(VALUES), "refusals do not fail the store");
+}
+
+#[test]
+fn syncs_are_counted_by_level() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut kv = open(dir.path()).unwrap();
+    let count = kv.sync_count();
+    kv.sync(SyncLevel::Process).unwrap();
+    kv.sync(SyncLevel::Power).unwrap();
+    kv.sync(SyncLevel::Power).unwrap();
+    assert_eq!((count.get(SyncLevel::Process), count.get(SyncLevel::Power)), (1, 2));
+}
+
+/// Syncing a pipe is an error of the operating system, here in the place of a
+/// disk that fails.
+#[cfg(unix)]
+#[test]
+fn after_a_failed_sync_the_store_is_failed_for_good() {
+    use std::os::fd::OwnedFd;
+
+    let dir = tempfile::tempdir().unwrap();
+    let mut kv = open(dir.path()).unwrap();
+    kv.insert(b"k", b"v").unwrap();
+    let (_reader, writer) = std::io::pipe().unwrap();
+    let real = std::mem::replace(&mut kv.db_file, File::from(OwnedFd::from(writer)));
+    assert!(matches!(kv.sync(SyncLevel::Power), Err(KvError::Io { .. })));
+    kv.db_file = real;
+    for result in [kv.sync(SyncLevel::Power), kv.insert(b"x", b"y"), kv.remove(b"k"), kv.get(b"k").map(drop)] {
+        assert!(matches!(result, Err(KvError::Failed { .. })), "{result:?}");
+    }
+    assert_eq!(kv.sync_count().get(SyncLevel::Power), 0);
+}
+
+/// Every file of a store, one byte flipped at a time: opening reports, or
+/// recovers entries that were really written; no panic comes out.
+#[test]
+fn flipped_bytes_are_reported_or_recovered_from() {
+    let master = tempfile::tempdir().unwrap();
+    let mut kv = open(master.path()).unwrap();
+    for i in 0..200u8 {
+        kv.insert(&[i], &[i; 40]).unwrap();
+        if i % 20 == 0 {
+            kv.sync(SyncLevel::Power).unwrap();
+        }
+    }
+    kv.sync(SyncLevel::Power).unwrap();
+    drop(kv);
+    // Reopening writes the snapshot.
+    drop(open(master.path()).unwrap());
+
+    let mut flips = Vec::new();
+    for entry in fs::read_dir(master.path()).unwrap() {
+        let path = entry.unwrap().path();
+        if !path.is_file() {
+            continue;
+        }
+        let bytes = fs::read(&path).unwrap();
+        let used = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+        let step = (used / 24).max(1);
+        flips.extend((0..used).step_by(step).map(|at| (path.file_name().unwrap().to_owned(), at)));
+    }
+    let (mut reported, mut recovered) = (0, 0);
+    for (name, at) in flips {
+        let copy = tempfile::tempdir().unwrap();
+        for entry in fs::read_dir(master.path()).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_file() {
+                fs::copy(&path, copy.path().join(path.file_name().unwrap())).unwrap();
+            }
+        }
+        let file = copy.path().join(&name);
+        let mut bytes = fs::read(&file).unwrap();
+        bytes[at] ^= 0x10;
+        fs::write(&file, bytes).unwrap();
+        match open(copy.path()).and_then(|kv| entries(&kv)) {
+            Ok(entries) => {
+                recovered += 1;
+                for (key, value) in entries {
+                    assert_eq!(value, vec![key[0]; 40], "byte {at} of {name:?}");
+                }
+            }
+            Err(_) => reported += 1,
+        }
+    }
+    assert!(reported > 0 && recovered > 0, "{reported} reported, {recovered} recovered");
+}
