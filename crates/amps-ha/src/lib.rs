@@ -2,5 +2,6 @@
 
 pub mod bookmarks;
 pub mod kv;
+pub mod publish_log;
 pub mod reconnect;
 pub mod server_chooser;

@@ -25,12 +25,15 @@ pub trait Protocol {
     /// the peer back.
     fn wants_read(&self) -> bool;
 
-    /// Takes what it wants from the front of `received`; the rest is offered
-    /// again with later bytes.
+    /// Where received bytes are appended, usually
+    /// [`FrameDecoder::buffer_mut`](crate::FrameDecoder::buffer_mut).
+    fn receive_buffer(&mut self) -> &mut BytesMut;
+
+    /// Bytes were received, or what held earlier ones back may be gone.
     ///
     /// # Errors
     /// When the connection is to be given up.
-    fn receive(&mut self, now: Instant, received: &mut BytesMut) -> Result<(), Self::Stop>;
+    fn receive(&mut self, now: Instant) -> Result<(), Self::Stop>;
 
     /// Appends whole frames to an empty buffer. Called whenever everything so
     /// far is written.
@@ -74,7 +77,6 @@ pub async fn pump<P: Protocol>(
     clock: impl Fn() -> Instant,
 ) -> Lost<P::Stop> {
     let (mut reader, mut writer) = tokio::io::split(transport);
-    let mut received = BytesMut::new();
     let mut timer = pin!(tokio::time::sleep_until(clock().into()));
     let mut timer_at = None;
     let mut wants = Wants { read: true, read_first: true };
@@ -92,14 +94,14 @@ pub async fn pump<P: Protocol>(
         // Turn about, so that a flood in one direction cannot starve the other.
         wants = Wants { read: protocol.wants_read(), read_first: !wants.read_first };
         let step = tokio::select! {
-            step = read_or_write(&mut reader, &mut writer, wants, &mut received, out) => step,
+            step = read_or_write(&mut reader, &mut writer, wants, protocol.receive_buffer(), out) => step,
             () = wake.notified() => Step::Woken,
             () = timer.as_mut(), if deadline.is_some() => Step::Woken,
         };
         let now = clock();
         let result = match step {
             Step::Read(Ok(0)) => return Lost::Closed,
-            Step::Read(Ok(_)) => protocol.receive(now, &mut received),
+            Step::Read(Ok(_)) => protocol.receive(now),
             Step::Wrote(Ok(count)) => {
                 out.advance(count);
                 if out.is_empty() {
@@ -108,7 +110,7 @@ pub async fn pump<P: Protocol>(
                 Ok(())
             }
             Step::Read(Err(error)) | Step::Wrote(Err(error)) => return Lost::Io(error),
-            Step::Woken => protocol.timeout(now).and_then(|()| protocol.receive(now, &mut received)),
+            Step::Woken => protocol.timeout(now).and_then(|()| protocol.receive(now)),
         };
         if let Err(stop) = result {
             return Lost::Stopped(stop);

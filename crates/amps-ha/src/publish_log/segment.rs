@@ -1,0 +1,127 @@
+use bytes::{Bytes, BytesMut};
+
+use amps_core::frame::frame_len;
+use amps_core::{Field, Message};
+
+use amps_core::frame::PREFIX_LEN;
+
+/// A segment is sealed when it would grow beyond this, so that it fits one
+/// value of the store (64 KiB) together with its description.
+pub(super) const SEGMENT_LEN: usize = 60 * 1024;
+
+/// A run of frames with consecutive sequences: the unit of storing, loading
+/// and freeing.
+#[derive(Debug)]
+pub(super) struct Segment {
+    /// Ordinal of the first frame.
+    pub(super) first: u64,
+    /// How many frames.
+    pub(super) count: u64,
+    /// Sequence of the first frame.
+    pub(super) first_sequence: u64,
+    /// A job has taken it to the store, under `first_sequence` as its key.
+    pub(super) taken: bool,
+    /// Bytes of all frames.
+    pub(super) len: usize,
+    /// Frames cut off the front of what the store has; only while new numbers
+    /// are given.
+    pub(super) cut: u64,
+    pub(super) body: Body,
+}
+
+#[derive(Debug)]
+pub(super) enum Body {
+    /// Takes more frames.
+    Open(BytesMut),
+    /// Takes no more.
+    Sealed(Bytes),
+    /// Only in the store.
+    Stored,
+}
+
+impl Segment {
+    pub(super) fn open(first: u64, first_sequence: u64, capacity: usize) -> Self {
+        let body = Body::Open(BytesMut::with_capacity(capacity));
+        Self { first, count: 0, first_sequence, taken: false, len: 0, cut: 0, body }
+    }
+
+    /// The ordinal behind the last frame.
+    pub(super) fn end(&self) -> u64 {
+        self.first + self.count
+    }
+
+    pub(super) fn last_sequence(&self) -> u64 {
+        self.first_sequence + self.count - 1
+    }
+
+    pub(super) fn sequence_of(&self, ordinal: u64) -> u64 {
+        self.first_sequence + (ordinal - self.first)
+    }
+
+    pub(super) fn bytes(&self) -> Option<&[u8]> {
+        match &self.body {
+            Body::Open(bytes) => Some(bytes),
+            Body::Sealed(bytes) => Some(bytes),
+            Body::Stored => None,
+        }
+    }
+
+    /// Bytes in memory.
+    pub(super) fn resident(&self) -> usize {
+        self.bytes().map_or(0, <[u8]>::len)
+    }
+
+    /// Forgets the frames below the ordinal `from`.
+    pub(super) fn cut_front(&mut self, from: u64) {
+        let Some(cut) = from.checked_sub(self.first).filter(|cut| *cut > 0) else { return };
+        if let Some(bytes) = self.seal() {
+            let skip = offset_of(&bytes, cut);
+            self.body = Body::Sealed(bytes.slice(skip..));
+            self.len -= skip;
+        }
+        self.first += cut;
+        self.count -= cut;
+        self.first_sequence += cut;
+        self.cut = cut;
+    }
+
+    /// Stops taking frames. Answers the bytes, `None` when only the store has
+    /// them.
+    pub(super) fn seal(&mut self) -> Option<Bytes> {
+        if let Body::Open(bytes) = &mut self.body {
+            self.body = Body::Sealed(bytes.split().freeze());
+        }
+        match &self.body {
+            Body::Sealed(bytes) => Some(bytes.clone()),
+            _ => None,
+        }
+    }
+}
+
+/// The frames in `bytes`, prefix included.
+pub(super) fn frames(mut bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
+    std::iter::from_fn(move || {
+        let frame = bytes.get(..frame_len(bytes)?)?;
+        bytes = &bytes[frame.len()..];
+        Some(frame)
+    })
+}
+
+/// The byte offset of the `index`th frame.
+pub(super) fn offset_of(bytes: &[u8], index: u64) -> usize {
+    frames(bytes).take(index as usize).map(<[u8]>::len).sum()
+}
+
+/// Appends `frame` with another sequence in its header. `None` when the frame
+/// carries none, which frames of this log always do.
+pub(super) fn renumber(frame: &[u8], sequence: u64, out: &mut BytesMut) -> Option<()> {
+    let content = frame.get(PREFIX_LEN..)?;
+    let span = Message::decode(Bytes::copy_from_slice(content)).ok()?.span(Field::Sequence)?;
+    let digits = sequence.to_string();
+    let len = content.len() - span.len() + digits.len();
+    out.extend_from_slice(&(len as u32).to_be_bytes());
+    out.extend_from_slice(&content[..span.start]);
+    out.extend_from_slice(digits.as_bytes());
+    out.extend_from_slice(&content[span.end..]);
+    Some(())
+}

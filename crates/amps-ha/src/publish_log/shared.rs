@@ -1,0 +1,195 @@
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+
+use bytes::BytesMut;
+use tokio::sync::{Notify, watch};
+
+use super::log::{AppendError, Cursors, PublishLog};
+use super::store::SegmentStore;
+
+/// A [`PublishLog`] between its publishers, the connection's writer and the
+/// store's thread.
+///
+/// One short lock; nothing waits, encodes much, or touches a disk under it.
+#[derive(Debug)]
+pub struct SharedLog {
+    log: Mutex<State>,
+    work: Condvar,
+    cursors: watch::Sender<Cursors>,
+    writer: Arc<Notify>,
+}
+
+#[derive(Debug)]
+struct State {
+    log: PublishLog,
+    /// The writer has nothing to do and wants to be woken.
+    writer_idle: bool,
+    store_idle: bool,
+    stop: Stop,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stop {
+    No,
+    /// Store what is left, note the next number, end.
+    Clean,
+    /// End as it is.
+    Now,
+}
+
+impl SharedLog {
+    /// Shares a log. `writer` is woken when there is something to send.
+    pub fn new(log: PublishLog, writer: Arc<Notify>) -> Self {
+        let cursors = watch::Sender::new(log.cursors());
+        let state = State { log, writer_idle: false, store_idle: false, stop: Stop::No };
+        Self { log: Mutex::new(state), work: Condvar::new(), cursors, writer }
+    }
+
+    /// Appends a message; see [`PublishLog::append`].
+    ///
+    /// # Errors
+    /// See [`PublishLog::append`].
+    pub fn append(&self, len: usize, encode: impl FnOnce(Option<u64>, &mut BytesMut)) -> Result<u64, AppendError> {
+        let mut state = self.lock();
+        let ordinal = state.log.append(len, encode)?;
+        let wake_writer = state.log.has_more(u64::MAX) && std::mem::take(&mut state.writer_idle);
+        let wake_store = std::mem::take(&mut state.store_idle);
+        drop(state);
+        if wake_writer {
+            self.writer.notify_one();
+        }
+        if wake_store {
+            self.work.notify_one();
+        }
+        Ok(ordinal)
+    }
+
+    /// Does something to the log as its writer: afterwards the store's thread
+    /// and everybody who waits for a cursor learn what changed.
+    pub fn with<T>(&self, act: impl FnOnce(&mut PublishLog) -> T) -> T {
+        let mut state = self.lock();
+        let result = act(&mut state.log);
+        state.writer_idle = true;
+        let wake_store = std::mem::take(&mut state.store_idle);
+        let cursors = state.log.cursors();
+        drop(state);
+        if wake_store {
+            self.work.notify_one();
+        }
+        self.publish(cursors);
+        result
+    }
+
+    /// Looks at the log.
+    pub fn peek<T>(&self, look: impl FnOnce(&PublishLog) -> T) -> T {
+        look(&self.lock().log)
+    }
+
+    /// Follows the cursors.
+    pub fn watch(&self) -> watch::Receiver<Cursors> {
+        self.cursors.subscribe()
+    }
+
+    fn publish(&self, cursors: Cursors) {
+        self.cursors.send_if_modified(|old| {
+            let changed = old.settled != cursors.settled
+                || old.durable != cursors.durable
+                || old.failed.is_some() != cursors.failed.is_some()
+                || old.closed != cursors.closed;
+            *old = cursors;
+            changed
+        });
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // A panic under this lock cannot leave the log half changed in a way
+        // that matters: the sequence is given out last.
+        self.log.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The store thread's life: one job after another, each outside the lock.
+    fn run(&self, mut store: SegmentStore) {
+        loop {
+            let mut state = self.lock();
+            let (job, last) = loop {
+                if state.stop == Stop::Now {
+                    return;
+                }
+                if let Some(job) = state.log.next_job() {
+                    break (job, false);
+                }
+                if state.stop == Stop::Clean {
+                    match state.log.closing_job() {
+                        Some(job) => break (job, true),
+                        None => return,
+                    }
+                }
+                state.store_idle = true;
+                state = self.work.wait(state).unwrap_or_else(PoisonError::into_inner);
+            };
+            drop(state);
+            let result = store.run(&job);
+            if let Err(error) = &result {
+                tracing::error!(%error, "the publish store failed; nothing past what was durable is promised or sent");
+            }
+            let mut state = self.lock();
+            state.log.job_done(result);
+            let wake = state.log.has_more(u64::MAX) && std::mem::take(&mut state.writer_idle);
+            let cursors = state.log.cursors();
+            drop(state);
+            self.publish(cursors);
+            if wake {
+                self.writer.notify_one();
+            }
+            if last {
+                return;
+            }
+        }
+    }
+}
+
+/// The thread that owns a [`SegmentStore`].
+///
+/// Dropping it ends the thread after the job it is at, as a crash would;
+/// [`close`](Self::close) ends it cleanly.
+#[derive(Debug)]
+pub struct StoreThread {
+    log: Arc<SharedLog>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl StoreThread {
+    /// Starts the thread.
+    ///
+    /// # Errors
+    /// When the system gives no more threads.
+    pub fn start(log: Arc<SharedLog>, store: SegmentStore) -> std::io::Result<Self> {
+        let shared = Arc::clone(&log);
+        let thread =
+            std::thread::Builder::new().name("amps-publish-store".to_owned()).spawn(move || shared.run(store))?;
+        Ok(Self { log, thread: Some(thread) })
+    }
+
+    /// Stores what is left and closes the store. Blocks until that is done.
+    pub fn close(mut self) {
+        self.stop(Stop::Clean);
+    }
+
+    fn stop(&mut self, stop: Stop) {
+        self.log.lock().stop = stop;
+        self.log.work.notify_one();
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the publish store's thread panicked");
+        }
+    }
+}
+
+impl Drop for StoreThread {
+    fn drop(&mut self) {
+        if self.thread.is_some() {
+            self.stop(Stop::Now);
+        }
+    }
+}

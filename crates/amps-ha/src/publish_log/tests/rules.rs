@@ -1,0 +1,333 @@
+use amps_core::Reason;
+
+use super::*;
+
+fn memory() -> PublishLog {
+    let mut log = PublishLog::in_memory(limits(), CLOCK);
+    log.logged_on(0, OnPublishGap::Refuse).unwrap();
+    log
+}
+
+#[test]
+fn frames_leave_in_order_and_are_freed_by_acknowledgements() {
+    let mut log = memory();
+    for id in 0..3 {
+        append(&mut log, id).unwrap();
+    }
+    assert_eq!(drain(&mut log, None), [(CLOCK, 0), (CLOCK + 1, 1), (CLOCK + 2, 2)]);
+    log.acknowledged(CLOCK + 1);
+    assert_eq!(log.cursors().settled, 2);
+    log.disconnected(0);
+    assert_eq!(log.logged_on(CLOCK + 1, OnPublishGap::Refuse).unwrap().to_replay, 1);
+    assert_eq!(drain(&mut log, None), [(CLOCK + 2, 2)], "only what is not settled goes again");
+}
+
+#[test]
+fn a_refused_message_is_settled_reported_and_not_replayed() {
+    let mut log = memory();
+    for id in 0..5 {
+        append(&mut log, id).unwrap();
+    }
+    drain(&mut log, None);
+    let failed = log.refused(CLOCK + 2, Reason::NotEntitled).unwrap();
+    assert_eq!(failed.message, Some(("t".to_owned(), Bytes::from_static(b"2"))));
+    assert_eq!(log.refused(CLOCK + 2, Reason::NotEntitled), None, "reported once");
+    assert_eq!(log.refusal(2), Some(&Reason::NotEntitled));
+    log.disconnected(0);
+    log.logged_on(CLOCK + 1, OnPublishGap::Refuse).unwrap();
+    assert_eq!(log.cursors().settled, 3, "absorbed once everything before it is settled");
+    assert_eq!(drain(&mut log, None), [(CLOCK + 3, 3), (CLOCK + 4, 4)]);
+}
+
+#[test]
+fn a_message_settled_out_of_order_is_skipped_on_replay_even_after_a_crash() {
+    let kv = MemoryKv::new();
+    let (mut store, mut log) = open(kv.clone(), Durability::PowerLoss, limits(), CLOCK);
+    log.logged_on(0, OnPublishGap::Refuse).unwrap();
+    append_all(&mut log, 0..5);
+    work(&mut log, &mut store);
+    assert_eq!(drain(&mut log, Some(&mut store)).len(), 5);
+    log.refused(CLOCK + 2, Reason::NotEntitled).unwrap();
+    append(&mut log, 5).unwrap();
+    work(&mut log, &mut store);
+    let (mut store, mut log) = open(kv.crash(SyncLevel::Process), Durability::PowerLoss, limits(), CLOCK);
+    log.logged_on(CLOCK, OnPublishGap::Refuse).unwrap();
+    let ids: Vec<_> = drain(&mut log, Some(&mut store)).into_iter().map(|(_, id)| id).collect();
+    assert_eq!(ids, [1, 3, 4, 5]);
+}
+
+#[test]
+fn a_duplicate_is_a_success_and_says_so() {
+    let mut log = memory();
+    append(&mut log, 0).unwrap();
+    drain(&mut log, None);
+    assert_eq!(log.refused(CLOCK, Reason::Duplicate).unwrap().reason, Reason::Duplicate);
+    assert_eq!(log.cursors().settled, 1);
+    assert_eq!(log.refusal(0), None);
+}
+
+#[test]
+fn a_late_or_wild_acknowledgement_settles_nothing_unsent() {
+    let mut log = memory();
+    append(&mut log, 0).unwrap();
+    drain(&mut log, None);
+    append(&mut log, 1).unwrap();
+    log.acknowledged(u64::MAX);
+    assert_eq!(log.cursors().settled, 1);
+    log.acknowledged(1);
+    assert_eq!(log.cursors().settled, 1);
+}
+
+#[test]
+fn a_server_behind_what_was_acknowledged_is_a_publish_gap() {
+    let mut log = memory();
+    append_all(&mut log, 0..4);
+    drain(&mut log, None);
+    log.acknowledged(CLOCK + 2);
+    log.disconnected(0);
+    for server in [0, CLOCK + 1] {
+        assert_eq!(
+            log.logged_on(server, OnPublishGap::Refuse),
+            Err(LogonRefused::PublishGap { server, acknowledged: CLOCK + 2 })
+        );
+        assert_eq!(log.cursors().settled, 3, "nothing changed");
+    }
+    assert_eq!(log.logged_on(CLOCK + 1, OnPublishGap::Continue).unwrap().to_replay, 1);
+}
+
+#[test]
+fn a_refusal_at_the_end_makes_no_publish_gap() {
+    let mut log = memory();
+    append_all(&mut log, 0..2);
+    drain(&mut log, None);
+    log.acknowledged(CLOCK);
+    log.refused(CLOCK + 1, Reason::NotEntitled).unwrap();
+    log.disconnected(0);
+    assert!(log.logged_on(CLOCK, OnPublishGap::Refuse).is_ok(), "no server ever had the refused one");
+}
+
+#[test]
+fn an_unknown_name_is_no_gap() {
+    let mut log = PublishLog::in_memory(limits(), CLOCK);
+    append(&mut log, 0).unwrap();
+    assert_eq!(log.logged_on(0, OnPublishGap::Refuse).unwrap().to_replay, 1);
+}
+
+#[test]
+fn a_log_that_never_logged_on_is_renumbered_above_the_server_and_loses_nothing() {
+    for on_disk in [false, true] {
+        let kv = MemoryKv::new();
+        let (mut store, disk) = open(kv.clone(), Durability::PowerLoss, limits(), CLOCK);
+        let mut log = if on_disk { disk } else { PublishLog::in_memory(limits(), CLOCK) };
+        append_all(&mut log, 0..3);
+        work(&mut log, &mut store);
+        append(&mut log, 3).unwrap();
+        let report = log.logged_on(CLOCK + 5_000_000, OnPublishGap::Refuse).unwrap();
+        assert_eq!((report.renumbered, report.already_there, report.sequence_ahead), (4, 0, None));
+        work(&mut log, &mut store);
+        append(&mut log, 4).unwrap();
+        work(&mut log, &mut store);
+        let sent = drain(&mut log, Some(&mut store));
+        let base = CLOCK + 5_000_001;
+        assert_eq!(sent, [(base, 0), (base + 1, 1), (base + 2, 2), (base + 3, 3), (base + 4, 4)], "disk {on_disk}");
+    }
+}
+
+#[test]
+fn a_crash_at_any_write_of_a_renumbering_leaves_one_whole_set() {
+    for write in 0.. {
+        let kv = MemoryKv::new();
+        let (mut store, mut log) = open(kv.clone(), Durability::PowerLoss, limits(), CLOCK);
+        for id in 0..6 {
+            append(&mut log, id).unwrap();
+            work(&mut log, &mut store);
+        }
+        log.logged_on(CLOCK + 5_000_000, OnPublishGap::Refuse).unwrap();
+        let before = kv.writes();
+        kv.fail_write(write);
+        work(&mut log, &mut store);
+        let failed = log.cursors().failed.is_some();
+        let (mut store, mut log) = open(kv.crash_keeping(SyncLevel::Power, 3), Durability::PowerLoss, limits(), CLOCK);
+        log.logged_on(CLOCK + 5_000_000, OnPublishGap::Refuse).unwrap();
+        work(&mut log, &mut store);
+        let ids: Vec<_> = drain(&mut log, Some(&mut store)).into_iter().map(|(_, id)| id).collect();
+        assert_eq!(ids, [0, 1, 2, 3, 4, 5], "after failing write {write}");
+        if !failed {
+            assert!(kv.writes() > before);
+            return;
+        }
+    }
+}
+
+#[test]
+fn a_sequence_ahead_is_reported_and_unsent_messages_are_renumbered() {
+    let mut log = memory();
+    append(&mut log, 0).unwrap();
+    drain(&mut log, None);
+    log.disconnected(0);
+    append(&mut log, 1).unwrap();
+    let report = log.logged_on(CLOCK + 100, OnPublishGap::Refuse).unwrap();
+    assert_eq!(report.sequence_ahead, Some(CLOCK + 100));
+    assert_eq!((report.already_there, report.renumbered), (1, 1));
+    assert_eq!(drain(&mut log, None), [(CLOCK + 101, 1)]);
+}
+
+#[test]
+fn nothing_is_sent_past_what_is_durable() {
+    let kv = MemoryKv::new();
+    let (mut store, mut log) = open(kv.clone(), Durability::PowerLoss, limits(), CLOCK);
+    log.logged_on(0, OnPublishGap::Refuse).unwrap();
+    work(&mut log, &mut store);
+    append(&mut log, 0).unwrap();
+    assert_eq!(drain(&mut log, None), []);
+    work(&mut log, &mut store);
+    assert_eq!(drain(&mut log, None).len(), 1);
+    kv.fail_sync(0);
+    append(&mut log, 1).unwrap();
+    work(&mut log, &mut store);
+    assert_eq!(drain(&mut log, Some(&mut store)), [], "after a failed sync nothing more is sent");
+    assert_eq!(log.cursors().durable, 1);
+    assert!(matches!(append(&mut log, 2), Err(AppendError::StoreFailed(_))));
+}
+
+#[test]
+fn what_waits_for_one_sync_shares_the_next() {
+    let kv = MemoryKv::new();
+    let (mut store, mut log) = open(kv.clone(), Durability::PowerLoss, limits(), CLOCK);
+    log.logged_on(0, OnPublishGap::Refuse).unwrap();
+    work(&mut log, &mut store);
+    let syncs = kv.sync_count().get(SyncLevel::Power);
+    append(&mut log, 0).unwrap();
+    let job = log.next_job().unwrap();
+    append_all(&mut log, 1..50);
+    assert!(log.next_job().is_none(), "one job at a time");
+    log.job_done(store.run(&job));
+    assert_eq!(log.cursors().durable, 1, "one alone is one sync");
+    work(&mut log, &mut store);
+    assert_eq!(log.cursors().durable, 50);
+    assert_eq!(kv.sync_count().get(SyncLevel::Power) - syncs, 2, "forty-nine share one sync");
+}
+
+#[test]
+fn a_backlog_larger_than_memory_is_read_back_in_order() {
+    let limits = Limits { resident_bytes: 300_000, ..limits() };
+    let kv = MemoryKv::new();
+    let (mut store, mut log) = open(kv, Durability::ProcessCrash, limits, CLOCK);
+    let body = "x".repeat(1000);
+    for id in 0..3000 {
+        log.append(1100, |sequence, out| encode(sequence, &format!("{id} {body}"), out)).unwrap();
+        if id % 50 == 0 {
+            work(&mut log, &mut store);
+        }
+    }
+    work(&mut log, &mut store);
+    assert!(log.resident_bytes() <= 300_000, "{}", log.resident_bytes());
+    log.logged_on(0, OnPublishGap::Refuse).unwrap();
+    let mut sent = Vec::new();
+    while sent.len() < 3000 {
+        let mut wire = BytesMut::new();
+        log.fill(&mut wire, 64 * 1024, u64::MAX);
+        sent.extend(bodies(&wire));
+        work(&mut log, &mut store);
+        assert!(log.resident_bytes() <= 450_000, "{}", log.resident_bytes());
+    }
+    for (id, body) in sent.iter().enumerate() {
+        assert!(body.starts_with(format!("{id} ").as_bytes()));
+    }
+}
+
+#[test]
+fn a_message_larger_than_a_value_survives_in_pieces() {
+    let kv = MemoryKv::new();
+    let (mut store, mut log) = open(kv.clone(), Durability::PowerLoss, limits(), CLOCK);
+    let body = format!("7{}", " ".repeat(300_000));
+    log.append(300_100, |sequence, out| encode(sequence, &body, out)).unwrap();
+    append(&mut log, 8).unwrap();
+    work(&mut log, &mut store);
+    let (mut store, mut log) = open(kv.crash(SyncLevel::Power), Durability::PowerLoss, limits(), CLOCK);
+    log.logged_on(0, OnPublishGap::Refuse).unwrap();
+    work(&mut log, &mut store);
+    assert_eq!(drain(&mut log, Some(&mut store)), [(CLOCK, 7), (CLOCK + 1, 8)]);
+}
+
+#[test]
+fn the_bound_refuses_and_room_comes_back() {
+    let mut log = PublishLog::in_memory(Limits { bytes: 200, ..limits() }, CLOCK);
+    log.logged_on(0, OnPublishGap::Refuse).unwrap();
+    assert!(matches!(log.append(201, |_, _| unreachable!()), Err(AppendError::TooLarge { len: 201, bound: 200 })));
+    while append(&mut log, 0).is_ok() {}
+    assert!(matches!(append(&mut log, 0), Err(AppendError::StoreFull { bound: 200, .. })));
+    drain(&mut log, None);
+    log.acknowledged(CLOCK + 100);
+    append(&mut log, 1).unwrap();
+}
+
+#[test]
+fn without_a_store_messages_need_a_connection_and_the_dropped_are_counted() {
+    let mut log = PublishLog::without_store(limits());
+    assert!(matches!(append(&mut log, 0), Err(AppendError::Disconnected)));
+    log.logged_on(0, OnPublishGap::Refuse).unwrap();
+    append(&mut log, 0).unwrap();
+    append(&mut log, 1).unwrap();
+    let mut wire = BytesMut::new();
+    assert_eq!(log.fill(&mut wire, 1, 1), 1, "not past the entry asked for");
+    assert!(!String::from_utf8_lossy(&wire).contains("\"s\":"), "no sequence");
+    assert_eq!(log.disconnected(1), 2, "one half written, one never");
+    assert_eq!(log.cursors().settled, 2);
+    log.logged_on(0, OnPublishGap::Refuse).unwrap();
+    append(&mut log, 2).unwrap();
+    wire.clear();
+    log.fill(&mut wire, 1, u64::MAX);
+    assert_eq!(bodies(&wire), [&b"2"[..]]);
+    log.written();
+    assert_eq!((log.cursors().settled, log.cursors().bytes), (3, 0));
+}
+
+#[test]
+fn a_store_made_for_something_else_is_refused_with_both_values() {
+    let kv = MemoryKv::new();
+    drop(open(kv.clone(), Durability::PowerLoss, limits(), CLOCK));
+    for (identity, field) in [
+        (Identity { client_name: "you".into(), ..identity() }, "client name 'me' and is opened for 'you'"),
+        (Identity { message_type: "fix".into(), ..identity() }, "message type 'json' and is opened for 'fix'"),
+    ] {
+        let kv = copy(&kv);
+        let error = SegmentStore::open(Box::new(kv), Path::new("some/dir"), &identity, CLOCK).unwrap_err().to_string();
+        assert!(error.contains(field) && error.contains("some/dir"), "{error}");
+    }
+}
+
+#[test]
+fn any_changed_byte_is_an_error_or_changes_nothing() {
+    use std::ops::ControlFlow;
+    let kv = MemoryKv::new();
+    let (mut store, mut log) = open(kv.clone(), Durability::PowerLoss, limits(), CLOCK);
+    for id in 0..4 {
+        append(&mut log, id).unwrap();
+        work(&mut log, &mut store);
+    }
+    let mut entries = Vec::new();
+    kv.scan(b"p", b"q", &mut |key, value| {
+        entries.push((key.to_vec(), value.to_vec()));
+        ControlFlow::Continue(())
+    })
+    .unwrap();
+    assert_eq!(entries.len(), 4);
+    for (key, value) in entries {
+        for at in 0..value.len() {
+            let mut kv = copy(&kv);
+            let mut value = value.clone();
+            value[at] ^= 0x10;
+            kv.insert(&key, &value).unwrap();
+            match SegmentStore::open(Box::new(kv), Path::new("dir"), &identity(), CLOCK) {
+                Err(StoreError::Damaged { .. }) => {}
+                other => panic!("byte {at} of {key:?}: {other:?}"),
+            }
+        }
+        let mut without = copy(&kv);
+        without.remove(&key).unwrap();
+        let opened = SegmentStore::open(Box::new(without), Path::new("dir"), &identity(), CLOCK);
+        let last = key[8] as u64 == (CLOCK + 3) & 0xff;
+        assert_eq!(opened.is_err(), !last, "a missing value in the middle is noticed");
+    }
+}
