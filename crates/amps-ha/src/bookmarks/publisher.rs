@@ -1,0 +1,203 @@
+//! One publisher of a bookmark subscription.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::{Duration, Instant};
+
+use super::{PublisherState, Receipt};
+
+/// How many positions of the last `overlap` are kept; more only sharpens where
+/// a failover resumes.
+const MARKS: u32 = 8;
+
+#[derive(Debug, Default)]
+pub(super) struct Publisher {
+    /// Everything up to here was delivered in this life or discarded in an
+    /// earlier one. On each server a publisher's sequences rise.
+    seen: Option<u64>,
+    /// The newest discarded sequence with everything below it discarded.
+    discarded: Option<u64>,
+    /// The newest sequence of a persisted acknowledgment.
+    persisted: Option<u64>,
+    /// Received and not discarded.
+    pending: BTreeSet<u64>,
+    /// Discarded above `discarded`: the first and last of each range. No
+    /// pending sequence lies within one, so there are never many more of them
+    /// than pending sequences.
+    ahead: BTreeMap<u64, u64>,
+    /// A sequence from which resuming on any server misses nothing.
+    anchor: Option<u64>,
+    /// The floor of an earlier life, while what lies above is still to come again.
+    recovered: Option<u64>,
+    /// Seen in an earlier life, with nothing discarded: it has no position.
+    unplaced: bool,
+    /// Positions newer than `anchor`, oldest first.
+    marks: VecDeque<Mark>,
+    saved: bool,
+}
+
+/// A sequence that came at `last`, the newest of those since `first`.
+#[derive(Debug)]
+struct Mark {
+    first: Instant,
+    last: Instant,
+    sequence: u64,
+}
+
+impl Publisher {
+    pub(super) fn recovered(state: &PublisherState) -> Self {
+        let ahead = state.ahead.iter().copied().filter(|(_, last)| Some(*last) > state.floor).collect();
+        Self {
+            seen: state.floor,
+            discarded: state.floor,
+            anchor: state.anchor,
+            recovered: state.floor,
+            unplaced: state.floor.is_none(),
+            ahead,
+            saved: true,
+            ..Self::default()
+        }
+    }
+
+    pub(super) fn receive(&mut self, sequence: u64) -> Receipt {
+        if Some(sequence) <= self.seen {
+            return Receipt::Duplicate;
+        }
+        self.seen = Some(sequence);
+        let range = self.ahead.range(..=sequence).next_back();
+        let discarded = range.is_some_and(|(_, last)| *last >= sequence);
+        if !discarded {
+            self.pending.insert(sequence);
+        }
+        self.settle();
+        if discarded { Receipt::Duplicate } else { Receipt::New }
+    }
+
+    pub(super) fn discard(&mut self, sequence: u64) -> bool {
+        if !self.pending.remove(&sequence) {
+            return false;
+        }
+        let (mut first, mut last) = (sequence, sequence);
+        if let Some((&start, &end)) = self.ahead.range(..sequence).next_back()
+            && self.pending.range(end..sequence).next().is_none()
+        {
+            first = start;
+        }
+        // A range of an earlier life above `seen` is not joined: what lies
+        // between is still to come again.
+        if let Some((&start, &end)) = self.ahead.range(sequence..).next()
+            && Some(start) <= self.seen
+            && self.pending.range(sequence..start).next().is_none()
+        {
+            self.ahead.remove(&start);
+            last = end;
+        }
+        self.ahead.insert(first, last);
+        self.settle();
+        true
+    }
+
+    /// Takes the ranges that nothing pending lies below into `discarded`.
+    fn settle(&mut self) {
+        while let Some((&first, &last)) = self.ahead.first_key_value() {
+            if Some(first) > self.seen || self.pending.first().is_some_and(|pending| *pending < first) {
+                return;
+            }
+            self.ahead.remove(&first);
+            self.discarded = self.discarded.max(Some(last));
+            self.seen = self.seen.max(Some(last));
+        }
+    }
+
+    /// The floor never names a sequence that was not a message, because a server
+    /// may not know that: below a pending one, it falls back to the newest
+    /// discarded.
+    pub(super) fn floor(&self) -> Option<u64> {
+        let persisted = self.persisted.filter(|at| self.pending.first().is_none_or(|pending| at < pending));
+        self.discarded.max(persisted)
+    }
+
+    /// Whether the floor moved.
+    pub(super) fn persisted(&mut self, sequence: u64) -> bool {
+        let floor = self.floor();
+        if floor <= self.seen {
+            // Kept, should the new one have to wait for a discard.
+            self.discarded = floor;
+        }
+        self.persisted = self.persisted.max(Some(sequence));
+        self.floor() != floor
+    }
+
+    /// Nothing up to `sequence` is wanted.
+    pub(super) fn skip_through(&mut self, sequence: u64) {
+        self.seen = self.seen.max(Some(sequence));
+    }
+
+    /// The subscription's position passed `sequence` at `now`.
+    pub(super) fn mark(&mut self, now: Instant, sequence: u64, drained: Option<Instant>, overlap: Duration) {
+        if self.marks.back().is_some_and(|mark| mark.sequence >= sequence) {
+            return;
+        }
+        let full = self.marks.len() >= MARKS as usize + 2;
+        match self.marks.back_mut() {
+            Some(mark) if full || now.saturating_duration_since(mark.first) < overlap / MARKS => {
+                mark.last = mark.last.max(now);
+                mark.sequence = sequence;
+            }
+            _ => self.marks.push_back(Mark { first: now, last: now, sequence }),
+        }
+        self.promote(drained, overlap);
+    }
+
+    /// Makes the newest mark that is older than the overlap the anchor.
+    pub(super) fn promote(&mut self, drained: Option<Instant>, overlap: Duration) {
+        let Some(drained) = drained else { return };
+        while self.marks.front().is_some_and(|mark| mark.last + overlap <= drained) {
+            let Some(mark) = self.marks.pop_front() else { return };
+            self.anchor = self.anchor.max(Some(mark.sequence));
+            self.unplaced = false;
+            if self.recovered <= Some(mark.sequence) {
+                self.recovered = None;
+            }
+        }
+    }
+
+    /// Where to resume on another server.
+    pub(super) fn resume_from(&self) -> Option<u64> {
+        match (self.anchor, self.recovered) {
+            (Some(anchor), Some(recovered)) => Some(anchor.min(recovered)),
+            (anchor, recovered) => anchor.or(recovered),
+        }
+    }
+
+    pub(super) fn is_unplaced(&self) -> bool {
+        self.unplaced
+    }
+
+    pub(super) fn is_anchored(&self) -> bool {
+        self.anchor.is_some()
+    }
+
+    pub(super) fn state(&mut self, drained: Option<Instant>, overlap: Duration) -> PublisherState {
+        self.promote(drained, overlap);
+        let floor = self.floor();
+        let ahead = self.ahead.iter().map(|(first, last)| (*first, *last));
+        PublisherState { floor, anchor: self.anchor, ahead: ahead.filter(|(_, last)| Some(*last) > floor).collect() }
+    }
+
+    pub(super) fn is_saved(&self) -> bool {
+        self.saved
+    }
+
+    /// Answers what it was before.
+    pub(super) fn set_saved(&mut self) -> bool {
+        std::mem::replace(&mut self.saved, true)
+    }
+}
+
+#[cfg(test)]
+impl Publisher {
+    /// How many pending sequences, ranges and marks there are.
+    pub(super) fn sizes(&self) -> (usize, usize, usize) {
+        (self.pending.len(), self.ahead.len(), self.marks.len())
+    }
+}
