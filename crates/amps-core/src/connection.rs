@@ -12,6 +12,6 @@ mod pump;
 mod transmit;
 
 pub use heartbeat::{Heartbeat, HeartbeatDue};
-pub use pending::PendingAcks;
+pub use pending::{PendingAcks, command_id};
 pub use pump::{Lost, Protocol, pump};
 pub use transmit::{TARGET_LEN, Transmit};

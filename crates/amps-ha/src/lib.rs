@@ -1,7 +1,23 @@
-//! What survives a connection: server chooser, reconnect, publish log, bookmarks, session.
+//! What survives a connection.
+//!
+//! [`client_core`] is a whole client without I/O; [`driver`] is the task that
+//! runs it on sockets. In between: [`session`] decides which server and when,
+//! with a [`server_chooser`] and a [`reconnect`] strategy; [`publish_log`]
+//! keeps what is published until servers have it; [`subscriptions`] and
+//! [`bookmarks`] know what to enter again, and where it resumes. Stores stand
+//! on the ordered key-value seam [`kv`].
+//!
+//! This crate touches no socket except through
+//! [`amps_core::Connector`].
 
 pub mod bookmarks;
+pub mod client_core;
+pub mod driver;
+pub mod error;
+pub mod event;
 pub mod kv;
 pub mod publish_log;
 pub mod reconnect;
 pub mod server_chooser;
+pub mod session;
+pub mod subscriptions;

@@ -3,8 +3,8 @@ use std::time::Instant;
 
 /// Commands that wait for an acknowledgement, by command id.
 ///
-/// Ids are numbers here and decimal digits on the wire; they rise, so the map
-/// is in order of issue.
+/// Ids are numbers here; on the wire a letter stands in front, so that they
+/// never meet a subscription's. They rise, so the map is in order of issue.
 #[derive(Debug)]
 pub struct PendingAcks<T> {
     waiting: BTreeMap<u64, (Option<Instant>, T)>,
@@ -16,6 +16,15 @@ impl<T> Default for PendingAcks<T> {
     }
 }
 
+/// The id on the wire.
+pub fn command_id(id: u64) -> String {
+    format!("c{id}")
+}
+
+fn parse(id: &str) -> Option<u64> {
+    id.strip_prefix('c')?.parse().ok()
+}
+
 impl<T> PendingAcks<T> {
     /// Remembers a command; without a deadline it waits for as long as the
     /// connection lives.
@@ -23,15 +32,10 @@ impl<T> PendingAcks<T> {
         self.waiting.insert(id, (deadline, waiter));
     }
 
-    /// Looks at the command a wire id names.
-    pub fn get_mut(&mut self, id: &str) -> Option<&mut T> {
-        self.waiting.get_mut(&id.parse().ok()?).map(|(_, waiter)| waiter)
-    }
-
     /// Takes the command a wire id names; `None` for an answer nobody waits
     /// for any more.
     pub fn take(&mut self, id: &str) -> Option<T> {
-        self.waiting.remove(&id.parse().ok()?).map(|(_, waiter)| waiter)
+        self.waiting.remove(&parse(id)?).map(|(_, waiter)| waiter)
     }
 
     /// Takes one command whose deadline has passed, with its id.

@@ -1,0 +1,383 @@
+//! A whole client without I/O: session, publish log, subscriptions and the
+//! state of the current connection.
+//!
+//! The driver moves bytes and tells the time; everything that decides is here.
+//! The same code runs in tests against a server engine in memory, with virtual
+//! time.
+//!
+//! The way of a message out: [`SharedLog::append`] -> [`Protocol::transmit`]
+//! -> socket. The way of a message in: socket -> [`Protocol::receive`] ->
+//! `dispatch` -> [`SubscriptionQueue`](crate::subscriptions::SubscriptionQueue).
+
+mod commands;
+mod receive;
+mod recovery;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::{Bytes, BytesMut};
+use tokio::sync::{broadcast, watch};
+
+use amps_core::connection::{Heartbeat, HeartbeatDue, PendingAcks, Protocol, TARGET_LEN, Transmit};
+use amps_core::{Command, CommandKind, Field, FrameDecoder, Message, Uri};
+
+use crate::error::{Cause, CommandError};
+use crate::event::Event;
+use crate::publish_log::{OnPublishGap, SharedLog};
+use crate::session::{Action, Session};
+use crate::subscriptions::{Item, Table};
+
+pub use commands::Request;
+
+/// How many messages wait outside their full queues, at most, while recovery
+/// goes on.
+const UNDELIVERED_MAX: usize = 10_000;
+
+/// Settings of a client that the core needs.
+#[derive(Debug, Clone)]
+pub struct CoreConfig {
+    /// The client name. Publishers keep it across restarts; it is part of
+    /// every message's identity.
+    pub name: String,
+    /// Interval of heartbeats and how long silence is tolerated; `None` turns
+    /// them off.
+    pub heartbeat: Option<(Duration, Duration)>,
+    /// How long a command waits for its answer: 10 s.
+    pub command_timeout: Duration,
+    /// Asks the server to conflate persisted acknowledgements over this time
+    /// instead of its own default of 1 s.
+    pub ack_conflation: Option<Duration>,
+    /// What to do at a server that lacks acknowledged messages.
+    pub on_publish_gap: OnPublishGap,
+    /// The longest frame accepted, in bytes.
+    pub frame_limit: usize,
+    /// How long a full queue may hold the reader back before commands that
+    /// wait for an answer fail instead of hanging: 1 s.
+    pub deadlock_after: Duration,
+}
+
+/// What waits for an acknowledgement.
+#[derive(Debug)]
+enum Waiter {
+    LogOn { retries: u32 },
+    Heartbeat,
+    Flush(commands::Reply),
+    Unsubscribe,
+}
+
+/// The state machine. See the [module](self).
+#[derive(Debug)]
+pub struct ClientCore {
+    config: CoreConfig,
+    session: Session,
+    log: Arc<SharedLog>,
+    events: broadcast::Sender<Event>,
+    /// Topic of the subscription whose full queue holds the reader back.
+    stalled: watch::Sender<Option<Arc<str>>>,
+    subscriptions: Table,
+    requests: VecDeque<(Instant, Request)>,
+    next_id: u64,
+    outbox: Outbox,
+    decoder: FrameDecoder,
+    buffered: usize,
+    heartbeat: Option<Heartbeat>,
+    pending: PendingAcks<Waiter>,
+    /// Received and not yet delivered: the records of one frame, or what a full
+    /// queue refused.
+    undelivered: VecDeque<(u64, Item)>,
+    stalled_since: Option<Instant>,
+    drained_at: Option<Instant>,
+    replay_end: u64,
+    server_version: Option<String>,
+    last_server: Option<Uri>,
+    dial: VecDeque<Dial>,
+}
+
+/// What the driver has to do about the transport.
+#[derive(Debug)]
+pub enum Dial {
+    /// Open one to this server; answer with [`ClientCore::dialed`] or
+    /// [`ClientCore::dial_failed`].
+    Open(Uri),
+    /// Drop it, or the attempt.
+    HangUp,
+}
+
+/// Commands on their way out.
+#[derive(Debug, Default)]
+struct Outbox {
+    /// Logon and heartbeats: before anything else.
+    urgent: VecDeque<Bytes>,
+    /// Everything else, each after the publishes that were there when it was
+    /// issued.
+    ordered: VecDeque<(u64, Bytes)>,
+}
+
+impl ClientCore {
+    /// A client that does nothing until [`start`](Self::start).
+    pub fn new(
+        config: CoreConfig,
+        session: Session,
+        log: Arc<SharedLog>,
+        events: broadcast::Sender<Event>,
+        stalled: watch::Sender<Option<Arc<str>>>,
+    ) -> Self {
+        let decoder = FrameDecoder::new(config.frame_limit);
+        Self {
+            config,
+            session,
+            log,
+            events,
+            stalled,
+            subscriptions: Table::default(),
+            requests: VecDeque::new(),
+            next_id: 1,
+            outbox: Outbox::default(),
+            decoder,
+            buffered: 0,
+            heartbeat: None,
+            pending: PendingAcks::default(),
+            undelivered: VecDeque::new(),
+            stalled_since: None,
+            drained_at: None,
+            replay_end: 0,
+            server_version: None,
+            last_server: None,
+            dial: VecDeque::new(),
+        }
+    }
+
+    /// Begins to connect.
+    pub fn start(&mut self, now: Instant) {
+        self.session.start(now);
+        self.act(now);
+    }
+
+    /// What to do about the transport. Ask after every other call until there
+    /// is nothing.
+    #[must_use]
+    pub fn poll_dial(&mut self) -> Option<Dial> {
+        self.dial.pop_front()
+    }
+
+    /// The transport is up.
+    pub fn dialed(&mut self, now: Instant) {
+        self.session.dialed(now);
+        self.act(now);
+    }
+
+    /// The transport cannot be opened.
+    pub fn dial_failed(&mut self, now: Instant, cause: Cause) {
+        self.session.failed(now, cause);
+        self.act(now);
+    }
+
+    /// The connection is lost; `out` is what was not written. Nothing of it,
+    /// nor of what was received in part, reaches the next connection.
+    pub fn lost(&mut self, now: Instant, cause: Cause, out: &Transmit) {
+        self.forget_connection(out);
+        self.session.failed(now, cause);
+        self.act(now);
+    }
+
+    /// Ends the client. Waiters are told; nothing is sent any more.
+    pub fn close(&mut self, now: Instant, out: &Transmit) {
+        self.forget_connection(out);
+        self.session.close();
+        self.act(now);
+    }
+
+    /// Whether the client is closed or gave up for good.
+    pub fn is_closed(&self) -> bool {
+        self.session.is_closed()
+    }
+
+    /// Whether recovery is complete.
+    pub fn is_live(&self) -> bool {
+        self.session.is_live()
+    }
+
+    /// The server's version, from its logon acknowledgement.
+    pub fn server_version(&self) -> Option<&str> {
+        self.server_version.as_deref()
+    }
+
+    /// Whether a full queue keeps the reader from reading. Not during recovery,
+    /// whose answers have to be read; then what is received waits, up to a bound.
+    fn held_back(&self) -> bool {
+        let recovering = !self.session.is_live();
+        self.undelivered.len() > if recovering { UNDELIVERED_MAX } else { 0 }
+    }
+
+    fn id(&mut self) -> u64 {
+        let id = self.next_id;
+        self.next_id += 1;
+        id
+    }
+
+    fn act(&mut self, now: Instant) {
+        while let Some(action) = self.session.poll_action() {
+            match action {
+                Action::Dial(uri) => self.dial.push_back(Dial::Open(uri)),
+                Action::HangUp => self.dial.push_back(Dial::HangUp),
+                Action::LogOn(uri) => self.log_on(&uri),
+                Action::StartHeartbeat => self.start_heartbeat(now),
+                Action::Replay => self.session_replayed(now),
+                Action::Resubscribe => self.resubscribe(now),
+                Action::Notify(event) => self.notify(event),
+            }
+        }
+        if self.session.is_closed() {
+            self.fail_everything();
+        }
+    }
+
+    fn notify(&self, event: Event) {
+        // Without a listener nobody wants to know; tracing has it all.
+        let _ = self.events.send(event);
+    }
+
+    /// Appends a command behind the publishes so far.
+    fn send_after(&mut self, after: u64, command: &Command) {
+        self.outbox.ordered.push_back((after, encode(command)));
+    }
+
+    fn send(&mut self, command: &Command) {
+        let after = self.log.peek(|log| log.end());
+        self.send_after(after, command);
+    }
+}
+
+fn encode(command: &Command) -> Bytes {
+    let mut out = BytesMut::new();
+    command.encode(&mut out);
+    out.freeze()
+}
+
+impl Protocol for ClientCore {
+    type Stop = Cause;
+
+    fn wants_read(&self) -> bool {
+        !self.held_back() && !self.session.is_closed()
+    }
+
+    fn receive_buffer(&mut self) -> &mut BytesMut {
+        self.decoder.buffer_mut()
+    }
+
+    fn receive(&mut self, now: Instant) -> Result<(), Cause> {
+        if self.decoder.buffered() > self.buffered
+            && let Some(heartbeat) = &mut self.heartbeat
+        {
+            heartbeat.received(now);
+        }
+        let result = self.take_frames(now);
+        self.buffered = self.decoder.buffered();
+        self.act(now);
+        result
+    }
+
+    fn transmit(&mut self, now: Instant, out: &mut Transmit) {
+        while let Some(frame) = self.outbox.urgent.pop_front() {
+            out.buffer_mut().extend_from_slice(&frame);
+        }
+        if !self.session.may_publish() {
+            return;
+        }
+        let Outbox { ordered, .. } = &mut self.outbox;
+        let (reached, stuck) = self.log.with(|log| {
+            while out.len() < TARGET_LEN {
+                let until = ordered.front().map_or(u64::MAX, |(after, _)| *after);
+                log.fill(out.buffer_mut(), TARGET_LEN, until);
+                match ordered.front() {
+                    Some((after, frame)) if log.sent() >= *after => {
+                        out.buffer_mut().extend_from_slice(frame);
+                        ordered.pop_front();
+                    }
+                    _ => break,
+                }
+            }
+            (log.sent(), log.cursors().failed.is_some() && !log.has_more(u64::MAX))
+        });
+        // A store that failed will never make the rest durable; everything
+        // else goes on.
+        if reached >= self.replay_end || stuck {
+            self.session.replayed(now);
+            self.act(now);
+        }
+    }
+
+    fn transmitted(&mut self, now: Instant) {
+        if let Some(heartbeat) = &mut self.heartbeat {
+            heartbeat.sent(now);
+        }
+        self.log.with(|log| log.written());
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        let requests = self.requests.iter().map(|(deadline, _)| *deadline).min();
+        let stalled = self.stalled_since.map(|since| since + self.config.deadlock_after);
+        let told = self.stalled.borrow().is_some();
+        [
+            self.session.deadline(),
+            self.heartbeat.as_ref().map(Heartbeat::deadline),
+            self.pending.deadline(),
+            self.subscriptions.deadline(),
+            requests,
+            stalled.filter(|_| !told),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+    }
+
+    fn timeout(&mut self, now: Instant) -> Result<(), Cause> {
+        self.session.timeout(now);
+        self.act(now);
+        self.expire(now);
+        self.act(now);
+        match self.heartbeat.as_ref().map(|heartbeat| heartbeat.due(now)) {
+            Some(HeartbeatDue::Dead) => {
+                let timeout = self.config.heartbeat.map_or(Duration::ZERO, |(_, timeout)| timeout);
+                return Err(Cause::HeartbeatTimeout(timeout));
+            }
+            Some(HeartbeatDue::Beat) => {
+                let beat = Command::new(CommandKind::Heartbeat).text(Field::Options, "beat");
+                self.outbox.urgent.push_back(encode(&beat));
+                if let Some(heartbeat) = &mut self.heartbeat {
+                    heartbeat.sent(now);
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+impl ClientCore {
+    /// Everything that belonged to the connection.
+    fn forget_connection(&mut self, out: &Transmit) {
+        let published = |frame: &[u8]| {
+            Message::decode(Bytes::copy_from_slice(&frame[amps_core::frame::PREFIX_LEN..]))
+                .is_ok_and(|message| message.kind() == amps_core::message::MessageKind::Publish)
+        };
+        let unwritten = out.unwritten_frames().filter(|frame| published(frame)).count() as u64;
+        let dropped = self.log.with(|log| log.disconnected(unwritten));
+        if dropped > 0 {
+            tracing::warn!(messages = dropped, "messages published without a store were lost with the connection");
+            self.notify(Event::Dropped { messages: dropped });
+        }
+        self.outbox = Outbox::default();
+        self.decoder = FrameDecoder::new(self.config.frame_limit);
+        self.buffered = 0;
+        self.heartbeat = None;
+        for waiter in self.pending.drain() {
+            if let Waiter::Flush(reply) = waiter {
+                reply.answer(Err(CommandError::Disconnected));
+            }
+        }
+        self.leave_subscriptions();
+    }
+}

@@ -1,0 +1,219 @@
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Instant;
+
+use tokio::sync::oneshot;
+
+use amps_core::connection::command_id;
+use amps_core::{AckType, Command, CommandKind, Field};
+
+use super::{ClientCore, Waiter};
+use crate::error::CommandError;
+use crate::subscriptions::{EndCause, Entered, Route, SubscriptionKind, SubscriptionQueue, SubscriptionSpec};
+
+/// Where a command's result goes; the asker may have stopped waiting.
+#[derive(Debug)]
+pub struct Reply(oneshot::Sender<Result<(), CommandError>>);
+
+impl Reply {
+    pub(super) fn answer(self, result: Result<(), CommandError>) {
+        let _ = self.0.send(result);
+    }
+}
+
+impl From<oneshot::Sender<Result<(), CommandError>>> for Reply {
+    fn from(sender: oneshot::Sender<Result<(), CommandError>>) -> Self {
+        Self(sender)
+    }
+}
+
+/// What an application asks for.
+#[derive(Debug)]
+pub enum Request {
+    /// Enter a subscription or query; messages go to `queue`.
+    Enter {
+        /// What.
+        spec: SubscriptionSpec,
+        /// Where to.
+        queue: Arc<SubscriptionQueue>,
+        /// Told once the server confirmed or refused it.
+        reply: oneshot::Sender<Result<(), CommandError>>,
+    },
+    /// End the subscription with this queue.
+    Leave(Arc<SubscriptionQueue>),
+    /// Answer once the server has processed everything published before `after`.
+    Flush {
+        /// The log's end when this was asked.
+        after: u64,
+        /// The answer.
+        reply: Reply,
+    },
+}
+
+impl ClientCore {
+    /// Takes a request of the application.
+    pub fn request(&mut self, now: Instant, request: Request) {
+        self.take_request(now, request);
+        self.act(now);
+    }
+
+    fn take_request(&mut self, now: Instant, request: Request) {
+        let deadline = now + self.config.command_timeout;
+        match request {
+            _ if self.session.is_closed() => refuse(request, CommandError::Closed),
+            Request::Enter { spec, queue, reply } => {
+                let kind = spec.kind;
+                let id = self.subscriptions.insert(spec, queue, Some((reply, Some(deadline))));
+                let may_enter = match kind {
+                    SubscriptionKind::Sow => self.session.is_live(),
+                    _ => self.session.is_live() || self.session.is_resubscribing(),
+                };
+                if may_enter {
+                    self.enter(id, None);
+                }
+            }
+            Request::Leave(queue) => {
+                let id = self.subscriptions.iter_mut().find(|route| Arc::ptr_eq(&route.queue, &queue)).map(|r| r.id);
+                if let Some(id) = id {
+                    self.leave(now, id);
+                }
+            }
+            Request::Flush { .. } if !self.session.is_live() => self.requests.push_back((deadline, request)),
+            Request::Flush { after, reply } => {
+                let id = self.id();
+                let flush = Command::new(CommandKind::Flush).id(command_id(id)).acks(AckType::Completed);
+                self.pending.insert(id, Some(deadline), Waiter::Flush(reply));
+                self.send_after(after, &flush);
+            }
+        }
+    }
+
+    /// Ends a subscription or query, here and on the server.
+    pub(super) fn leave(&mut self, now: Instant, id: u64) {
+        let Some(route) = self.subscriptions.remove(id) else { return };
+        route.queue.end(EndCause::Complete);
+        self.settle_resubscribe(now);
+        if route.entered != Entered::No {
+            self.unsubscribe(&route);
+        }
+    }
+
+    fn unsubscribe(&mut self, route: &Route) {
+        let field = match route.spec.kind {
+            SubscriptionKind::Sow => Field::QueryId,
+            _ => Field::SubscriptionId,
+        };
+        let id = self.id();
+        let command = Command::new(CommandKind::Unsubscribe)
+            .id(command_id(id))
+            .text(field, route.id.to_string())
+            .acks(AckType::Processed);
+        self.pending.insert(id, None, Waiter::Unsubscribe);
+        self.send(&command);
+    }
+
+    /// Tells whoever waited too long, and, while a full queue holds the reader
+    /// back, whoever waits for an answer behind it.
+    pub(super) fn expire(&mut self, now: Instant) {
+        let after = self.config.command_timeout;
+        while let Some((_, waiter)) = self.pending.expired(now) {
+            if let Waiter::Flush(reply) = waiter {
+                reply.answer(Err(CommandError::TimedOut { command: "flush", after }));
+            }
+        }
+        let (late, rest): (VecDeque<_>, _) =
+            std::mem::take(&mut self.requests).into_iter().partition(|(deadline, _)| *deadline <= now);
+        self.requests = rest;
+        for (_, request) in late {
+            refuse(request, CommandError::TimedOut { command: "flush", after });
+        }
+        let expired: Vec<u64> = self
+            .subscriptions
+            .iter_mut()
+            .filter(|route| matches!(route.waiter, Some((_, Some(deadline))) if deadline <= now))
+            .map(|route| route.id)
+            .collect();
+        for id in expired {
+            let Some(command) = self.subscriptions.get_mut(id).map(|route| route.spec.command_name()) else { continue };
+            self.fail_subscription(now, id, &CommandError::TimedOut { command, after });
+        }
+        self.report_stall(now);
+    }
+
+    fn report_stall(&mut self, now: Instant) {
+        let due = self.stalled_since.is_some_and(|since| since + self.config.deadlock_after <= now);
+        let Some((id, _)) = self.undelivered.front().filter(|_| due) else { return };
+        let Some(topic) = self.subscriptions.get_mut(*id).map(|route| route.spec.topic.clone()) else { return };
+        self.stalled.send_if_modified(|stalled| {
+            let changed = stalled.as_deref() != Some(&topic);
+            *stalled = Some(topic.as_str().into());
+            changed
+        });
+        for waiter in self.pending.drain() {
+            if let Waiter::Flush(reply) = waiter {
+                reply.answer(Err(CommandError::WouldDeadlock { topic: topic.clone() }));
+            }
+        }
+        let waiting: Vec<u64> = self
+            .subscriptions
+            .iter_mut()
+            .filter(|route| route.waiter.is_some() && route.entered == Entered::Asked)
+            .map(|route| route.id)
+            .collect();
+        for id in waiting {
+            self.fail_subscription(now, id, &CommandError::WouldDeadlock { topic: topic.clone() });
+        }
+    }
+
+    /// Ends a subscription that whoever asked for it is still waiting for.
+    fn fail_subscription(&mut self, now: Instant, id: u64, error: &CommandError) {
+        if let Some(route) = self.subscriptions.get_mut(id) {
+            route.queue.end(EndCause::Failed(error.clone()));
+            route.answer(Err(error.clone()));
+        }
+        self.leave(now, id);
+    }
+
+    /// Sends what waited for the connection to be live.
+    pub(super) fn release_requests(&mut self, now: Instant) {
+        for (_, request) in std::mem::take(&mut self.requests) {
+            self.take_request(now, request);
+        }
+        let queries: Vec<u64> = self
+            .subscriptions
+            .iter_mut()
+            .filter(|route| route.spec.kind == SubscriptionKind::Sow && route.entered == Entered::No)
+            .map(|route| route.id)
+            .collect();
+        for id in queries {
+            self.enter(id, None);
+        }
+    }
+
+    /// The client is over: everybody who waits is told.
+    pub(super) fn fail_everything(&mut self) {
+        for (_, request) in std::mem::take(&mut self.requests) {
+            refuse(request, CommandError::Closed);
+        }
+        let ids: Vec<u64> = self.subscriptions.iter_mut().map(|route| route.id).collect();
+        for id in ids {
+            if let Some(mut route) = self.subscriptions.remove(id) {
+                route.queue.end(EndCause::Failed(CommandError::Closed));
+                route.answer(Err(CommandError::Closed));
+            }
+        }
+        self.undelivered.clear();
+        self.log.with(|log| log.close());
+    }
+}
+
+fn refuse(request: Request, error: CommandError) {
+    match request {
+        Request::Enter { queue, reply, .. } => {
+            queue.end(EndCause::Failed(error.clone()));
+            let _ = reply.send(Err(error));
+        }
+        Request::Leave(_) => {}
+        Request::Flush { reply, .. } => reply.answer(Err(error)),
+    }
+}

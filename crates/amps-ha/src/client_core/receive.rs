@@ -1,0 +1,211 @@
+use std::time::{Duration, Instant};
+
+use amps_core::message::MessageKind;
+use amps_core::{AckType, Field, Message, Reason, Status, batch};
+
+use super::{ClientCore, Waiter};
+use crate::error::{Cause, CommandError};
+use crate::event::Event;
+use crate::subscriptions::{Delivery, EndCause, Item, SubscriptionKind};
+
+/// How often the bookmark subscriptions are told that the socket was empty.
+const DRAINED_EVERY: Duration = Duration::from_millis(500);
+
+impl ClientCore {
+    /// Delivers what waits, then takes frames until there are no more, or a
+    /// queue is full.
+    pub(super) fn take_frames(&mut self, now: Instant) -> Result<(), Cause> {
+        while self.deliver(now) || !self.held_back() {
+            let Some(frame) = self.decoder.next_frame()? else {
+                self.drained(now);
+                return Ok(());
+            };
+            let message = Message::decode(frame)?;
+            match message.kind() {
+                MessageKind::Publish | MessageKind::Oof | MessageKind::DeltaPublish => self.route(now, &message),
+                MessageKind::Sow => self.records(&message)?,
+                MessageKind::GroupBegin => self.marker(&message, Item::SnapshotBegin),
+                MessageKind::GroupEnd => self.marker(&message, Item::SnapshotEnd),
+                MessageKind::Ack => self.acknowledged(now, &message)?,
+                // Any traffic counts as a sign of life; a beat is no more.
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// One message for each subscription it matched.
+    fn route(&mut self, now: Instant, message: &Message) {
+        let mut known = false;
+        for id in message.subscription_ids() {
+            let Some(route) = self.subscriptions.by_wire_id(id) else { continue };
+            known = true;
+            // In order behind what a full queue refused before.
+            let full = self.undelivered.is_empty() && route.queue.push_message(now, message) != Delivery::Full;
+            if !full {
+                self.undelivered.push_back((route.id, Item::Message(message.clone())));
+            }
+        }
+        if !known {
+            tracing::trace!(?message, "a message for no subscription of ours");
+        }
+    }
+
+    fn records(&mut self, batch: &Message) -> Result<(), Cause> {
+        let Some(id) = self.query_of(batch) else { return Ok(()) };
+        for record in batch::records(batch) {
+            self.undelivered.push_back((id, Item::Message(record?)));
+        }
+        Ok(())
+    }
+
+    fn marker(&mut self, message: &Message, item: Item) {
+        if let Some(id) = self.query_of(message) {
+            self.undelivered.push_back((id, item));
+        }
+    }
+
+    /// Group messages carry the query id, or the command id without one.
+    fn query_of(&mut self, message: &Message) -> Option<u64> {
+        let id = message.raw(Field::QueryId).or_else(|| message.command_id())?;
+        self.subscriptions.by_wire_id(id).map(|route| route.id)
+    }
+
+    /// Delivers what waits. `false` when a queue is full.
+    fn deliver(&mut self, now: Instant) -> bool {
+        while let Some((id, item)) = self.undelivered.front() {
+            let Some(route) = self.subscriptions.get_mut(*id) else {
+                self.undelivered.pop_front();
+                continue;
+            };
+            let delivery = match item {
+                Item::Message(message) => route.queue.push_message(now, message),
+                control => route.queue.push_control(control.clone()),
+            };
+            if delivery == Delivery::Full {
+                self.reading(now, !self.held_back());
+                self.stalled_since.get_or_insert(now);
+                return false;
+            }
+            self.undelivered.pop_front();
+        }
+        self.reading(now, true);
+        self.stalled_since = None;
+        self.stalled.send_if_modified(|stalled| stalled.take().is_some());
+        true
+    }
+
+    /// Delivers controls as far as nothing else is in front of them.
+    pub(super) fn deliver_controls(&mut self) {
+        while let Some((id, item)) = self.undelivered.front() {
+            if let Item::Message(_) = item {
+                return;
+            }
+            if let Some(route) = self.subscriptions.get_mut(*id) {
+                route.queue.push_control(item.clone());
+            }
+            self.undelivered.pop_front();
+        }
+    }
+
+    fn reading(&mut self, now: Instant, reading: bool) {
+        if let Some(heartbeat) = &mut self.heartbeat {
+            heartbeat.reading(reading, now);
+        }
+    }
+
+    /// The socket has no more for us: bookmark subscriptions are level with
+    /// this server.
+    fn drained(&mut self, now: Instant) {
+        if self.drained_at.is_some_and(|last| now < last + DRAINED_EVERY) {
+            return;
+        }
+        self.drained_at = Some(now);
+        for route in self.subscriptions.iter_mut() {
+            route.queue.with_bookmarks(|bookmarks| bookmarks.drained(now));
+        }
+    }
+
+    fn acknowledged(&mut self, now: Instant, ack: &Message) -> Result<(), Cause> {
+        let id = ack.raw(Field::SubscriptionId).or_else(|| ack.command_id());
+        if let Some(waiter) = ack.command_id().and_then(|id| self.pending.take(id)) {
+            return self.answered(now, ack, waiter);
+        }
+        if let Some(id) = id.and_then(|id| self.subscriptions.by_wire_id(id)).map(|route| route.id) {
+            return self.subscription_ack(now, id, ack);
+        }
+        match (ack.ack_type(), ack.sequence()) {
+            (Some(AckType::Persisted), Some(sequence)) => self.persisted(ack, sequence),
+            _ => tracing::debug!(?ack, "an acknowledgement nobody waits for"),
+        }
+        Ok(())
+    }
+
+    fn answered(&mut self, now: Instant, ack: &Message, waiter: Waiter) -> Result<(), Cause> {
+        match waiter {
+            Waiter::LogOn { retries } => self.logon_answered(now, ack, retries),
+            Waiter::Heartbeat => self.heartbeat_answered(ack),
+            Waiter::Unsubscribe => Ok(()),
+            Waiter::Flush(reply) => {
+                reply.answer(match ack.status() {
+                    Status::Success => Ok(()),
+                    _ => Err(CommandError::Refused {
+                        command: "flush",
+                        topic: String::new(),
+                        reason: ack.reason().unwrap_or(Reason::Unknown(String::new())),
+                    }),
+                });
+                Ok(())
+            }
+        }
+    }
+
+    fn subscription_ack(&mut self, now: Instant, id: u64, ack: &Message) -> Result<(), Cause> {
+        let bookmark = ack.bookmark();
+        match ack.ack_type() {
+            Some(AckType::Processed) => return self.enter_answered(now, id, ack),
+            Some(AckType::Completed) => {
+                let Some(route) = self.subscriptions.get_mut(id) else { return Ok(()) };
+                route.queue.with_bookmarks(|bookmarks| bookmarks.completed(now, bookmark));
+                if route.spec.kind == SubscriptionKind::Sow {
+                    route.queue.end(match ack.status() {
+                        Status::Success => EndCause::Complete,
+                        _ => EndCause::Failed(CommandError::Refused {
+                            command: "sow",
+                            topic: route.spec.topic.clone(),
+                            reason: ack.reason().unwrap_or(Reason::Unknown(String::new())),
+                        }),
+                    });
+                    self.subscriptions.remove(id);
+                }
+            }
+            Some(AckType::Persisted) => {
+                if let (Some(bookmark), Some(route)) = (bookmark, self.subscriptions.get_mut(id)) {
+                    route.queue.with_bookmarks(|bookmarks| bookmarks.persisted(now, bookmark));
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// A persisted acknowledgement for publishes.
+    fn persisted(&mut self, ack: &Message, sequence: u64) {
+        if ack.status() == Status::Success {
+            let progress = self.log.with(|log| {
+                let before = log.cursors().settled;
+                log.acknowledged(sequence);
+                log.cursors().settled > before
+            });
+            if progress {
+                self.session.progressed();
+            }
+            return;
+        }
+        let reason = ack.reason().unwrap_or_else(|| Reason::Unknown("no reason given".to_owned()));
+        if let Some(failed) = self.log.with(|log| log.refused(sequence, reason)) {
+            tracing::warn!(sequence, reason = %failed.reason, "a published message was refused");
+            self.notify(Event::FailedWrite(failed.into()));
+        }
+    }
+}

@@ -1,0 +1,219 @@
+use std::time::Instant;
+
+use amps_core::connection::{Heartbeat, command_id};
+use amps_core::{AckType, Command, CommandKind, Field, Message, Reason, StartAt, Status, Uri};
+
+use super::{ClientCore, Waiter, encode};
+use crate::error::{Cause, CommandError};
+use crate::event::Event;
+use crate::publish_log::LogonReport;
+use crate::subscriptions::{EndCause, Entered, Item, OnUnknownBookmark, SubscriptionKind};
+
+/// How often a server may ask for other credentials in one logon.
+const LOGON_RETRIES: u32 = 3;
+
+/// The first server version that can refuse an unknown bookmark.
+const BOOKMARK_NOT_FOUND_SINCE: [u64; 3] = [5, 3, 5];
+
+impl ClientCore {
+    pub(super) fn log_on(&mut self, uri: &Uri) {
+        self.send_logon(uri, uri.user(), uri.password(), 0);
+    }
+
+    fn send_logon(&mut self, uri: &Uri, user: Option<&str>, password: Option<&str>, retries: u32) {
+        let id = self.id();
+        let conflation = self.config.ack_conflation.map(|time| format!("ack_conflation={}ms", time.as_millis()));
+        let logon = Command::new(CommandKind::Logon)
+            .id(command_id(id))
+            .text(Field::ClientName, &self.config.name)
+            .maybe(Field::MessageType, uri.message_type())
+            .maybe(Field::UserId, user)
+            .maybe(Field::Password, password)
+            .maybe(Field::Options, conflation)
+            .text(Field::Version, concat!("rust:", env!("CARGO_PKG_VERSION")))
+            .acks(AckType::Processed);
+        self.pending.insert(id, None, Waiter::LogOn { retries });
+        self.outbox.urgent.push_back(encode(&logon));
+    }
+
+    /// The answer to a logon.
+    pub(super) fn logon_answered(&mut self, now: Instant, ack: &Message, retries: u32) -> Result<(), Cause> {
+        let reason = || ack.reason().unwrap_or_else(|| Reason::Unknown("no reason given".to_owned()));
+        let Some(uri) = self.session.uri().cloned() else { return Ok(()) };
+        match ack.status() {
+            Status::Retry if retries < LOGON_RETRIES => {
+                let user = ack.text(Field::UserId);
+                let password = ack.text(Field::Password);
+                self.send_logon(&uri, user.as_deref(), password.as_deref(), retries + 1);
+                Ok(())
+            }
+            Status::Success => {
+                self.server_version = ack.text(Field::Version).map(std::borrow::Cow::into_owned);
+                let server = ack.sequence().unwrap_or(0);
+                let policy = self.config.on_publish_gap;
+                let report = self.log.with(|log| log.logged_on(server, policy))?;
+                self.report_logon(uri, report);
+                self.replay_end = report.replay_end;
+                self.session.logged_on(now);
+                Ok(())
+            }
+            _ => Err(Cause::LogonRefused(reason())),
+        }
+    }
+
+    fn report_logon(&self, uri: Uri, report: LogonReport) {
+        tracing::debug!(server = %uri, ?report, "logged on");
+        if let Some(sequence) = report.sequence_ahead {
+            tracing::warn!(server = %uri, sequence, "the server's sequence for this name is ahead of the publish store");
+            self.notify(Event::SequenceAhead { uri, sequence });
+        }
+    }
+
+    pub(super) fn start_heartbeat(&mut self, now: Instant) {
+        let Some((interval, timeout)) = self.config.heartbeat else { return self.session.heartbeat_started() };
+        let id = self.id();
+        let start = Command::new(CommandKind::Heartbeat)
+            .id(command_id(id))
+            .text(Field::Options, format!("start,{}", interval.as_secs_f64().ceil().max(1.0)))
+            .acks(AckType::Processed);
+        self.pending.insert(id, None, Waiter::Heartbeat);
+        self.outbox.urgent.push_back(encode(&start));
+        self.heartbeat = Some(Heartbeat::new(interval, timeout, now));
+    }
+
+    pub(super) fn heartbeat_answered(&mut self, ack: &Message) -> Result<(), Cause> {
+        match ack.status() {
+            Status::Success => {
+                self.session.heartbeat_started();
+                Ok(())
+            }
+            _ => Err(Cause::HeartbeatRefused(ack.reason().unwrap_or(Reason::Unknown(String::new())))),
+        }
+    }
+
+    /// The log flows from here on; with nothing to replay it is done at once.
+    pub(super) fn session_replayed(&mut self, now: Instant) {
+        if self.log.peek(|log| log.sent()) >= self.replay_end {
+            self.session.replayed(now);
+        }
+    }
+
+    /// Enters every subscription again, in order of creation.
+    pub(super) fn resubscribe(&mut self, now: Instant) {
+        for id in self.subscriptions.ids_in_order() {
+            self.enter(id, None);
+        }
+        self.last_server = self.session.uri().cloned();
+        self.settle_resubscribe(now);
+    }
+
+    /// Sends the command that enters a subscription or query. `instead` is
+    /// where to start when the server does not know the bookmarks.
+    pub(super) fn enter(&mut self, id: u64, instead: Option<StartAt>) {
+        let Some(uri) = self.session.uri().cloned() else { return };
+        let can_refuse = self.server_version.as_deref().is_some_and(can_refuse_bookmarks);
+        let moved = self.last_server.as_ref().is_some_and(|last| *last != uri);
+        let Some(route) = self.subscriptions.get_mut(id) else { return };
+        let start = match instead {
+            Some(start) => {
+                route.queue.with_bookmarks(|bookmarks| bookmarks.started_instead(start.clone()));
+                Some(start)
+            }
+            None => {
+                if route.was_active {
+                    self.undelivered.push_back((id, Item::Reconnected { uri: uri.clone() }));
+                }
+                let known = route.queue.with_bookmarks(|bookmarks| bookmarks.connect(&uri.to_string()));
+                known.or_else(|| route.spec.start.clone())
+            }
+        };
+        let resumes = matches!(start, Some(StartAt::Bookmarks(_)));
+        if resumes && moved && !can_refuse {
+            self.undelivered.push_back((id, Item::GapPossible { uri }));
+        }
+        route.entered = Entered::Asked;
+        let extra = (resumes && can_refuse).then_some("bookmark_not_found=fail");
+        let command = route.spec.command(id, start.as_ref(), extra);
+        // Entered again, it need not wait for what was published since the
+        // logon; live load cannot postpone it for ever.
+        let after = if route.was_active { self.replay_end } else { self.log.peek(|log| log.end()) };
+        self.send_after(after, &command);
+        self.deliver_controls();
+    }
+
+    /// A server confirmed or refused a subscription.
+    pub(super) fn enter_answered(&mut self, now: Instant, id: u64, ack: &Message) -> Result<(), Cause> {
+        let uri = self.session.uri().cloned();
+        let Some(route) = self.subscriptions.get_mut(id) else { return Ok(()) };
+        if ack.status() == Status::Success {
+            route.entered = Entered::Yes;
+            route.was_active = route.spec.kind != SubscriptionKind::Sow;
+            let wanted = route.waiter.is_none() || route.answer(Ok(()));
+            if !wanted {
+                // Whoever asked stopped waiting, and dropped the stream.
+                self.leave(now, id);
+            }
+            self.settle_resubscribe(now);
+            return Ok(());
+        }
+        let reason = ack.reason().unwrap_or(Reason::Unknown("no reason given".to_owned()));
+        let topic = route.spec.topic.clone();
+        if let (Reason::BookmarkNotFound, Some(uri)) = (&reason, uri) {
+            let instead = match route.spec.on_unknown_bookmark {
+                OnUnknownBookmark::Epoch => Some(StartAt::Epoch),
+                OnUnknownBookmark::Now => Some(StartAt::Now),
+                OnUnknownBookmark::End => None,
+            };
+            route.queue.push_control(Item::Gap { uri });
+            if let Some(start) = instead {
+                self.enter(id, Some(start));
+                return Ok(());
+            }
+        } else if route.was_active && !reason.is_permanent() {
+            return Err(Cause::ResubscribeRefused { topic, reason });
+        }
+        tracing::warn!(%topic, %reason, "subscription refused");
+        let error = CommandError::Refused { command: route.spec.command_name(), topic, reason };
+        route.queue.end(EndCause::Failed(error.clone()));
+        route.answer(Err(error));
+        self.subscriptions.remove(id);
+        self.settle_resubscribe(now);
+        Ok(())
+    }
+
+    /// Recovery is complete when no subscription waits for its confirmation.
+    pub(super) fn settle_resubscribe(&mut self, now: Instant) {
+        let waiting = self.subscriptions.iter_mut().any(|route| route.entered == Entered::Asked);
+        if self.session.is_resubscribing() && !waiting {
+            self.session.resubscribed(now);
+            self.release_requests(now);
+        }
+    }
+
+    /// No subscription is entered any more; queries are cut short.
+    pub(super) fn leave_subscriptions(&mut self) {
+        let mut cut = Vec::new();
+        for route in self.subscriptions.iter_mut() {
+            if route.spec.kind == SubscriptionKind::Sow && route.entered != Entered::No {
+                route.queue.end(EndCause::Failed(CommandError::Disconnected));
+                route.answer(Err(CommandError::Disconnected));
+                cut.push(route.id);
+            }
+            route.entered = Entered::No;
+        }
+        for id in cut {
+            self.subscriptions.remove(id);
+        }
+        // What a bookmark subscription has not been given yet comes again.
+        let Self { undelivered, subscriptions, .. } = self;
+        undelivered.retain(|(id, _)| {
+            subscriptions.get_mut(*id).is_some_and(|route| route.queue.with_bookmarks(|_| ()).is_none())
+        });
+    }
+}
+
+/// Whether a version such as `5.3.5.12` knows `bookmark_not_found`.
+fn can_refuse_bookmarks(version: &str) -> bool {
+    let parts: Vec<u64> = version.split('.').map_while(|part| part.parse().ok()).collect();
+    parts.as_slice() >= &BOOKMARK_NOT_FOUND_SINCE[..]
+}

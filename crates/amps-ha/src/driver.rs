@@ -1,0 +1,188 @@
+//! The task that runs a [`ClientCore`]: it opens transports, moves bytes and
+//! tells the time.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use amps_core::connection::{Lost, Protocol, Transmit, pump};
+use amps_core::{Connector, Transport, Uri};
+use tokio::sync::{Notify, watch};
+use tokio::time::sleep_until;
+
+use crate::client_core::{ClientCore, Dial, Request};
+use crate::error::Cause;
+
+/// How an application's side reaches the task.
+#[derive(Debug)]
+pub struct Inbox {
+    requests: Mutex<VecDeque<Request>>,
+    wake: Arc<Notify>,
+    closing: watch::Sender<bool>,
+}
+
+impl Inbox {
+    /// An inbox whose task waits on `wake`.
+    pub fn new(wake: Arc<Notify>) -> Self {
+        Self { requests: Mutex::default(), wake, closing: watch::Sender::new(false) }
+    }
+
+    /// Hands over a request.
+    pub fn push(&self, request: Request) {
+        self.requests.lock().unwrap_or_else(PoisonError::into_inner).push_back(request);
+        self.wake.notify_one();
+    }
+
+    /// Makes the task end. What waits is told.
+    pub fn close(&self) {
+        self.closing.send_replace(true);
+        self.wake.notify_one();
+    }
+
+    fn take(&self) -> VecDeque<Request> {
+        std::mem::take(&mut *self.requests.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn is_closing(&self) -> bool {
+        *self.closing.borrow()
+    }
+}
+
+/// The core, with the application's requests taken in whenever it is woken.
+struct Driven {
+    core: ClientCore,
+    inbox: Arc<Inbox>,
+}
+
+impl Driven {
+    fn take_requests(&mut self, now: Instant) {
+        for request in self.inbox.take() {
+            self.core.request(now, request);
+        }
+    }
+}
+
+impl Protocol for Driven {
+    type Stop = Cause;
+
+    fn wants_read(&self) -> bool {
+        self.core.wants_read()
+    }
+    fn receive_buffer(&mut self) -> &mut bytes::BytesMut {
+        self.core.receive_buffer()
+    }
+    fn receive(&mut self, now: Instant) -> Result<(), Cause> {
+        self.core.receive(now)
+    }
+    fn transmit(&mut self, now: Instant, out: &mut Transmit) {
+        self.core.transmit(now, out);
+    }
+    fn transmitted(&mut self, now: Instant) {
+        self.core.transmitted(now);
+    }
+    fn deadline(&self) -> Option<Instant> {
+        self.core.deadline()
+    }
+    fn timeout(&mut self, now: Instant) -> Result<(), Cause> {
+        if self.inbox.is_closing() {
+            return Err(Cause::ByUser);
+        }
+        self.take_requests(now);
+        self.core.timeout(now)?;
+        match self.core.poll_dial() {
+            // The session gave the connection up by itself.
+            Some(Dial::HangUp) => Err(Cause::Closed),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Runs a client until it is closed or gives up.
+pub async fn run(core: ClientCore, connector: Arc<dyn Connector>, inbox: Arc<Inbox>) {
+    let mut driven = Driven { core, inbox };
+    let wake = Arc::clone(&driven.inbox.wake);
+    driven.core.start(now());
+    while !driven.core.is_closed() {
+        if driven.inbox.is_closing() {
+            driven.core.close(now(), &Transmit::default());
+            break;
+        }
+        driven.take_requests(now());
+        match driven.core.poll_dial() {
+            Some(Dial::Open(uri)) => match dial(&mut driven, &*connector, &uri, &wake).await {
+                Some(transport) => connected(&mut driven, transport, &wake).await,
+                None => continue,
+            },
+            Some(Dial::HangUp) => {}
+            None => idle(&mut driven, &wake).await,
+        }
+    }
+    driven.take_requests(now());
+}
+
+fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
+}
+
+/// Waits for the next deadline, or to be woken.
+async fn idle(driven: &mut Driven, wake: &Notify) {
+    let deadline = driven.core.deadline();
+    tokio::select! {
+        () = wake.notified() => {}
+        () = until(deadline) => {}
+    }
+    // Without a connection there is none to give up.
+    let _ = driven.core.timeout(now());
+}
+
+async fn until(deadline: Option<Instant>) {
+    match deadline {
+        Some(at) => sleep_until(at.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Opens a transport, unless the session gives the attempt up before.
+async fn dial(driven: &mut Driven, connector: &dyn Connector, uri: &Uri, wake: &Notify) -> Option<Box<dyn Transport>> {
+    let mut connecting = connector.connect(uri);
+    loop {
+        let deadline = driven.core.deadline();
+        tokio::select! {
+            result = &mut connecting => match result {
+                Ok(transport) => {
+                    driven.core.dialed(now());
+                    return Some(transport);
+                }
+                Err(error) => {
+                    driven.core.dial_failed(now(), Cause::Connect(error.into()));
+                    return None;
+                }
+            },
+            () = wake.notified() => {}
+            () = until(deadline) => {}
+        }
+        if driven.inbox.is_closing() {
+            return None;
+        }
+        driven.take_requests(now());
+        let _ = driven.core.timeout(now());
+        if let Some(Dial::HangUp) = driven.core.poll_dial() {
+            return None;
+        }
+    }
+}
+
+/// Moves bytes until the connection is over.
+async fn connected(driven: &mut Driven, transport: Box<dyn Transport>, wake: &Notify) {
+    let mut out = Transmit::default();
+    let lost = pump(transport, driven, &mut out, wake, now).await;
+    if driven.inbox.is_closing() {
+        return driven.core.close(now(), &out);
+    }
+    let cause = match lost {
+        Lost::Stopped(cause) => cause,
+        Lost::Closed => Cause::Closed,
+        Lost::Io(error) => Cause::Io(error.into()),
+    };
+    driven.core.lost(now(), cause, &out);
+}

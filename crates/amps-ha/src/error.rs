@@ -1,0 +1,111 @@
+//! What goes wrong, by who has to act: [`Cause`] ends a connection or an
+//! attempt and is dealt with by the next one; [`CommandError`] is the answer
+//! to one command.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use amps_core::{FrameError, MessageError, Reason};
+
+use crate::publish_log::LogonRefused;
+
+/// Why a connection, or an attempt at one, ended.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum Cause {
+    /// No connection could be opened: refused, unreachable, no such host.
+    #[error("cannot connect: {0}")]
+    Connect(Arc<std::io::Error>),
+    /// No connection within the connect timeout.
+    #[error("no connection within {0:?}")]
+    ConnectTimeout(Duration),
+    /// The server accepted the connection and did not answer the logon.
+    #[error("no answer to the logon within {0:?}")]
+    LogonTimeout(Duration),
+    /// The server refused the logon.
+    #[error("the server refused the logon: {0}")]
+    LogonRefused(Reason),
+    /// The server refused to send heartbeats.
+    #[error("the server refused heartbeats: {0}")]
+    HeartbeatRefused(Reason),
+    /// Nothing was received for the heartbeat timeout.
+    #[error("nothing received for {0:?}")]
+    HeartbeatTimeout(Duration),
+    /// The server did not confirm the subscriptions in time.
+    #[error("the server did not confirm all subscriptions within {0:?}")]
+    ResubscribeTimeout(Duration),
+    /// The server refused a subscription for a reason that may pass.
+    #[error("the server refused the subscription to '{topic}': {reason}")]
+    ResubscribeRefused {
+        /// The topic.
+        topic: String,
+        /// The server's reason.
+        reason: Reason,
+    },
+    /// The publish log does not go on at this server.
+    #[error(transparent)]
+    PublishLog(#[from] LogonRefused),
+    /// The server closed the connection.
+    #[error("the server closed the connection")]
+    Closed,
+    /// Reading or writing failed.
+    #[error("the connection failed: {0}")]
+    Io(Arc<std::io::Error>),
+    /// What the server sent cannot be split into frames.
+    #[error("the server sent a corrupt stream: {0}")]
+    Frame(#[from] FrameError),
+    /// What the server sent is not a message.
+    #[error("the server sent a corrupt message: {0}")]
+    Message(#[from] MessageError),
+    /// The application closed the client.
+    #[error("the client was closed")]
+    ByUser,
+    /// No more attempts: the reconnect strategy or the server chooser gave up.
+    #[error("gave up: {0}")]
+    GaveUp(String),
+}
+
+/// Why a command has no result.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum CommandError {
+    /// The server refused it.
+    #[error("the server refused the {command} on '{topic}': {reason}")]
+    Refused {
+        /// The command.
+        command: &'static str,
+        /// Its topic; empty when it has none.
+        topic: String,
+        /// The server's reason.
+        reason: Reason,
+    },
+    /// No answer within the command timeout.
+    #[error("no answer to the {command} within {after:?}")]
+    TimedOut {
+        /// The command.
+        command: &'static str,
+        /// The timeout.
+        after: Duration,
+    },
+    /// The connection was lost before the answer; whether the server acted is
+    /// unknown. Issue the command again.
+    #[error("the connection was lost before the answer")]
+    Disconnected,
+    /// The answer is behind messages nobody takes: the queue of a subscription
+    /// with policy `block` is full. Read from that stream, or do not wait for
+    /// commands in the task that reads it.
+    #[error("the answer waits behind the full queue of the subscription to '{topic}'")]
+    WouldDeadlock {
+        /// The topic of the subscription nobody reads.
+        topic: String,
+    },
+    /// The result was cut short by a malformed record.
+    #[error("the server sent a corrupt record: {0}")]
+    Corrupt(#[from] MessageError),
+    /// The client is closed.
+    #[error("the client is closed")]
+    Closed,
+    /// The bookmark store failed.
+    #[error("the bookmark store failed: {0}")]
+    BookmarkStore(String),
+}

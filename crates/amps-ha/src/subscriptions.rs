@@ -1,0 +1,10 @@
+//! Subscriptions: what to enter again after a disconnect, and the queues in
+//! which their messages wait.
+
+mod queue;
+mod spec;
+mod table;
+
+pub use queue::{Delivery, EndCause, Item, QueueLimits, QueueStats, SubscriptionQueue};
+pub use spec::{OnUnknownBookmark, SubscriptionKind, SubscriptionSpec};
+pub use table::{Entered, Route, Table};
