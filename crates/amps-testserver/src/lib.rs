@@ -1,1 +1,65 @@
 //! An embeddable server that speaks the AMPS protocol, for tests, chaos runs and demos.
+//!
+//! Never for production: the transaction log lives in memory (a directory
+//! makes it survive), there is no entitlement, and faults are part of the API.
+//!
+//! * [`TestServer`]: a server on a socket, in this process.
+//! * [`Engine`]: the same server without sockets, clock or threads, for tests
+//!   with virtual time.
+//! * [`Faults`]: what can be made to go wrong, at run time.
+//! * [`journal`]: the transaction log on disk, and reading it for a verdict.
+//!
+//! # The engine by itself
+//!
+//! Bytes and time go in, bytes and deadlines come out:
+//!
+//! ```
+//! use std::time::{Duration, Instant};
+//! use amps_core::{AckType, Command, CommandKind, Field};
+//! use amps_testserver::{Config, Engine, MemoryJournal};
+//!
+//! let mut now = Instant::now();
+//! let mut server = Engine::new(Config::new("A"), Box::new(MemoryJournal::new()))?;
+//! let connection = server.accept(now);
+//!
+//! let mut wire = bytes::BytesMut::new();
+//! Command::new(CommandKind::Logon).id("1").text(Field::ClientName, "me").acks(AckType::Processed).encode(&mut wire);
+//! Command::new(CommandKind::Publish)
+//!     .topic("orders")
+//!     .number(Field::Sequence, 7)
+//!     .acks(AckType::Persisted)
+//!     .body("{\"id\":1}")
+//!     .encode(&mut wire);
+//! server.receive(now, connection, &wire);
+//!
+//! // The logon is answered at once, the publish by a conflated ack when it is due.
+//! let answer = server.poll_transmit(connection).expect("a logon ack");
+//! assert!(answer.windows(7).any(|part| part == b"success"));
+//! now = server.poll_timeout().expect("an ack is due");
+//! server.handle_timeout(now);
+//! let ack = server.poll_transmit(connection).expect("a persisted ack");
+//! assert_eq!(&ack[4..], br#"{"c":"ack","s":7,"a":"persisted","status":"success"}"#);
+//! assert_eq!(server.log()[0].sequence, 7);
+//! # Ok::<(), std::io::Error>(())
+//! ```
+
+pub mod journal;
+
+mod config;
+mod engine;
+mod faults;
+mod identity;
+mod interval;
+mod log;
+mod server;
+mod sow;
+mod stats;
+mod topic;
+
+pub use config::{Config, Link, PeerConfig, SowConfig};
+pub use engine::{ConnId, Engine, PeerId};
+pub use faults::{Faults, Target};
+pub use identity::publisher_id;
+pub use journal::{FileJournal, Journal, LoggedMessage, MemoryJournal, NoJournal};
+pub use server::{TestServer, TestServerBuilder};
+pub use stats::{ReceivedCommand, Stats};

@@ -1,0 +1,99 @@
+//! `logon`: who is there (AMPS Command Reference, "logon").
+
+use std::collections::VecDeque;
+
+use amps_core::{AckType, AckTypes, Field, Message};
+
+use super::ack::AckFrame;
+use super::connection::{Client, Close, Role};
+use super::{ConnId, Engine};
+use crate::interval::parse_interval;
+
+impl Engine {
+    pub(super) fn logon(&mut self, id: ConnId, message: &Message, acks: AckTypes) {
+        if self.connections.get(&id).is_some_and(|connection| connection.client().is_some()) {
+            return self.refuse(id, message, acks, "duplicate logon attempt");
+        }
+        if self.faults.logon_silence {
+            if let Some(connection) = self.connections.get_mut(&id) {
+                connection.silent = true;
+            }
+            return;
+        }
+        if let Some(reason) = self.faults.logon_refusal.clone() {
+            return self.refuse_logon(id, message, acks, &reason);
+        }
+        let mut conflation = self.config.ack_conflation;
+        for option in message.text(Field::Options).unwrap_or_default().split(',') {
+            if let Some(interval) = option.trim().strip_prefix("ack_conflation=") {
+                match parse_interval(interval) {
+                    Some(interval) => conflation = interval,
+                    None => return self.refuse_logon(id, message, acks, "invalid options"),
+                }
+            }
+        }
+        let named = message.text(Field::ClientName).filter(|name| !name.is_empty());
+        let name = named.map_or_else(
+            || format!("{}-{}-connection-{}", self.config.name, self.config.incarnation, id.number()),
+            std::borrow::Cow::into_owned,
+        );
+        let user = message.text(Field::UserId).unwrap_or_default().into_owned();
+        if !self.claim_name(&name, &user) {
+            return self.refuse_logon(id, message, acks, "name in use");
+        }
+        let publisher = self.publisher_for(&name);
+        let Some(connection) = self.connections.get_mut(&id) else { return };
+        connection.role = Role::Client(Client {
+            name: name.clone(),
+            user,
+            publisher,
+            unsequenced: None,
+            conflation,
+            wanted: 0,
+            acknowledged: 0,
+            acks_due: None,
+            positions_due: None,
+            waiting: VecDeque::new(),
+            heartbeat: None,
+        });
+        self.names.insert(name.clone(), id);
+        self.stats.logons += 1;
+        if acks.contains(AckType::Processed) {
+            // Never more than is safe: the client forgets everything up to here.
+            let replicated = self.replicated();
+            let sequence = self.log.persisted(publisher, replicated);
+            self.promise(replicated);
+            let bookmark = format!("{}|{sequence}|", self.log.publisher(publisher).id);
+            let version = self.config.version.clone();
+            let frame = AckFrame {
+                sequence: Some(sequence),
+                bookmark: Some(&bookmark),
+                client_name: Some(&name),
+                reason: Some("authentication disabled"),
+                version: Some(&version),
+                ..AckFrame::default()
+            };
+            self.ack(id, AckType::Processed, message, frame);
+        }
+    }
+
+    fn refuse_logon(&mut self, id: ConnId, message: &Message, acks: AckTypes, reason: &str) {
+        self.refuse(id, message, acks, reason);
+        self.close(id, Close::Flush, reason);
+    }
+
+    /// Makes a name free for a new connection: the same user's old connection
+    /// is dropped, another user's stays and the new one is refused. Without a
+    /// transaction log names are not enforced (AMPS User Guide, "Client Names").
+    fn claim_name(&mut self, name: &str, user: &str) -> bool {
+        let Some(holder) = self.names.get(name).copied() else { return true };
+        if self.config.topic_log.is_empty() {
+            return true;
+        }
+        let same_user = self.connections.get(&holder).and_then(|c| c.client()).is_none_or(|c| c.user == user);
+        if same_user {
+            self.close(holder, Close::Abort, "name in use");
+        }
+        same_user
+    }
+}

@@ -1,0 +1,578 @@
+//! The server as a state machine: bytes, time and dial outcomes in; bytes,
+//! deadlines and dial requests out.
+
+mod ack;
+mod connection;
+mod deliver;
+mod heartbeat;
+mod logon;
+mod outbox;
+mod publish;
+mod query;
+mod replicate;
+mod subscribe;
+mod topics;
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+use std::io;
+use std::time::Instant;
+
+use amps_core::message::MessageKind;
+use amps_core::{AckType, AckTypes, Field, Message};
+use bytes::Bytes;
+
+use self::ack::AckFrame;
+use self::connection::{Close, Connection, Role};
+use self::replicate::Peer;
+use self::topics::Topics;
+use crate::config::Config;
+use crate::faults::Faults;
+use crate::identity::publisher_id;
+use crate::journal::{Journal, LoggedMessage, Record};
+use crate::log::{Entry, Log};
+use crate::sow::{SowRecord, SowTopic};
+use crate::stats::{ReceivedCommand, Stats};
+
+/// One connection of an engine. Never reused within an engine's life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ConnId(u64);
+
+impl ConnId {
+    /// The connection's number: 1 for the first accepted or dialed.
+    pub fn number(self) -> u64 {
+        self.0
+    }
+}
+
+/// One configured peer of an engine: its place in [`Config::peers`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PeerId(usize);
+
+impl PeerId {
+    /// The index in [`Config::peers`].
+    pub fn index(self) -> usize {
+        self.0
+    }
+}
+
+/// One instance: everything that decides, without sockets, clock or threads.
+///
+/// The caller carries bytes: [`accept`](Self::accept) and
+/// [`receive`](Self::receive) for what arrives, [`poll_transmit`](Self::poll_transmit)
+/// for what is to be sent, as fast as each connection drains, and
+/// [`should_close`](Self::should_close) for its end. It carries time:
+/// [`poll_timeout`](Self::poll_timeout) and [`handle_timeout`](Self::handle_timeout).
+/// And it dials peers: [`poll_dial`](Self::poll_dial), answered by
+/// [`dialed`](Self::dialed) or [`dial_failed`](Self::dial_failed).
+///
+/// The crate's first page has a runnable example.
+pub struct Engine {
+    config: Config,
+    journal: Box<dyn Journal>,
+    log: Log,
+    topics: Topics,
+    sow: Vec<SowTopic>,
+    connections: BTreeMap<ConnId, Connection>,
+    last_connection: u64,
+    names: HashMap<String, ConnId>,
+    peers: Vec<Peer>,
+    /// Log positions before this were promised as persisted in an earlier life
+    /// or before a peer was lost.
+    promised: usize,
+    faults: Faults,
+    stats: Stats,
+    dirty: Vec<ConnId>,
+    now: Option<Instant>,
+    timeout: Option<Instant>,
+    /// Log length at the end of the last turn.
+    announced: usize,
+    uncommitted: bool,
+    failed: Option<String>,
+}
+
+impl Engine {
+    /// An instance that goes on from what `journal` holds.
+    ///
+    /// # Errors
+    /// The journal cannot be read, or is damaged before its end.
+    pub fn new(config: Config, mut journal: Box<dyn Journal>) -> io::Result<Self> {
+        let mut records = Vec::new();
+        journal.load(&mut |record| records.push(record))?;
+        let peers = config.peers.iter().map(Peer::new).collect();
+        let sow = config.sow.iter().map(|sow| SowTopic::new(&sow.topic, &sow.key)).collect();
+        let stats = Stats::new(config.history_limit);
+        let mut engine = Self {
+            topics: Topics::default(),
+            config,
+            journal,
+            log: Log::default(),
+            sow,
+            connections: BTreeMap::new(),
+            last_connection: 0,
+            names: HashMap::new(),
+            peers,
+            promised: 0,
+            faults: Faults::default(),
+            stats,
+            dirty: Vec::new(),
+            now: None,
+            timeout: None,
+            announced: 0,
+            uncommitted: false,
+            failed: None,
+        };
+        for record in records {
+            engine.recover(record);
+        }
+        engine.announced = engine.log.len();
+        engine.stats.logged = engine.log.len();
+        Ok(engine)
+    }
+
+    fn recover(&mut self, record: Record) {
+        match record {
+            Record::Message(message) => {
+                let publisher = self.log.intern(message.publisher, &message.client_name);
+                if message.sequence <= self.log.publisher(publisher).highest() {
+                    return;
+                }
+                let topic = self.topic(&message.topic);
+                let entry = Entry {
+                    publisher,
+                    topic,
+                    sequence: message.sequence,
+                    direct: message.direct,
+                    sow_key: self.sow_key(topic, &message.body),
+                    correlation_id: message.correlation_id.map(Into::into),
+                    body: message.body,
+                };
+                self.upsert(topic, entry.sow_key, entry.correlation_id.clone(), entry.body.clone());
+                self.log.push(entry);
+            }
+            Record::Promised(position) => self.promised = self.promised.max(position as usize),
+        }
+    }
+
+    /// A new connection was accepted.
+    pub fn accept(&mut self, now: Instant) -> ConnId {
+        self.stats.accepted += 1;
+        let id = self.connect(now, Role::New);
+        if self.faults.accept_close {
+            self.close(id, Close::Abort, "closed at once by a fault");
+        } else if self.faults.accept_silence {
+            self.connections.entry(id).and_modify(|connection| connection.silent = true);
+        }
+        id
+    }
+
+    fn connect(&mut self, now: Instant, role: Role) -> ConnId {
+        self.advance(now);
+        self.last_connection += 1;
+        let id = ConnId(self.last_connection);
+        self.connections.insert(id, Connection::new(role, now, self.config.frame_limit));
+        self.stats.connections = self.connections.len();
+        id
+    }
+
+    /// Bytes arrived on a connection. Whole frames are processed, and what
+    /// they add to the log is committed to the journal once, before this
+    /// returns. Bytes for a closed connection are ignored.
+    pub fn receive(&mut self, now: Instant, id: ConnId, bytes: &[u8]) {
+        self.advance(now);
+        let Some(connection) = self.connections.get_mut(&id) else { return };
+        if connection.close.is_some() {
+            return;
+        }
+        let allowed = self.faults.received_before_cut(connection.who(id), connection.bytes_received, bytes.len());
+        connection.bytes_received += allowed.unwrap_or(bytes.len()) as u64;
+        connection.received_at = now;
+        connection.decoder.extend(&bytes[..allowed.unwrap_or(bytes.len())]);
+        self.process(id);
+        if allowed.is_some() {
+            self.close(id, Close::Abort, "cut by a fault after bytes received");
+        }
+        self.end_turn();
+    }
+
+    /// Processes the whole frames a connection's buffer holds.
+    fn process(&mut self, id: ConnId) {
+        while let Some(connection) = self.connections.get_mut(&id) {
+            if connection.close.is_some() || connection.stops_reading(&self.faults, id) {
+                break;
+            }
+            let frame = match connection.decoder.next_frame() {
+                Ok(Some(frame)) => frame,
+                Ok(None) => break,
+                Err(error) => {
+                    let first = matches!(connection.role, Role::New);
+                    self.stats.violation(id, format!("{}{error}", if first { "first frame: " } else { "" }));
+                    self.close(id, Close::Abort, "malformed frame");
+                    break;
+                }
+            };
+            match Message::decode(frame) {
+                Ok(message) => self.command(id, &message),
+                Err(error) => {
+                    self.stats.violation(id, error.to_string());
+                    self.close(id, Close::Abort, "malformed command");
+                }
+            }
+        }
+        self.acknowledge_replica(id);
+    }
+
+    fn command(&mut self, id: ConnId, message: &Message) {
+        let kind = message.kind();
+        match self.connections.get(&id).map(|connection| &connection.role) {
+            Some(Role::New) => match kind {
+                MessageKind::Logon => {}
+                MessageKind::Other if message.raw(Field::Command) == Some(replicate::REPLICATE) => {
+                    return self.replicate(id, message);
+                }
+                _ => {
+                    self.stats.record(ReceivedCommand::new(id, message));
+                    self.stats.violation(id, format!("the first command is {kind:?}, not a logon"));
+                    return self.close(id, Close::Abort, "auth");
+                }
+            },
+            Some(Role::Client(_)) => {}
+            Some(Role::Source(_) | Role::Destination(_)) => return self.replication_frame(id, message),
+            None => return,
+        }
+        self.stats.record(ReceivedCommand::new(id, message));
+        let acks = AckTypes::from_wire(message.raw(Field::AckType).unwrap_or_default());
+        if self.faults.ignores(kind) {
+            return;
+        }
+        if let Some(reason) = self.faults.refusal(kind) {
+            return self.refuse(id, message, acks, &reason);
+        }
+        if acks.contains(AckType::Received) {
+            self.ack(id, AckType::Received, message, AckFrame::default());
+        }
+        match kind {
+            MessageKind::Logon => self.logon(id, message, acks),
+            MessageKind::Publish | MessageKind::DeltaPublish => self.publish(id, message, acks),
+            MessageKind::Subscribe | MessageKind::DeltaSubscribe => self.subscribe(id, message, acks),
+            MessageKind::Unsubscribe => self.unsubscribe(id, message, acks),
+            MessageKind::Flush => self.flush(id, message, acks),
+            MessageKind::Heartbeat => self.heartbeat(id, message, acks),
+            MessageKind::Sow | MessageKind::SowAndSubscribe | MessageKind::SowAndDeltaSubscribe => {
+                self.query(id, message, acks);
+            }
+            MessageKind::SowDelete => self.refuse(id, message, acks, "sow_delete is not supported by this server"),
+            MessageKind::Other if matches!(message.raw(Field::Command), Some("start_timer" | "stop_timer")) => {
+                if acks.contains(AckType::Processed) {
+                    self.ack(id, AckType::Processed, message, AckFrame::default());
+                }
+            }
+            _ => {
+                let command = message.raw(Field::Command).unwrap_or_default();
+                self.stats.violation(id, format!("unknown command '{command}'"));
+                self.close(id, Close::Abort, "unknown command");
+            }
+        }
+    }
+
+    /// The next bytes to send on a connection; `None` when there is nothing
+    /// now. Replays and query results are produced here, a chunk at a time, so
+    /// call it again only when the connection can take more.
+    ///
+    /// The answer may change after any other call; [`take_dirty`](Self::take_dirty)
+    /// says for which connections it did.
+    #[must_use]
+    pub fn poll_transmit(&mut self, id: ConnId) -> Option<Bytes> {
+        let connection = self.connections.get(&id)?;
+        if connection.close == Some(Close::Abort) || connection.half_open(&self.faults, id) {
+            return None;
+        }
+        if connection.outbox.is_empty() && connection.close.is_none() {
+            self.pump(id);
+        }
+        let now = self.now();
+        let connection = self.connections.get_mut(&id)?;
+        let mut bytes = connection.outbox.take()?;
+        connection.sent_at = now;
+        let cut = self.faults.sent_before_cut(connection.who(id), connection.bytes_sent, bytes.len());
+        if let Some(allowed) = cut {
+            bytes.truncate(allowed);
+        }
+        connection.bytes_sent += bytes.len() as u64;
+        if cut.is_some() {
+            connection.close_after_cut();
+            self.forget_name(id);
+        }
+        Some(bytes).filter(|bytes| !bytes.is_empty())
+    }
+
+    /// Whether the caller should close this connection now, after sending
+    /// what [`poll_transmit`](Self::poll_transmit) still gives. True for an
+    /// unknown connection.
+    #[must_use]
+    pub fn should_close(&self, id: ConnId) -> bool {
+        let Some(connection) = self.connections.get(&id) else { return true };
+        match connection.close {
+            Some(Close::Abort) => true,
+            Some(Close::Flush) => connection.outbox.is_empty(),
+            None => false,
+        }
+    }
+
+    /// Whether a connection is to be cut without sending what waits, even in
+    /// the middle of a write.
+    #[must_use]
+    pub fn is_aborted(&self, id: ConnId) -> bool {
+        self.connections.get(&id).is_none_or(|connection| connection.close == Some(Close::Abort))
+    }
+
+    /// Whether the caller should read from this connection. A caller that
+    /// reads on anyway loses nothing: the bytes wait.
+    #[must_use]
+    pub fn wants_read(&self, id: ConnId) -> bool {
+        self.connections.get(&id).is_some_and(|connection| !connection.stops_reading(&self.faults, id))
+    }
+
+    /// A connection is gone, closed by either side. Its subscriptions end.
+    pub fn closed(&mut self, now: Instant, id: ConnId) {
+        self.advance(now);
+        self.forget_name(id);
+        if let Some(connection) = self.connections.remove(&id) {
+            self.stats.connections = self.connections.len();
+            self.topics.subscriptions_changed();
+            self.link_lost(id, &connection);
+        }
+        self.end_turn();
+    }
+
+    /// Does what is due. Calls before [`poll_timeout`](Self::poll_timeout) are
+    /// harmless.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        self.advance(now);
+        self.timeout = None;
+        self.dials_due(now);
+        let ids: Vec<_> = self.connections.keys().copied().collect();
+        for id in ids {
+            self.heartbeat_due(id, now);
+            self.acks_due(id, now);
+        }
+        self.end_turn();
+        self.arm_all();
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) is next due. May change
+    /// after every call that takes the time.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.timeout
+    }
+
+    /// Connections for which [`poll_transmit`](Self::poll_transmit),
+    /// [`should_close`](Self::should_close) or [`wants_read`](Self::wants_read)
+    /// may answer differently since the last call. For callers that do not
+    /// simply ask all.
+    pub fn take_dirty(&mut self) -> Vec<ConnId> {
+        for id in &self.dirty {
+            if let Some(connection) = self.connections.get_mut(id) {
+                connection.dirty = false;
+            }
+        }
+        std::mem::take(&mut self.dirty)
+    }
+
+    /// What was counted and recorded so far.
+    pub fn stats(&self) -> &Stats {
+        &self.stats
+    }
+
+    /// The transaction log in order.
+    pub fn log(&self) -> Vec<LoggedMessage> {
+        self.log.entries().iter().map(|entry| self.logged_message(entry)).collect()
+    }
+
+    /// The configuration.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Why the instance stopped for good: its journal could not be written.
+    /// Every connection is closed then, and what was not committed was never
+    /// promised.
+    pub fn failure(&self) -> Option<&str> {
+        self.failed.as_deref()
+    }
+
+    /// Changes the faults; see [`Faults`]. What they hold back goes on when
+    /// they are cleared.
+    pub fn with_faults<R>(&mut self, now: Instant, change: impl FnOnce(&mut Faults) -> R) -> R {
+        self.advance(now);
+        let result = change(&mut self.faults);
+        let ids: Vec<_> = self.connections.keys().copied().collect();
+        for id in ids {
+            self.process(id);
+            self.mark(id);
+        }
+        self.end_turn();
+        self.arm_all();
+        result
+    }
+
+    /// Cuts every connection of a client; whether there was one.
+    pub fn kick(&mut self, now: Instant, client_name: &str) -> bool {
+        self.advance(now);
+        let id = self.names.get(client_name).copied();
+        if let Some(id) = id {
+            self.close(id, Close::Abort, "kicked");
+        }
+        id.is_some()
+    }
+
+    /// Cuts the replication links with another instance and keeps them down,
+    /// in both directions, until called again with `false`. The instance is
+    /// named by its name or by the connection string in [`Config::peers`];
+    /// links it dials itself are known by its name only.
+    pub fn partition(&mut self, now: Instant, peer: &str, on: bool) {
+        self.advance(now);
+        if on {
+            self.faults.blocked.insert(peer.to_owned());
+            self.cut_links(peer);
+        } else {
+            self.faults.blocked.remove(peer);
+        }
+    }
+
+    /// Cuts one connection.
+    pub fn cut(&mut self, now: Instant, id: ConnId) {
+        self.advance(now);
+        self.close(id, Close::Abort, "cut");
+    }
+
+    /// Sends raw bytes to a client, behind what already waits for it; whether
+    /// it is connected.
+    pub fn inject(&mut self, now: Instant, client_name: &str, bytes: &[u8]) -> bool {
+        self.advance(now);
+        let Some(id) = self.names.get(client_name).copied() else { return false };
+        let Some(connection) = self.connections.get_mut(&id) else { return false };
+        connection.outbox.tail().extend_from_slice(bytes);
+        self.mark(id);
+        true
+    }
+
+    fn advance(&mut self, now: Instant) {
+        self.now = Some(self.now.map_or(now, |last| last.max(now)));
+    }
+
+    /// The latest time anybody told.
+    fn now(&self) -> Instant {
+        self.now.expect("a connection exists only after a call that told the time")
+    }
+
+    fn arm(&mut self, at: Instant) {
+        self.timeout = Some(self.timeout.map_or(at, |timeout| timeout.min(at)));
+    }
+
+    fn arm_all(&mut self) {
+        let connections = self.connections.values().filter_map(|connection| connection.deadline(&self.config));
+        let earliest = connections.chain(self.peers.iter().filter_map(Peer::deadline)).min();
+        if let Some(at) = earliest {
+            self.arm(at);
+        }
+    }
+
+    fn mark(&mut self, id: ConnId) {
+        if let Some(connection) = self.connections.get_mut(&id)
+            && !connection.dirty
+        {
+            connection.dirty = true;
+            self.dirty.push(id);
+        }
+    }
+
+    /// Commits what the turn appended and tells those who follow the log.
+    fn end_turn(&mut self) {
+        if std::mem::take(&mut self.uncommitted)
+            && let Err(error) = self.journal.commit()
+        {
+            tracing::error!(%error, "the journal cannot be written, the instance stops");
+            self.failed = Some(error.to_string());
+        }
+        if self.failed.is_some() {
+            let ids: Vec<_> = self.connections.keys().copied().collect();
+            for id in ids {
+                self.close(id, Close::Abort, "the journal failed");
+            }
+            return;
+        }
+        if self.announced != self.log.len() {
+            self.announced = self.log.len();
+            self.stats.logged = self.announced;
+            let followers: Vec<_> =
+                self.connections.iter().filter(|(_, c)| c.follows_log()).map(|(id, _)| *id).collect();
+            for id in followers {
+                self.mark(id);
+            }
+        }
+        self.settle();
+    }
+
+    fn close(&mut self, id: ConnId, how: Close, reason: &str) {
+        let Some(connection) = self.connections.get_mut(&id) else { return };
+        if connection.close.is_none() || how == Close::Abort {
+            tracing::debug!(connection = id.0, reason, "closing");
+            connection.close = Some(how);
+            connection.subscriptions.clear();
+            self.stats.disconnect(id, reason);
+            self.topics.subscriptions_changed();
+            self.forget_name(id);
+            self.mark(id);
+        }
+    }
+
+    fn forget_name(&mut self, id: ConnId) {
+        self.names.retain(|_, holder| *holder != id);
+    }
+
+    fn logged_message(&self, entry: &Entry) -> LoggedMessage {
+        let publisher = self.log.publisher(entry.publisher);
+        LoggedMessage {
+            publisher: publisher.id,
+            sequence: entry.sequence,
+            client_name: publisher.name.to_string(),
+            topic: self.topics.get(entry.topic).name.to_string(),
+            body: entry.body.clone(),
+        }
+    }
+
+    fn upsert(&mut self, topic: u32, key: Option<u64>, correlation_id: Option<Box<str>>, body: Bytes) {
+        if let (Some(sow), Some(key)) = (self.topics.get(topic).sow, key) {
+            self.sow[sow].upsert(SowRecord { key, correlation_id, body });
+        }
+    }
+
+    fn sow_key(&self, topic: u32, body: &[u8]) -> Option<u64> {
+        self.sow[self.topics.get(topic).sow?].key_of(body)
+    }
+
+    /// The number of a topic, with all that is fixed about it found out once.
+    fn topic(&mut self, name: &str) -> u32 {
+        let (config, sow) = (&self.config, &self.sow);
+        self.topics.intern(name, |name| topics::Kind {
+            logged: config.topic_log.iter().any(|pattern| pattern.is_match(name)),
+            sow: sow.iter().position(|sow| sow.topic == name),
+        })
+    }
+
+    fn publisher_for(&mut self, client_name: &str) -> u32 {
+        self.log.intern(publisher_id(client_name), client_name)
+    }
+}
+
+impl fmt::Debug for Engine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Engine")
+            .field("name", &self.config.name)
+            .field("logged", &self.log.len())
+            .field("connections", &self.connections.len())
+            .finish_non_exhaustive()
+    }
+}

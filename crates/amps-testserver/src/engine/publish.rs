@@ -1,0 +1,166 @@
+//! `publish`: the sequence rule, the log, and live delivery.
+
+use std::borrow::Cow;
+
+use amps_core::message::MessageKind;
+use amps_core::{AckType, AckTypes, Bookmark, Field, Message};
+
+use super::ack::AckFrame;
+use super::connection::{Close, Connection, Waiting};
+use super::{ConnId, Engine};
+use crate::identity::unsequenced_publisher_id;
+use crate::journal::{JournalMessage, Record};
+use crate::log::{Entry, PublisherIx};
+
+/// What became of a publish.
+enum Outcome {
+    Logged,
+    /// On a topic that is not logged.
+    Unlogged,
+    /// At or below the highest sequence seen: dropped.
+    Duplicate,
+    Failed(Cow<'static, str>),
+}
+
+impl Engine {
+    pub(super) fn publish(&mut self, id: ConnId, message: &Message, acks: AckTypes) {
+        let Some(topic) = message.topic().filter(|topic| !topic.is_empty()) else {
+            self.stats.violation(id, "publish without a topic".to_owned());
+            return self.close(id, Close::Abort, "malformed command");
+        };
+        let sequence = message.sequence().filter(|sequence| *sequence > 0);
+        if sequence.is_none() && message.raw(Field::Sequence).is_some() {
+            self.stats.violation(id, "publish with a sequence that is no positive number".to_owned());
+            return self.close(id, Close::Abort, "malformed command");
+        }
+        self.stats.publishes += 1;
+        let outcome = self.store(id, message, &topic, sequence);
+        let failure = if let Outcome::Failed(reason) = &outcome { Some(reason.as_ref()) } else { None };
+        let frame = match failure {
+            Some(reason) => AckFrame { sequence, ..AckFrame::failure(reason) },
+            None => AckFrame { sequence, ..AckFrame::default() },
+        };
+        if acks.contains(AckType::Processed) {
+            self.ack(id, AckType::Processed, message, frame);
+        }
+        if acks.contains(AckType::Completed) && failure.is_none() {
+            self.ack(id, AckType::Completed, message, frame);
+        }
+        if acks.contains(AckType::Persisted) {
+            self.publish_persisted(id, message, sequence, &outcome);
+        }
+        self.cut_by_publishes(id);
+    }
+
+    /// Sees to the persisted ack: conflated when there is a transaction log
+    /// and the publisher counts its messages, a single one otherwise.
+    fn publish_persisted(&mut self, id: ConnId, message: &Message, sequence: Option<u64>, outcome: &Outcome) {
+        let conflated = sequence.filter(|_| !self.config.topic_log.is_empty());
+        match (conflated, outcome) {
+            (Some(sequence), Outcome::Failed(reason)) => self.fail_persisted(id, sequence, reason),
+            (Some(sequence), _) => self.want_persisted(id, sequence),
+            (None, Outcome::Failed(reason)) => {
+                self.ack(id, AckType::Persisted, message, AckFrame { sequence, ..AckFrame::failure(reason) });
+            }
+            (None, outcome) => {
+                let position = if matches!(outcome, Outcome::Logged) { self.log.len() } else { 0 };
+                let command_id = message.text(Field::CommandId).unwrap_or_default().into_owned();
+                self.want_single(id, Waiting { position, command_id, sequence, flush: false });
+            }
+        }
+    }
+
+    fn store(&mut self, id: ConnId, message: &Message, topic: &str, sequence: Option<u64>) -> Outcome {
+        let Some(client) = self.connections.get(&id).and_then(Connection::client) else {
+            return Outcome::Failed("not logged on".into());
+        };
+        let own = client.publisher;
+        if let Some(sequence) = sequence
+            && sequence <= self.log.publisher(own).seen()
+        {
+            let name = self.log.publisher(own).name.clone();
+            self.stats.duplicate(&name);
+            return Outcome::Duplicate;
+        }
+        if topic == "/AMPS/devnull" {
+            self.log.publisher_mut(own).note_unlogged(sequence.unwrap_or(0));
+            return Outcome::Unlogged;
+        }
+        let body = message.data_bytes();
+        if let Some(reason) = self.faults.rejects(topic, sequence, &body) {
+            return Outcome::Failed(reason.into());
+        }
+        let topic = self.topic(topic);
+        let (logged, sow) = (self.topics.get(topic).logged, self.topics.get(topic).sow);
+        if sow.is_some() && message.kind() == MessageKind::DeltaPublish {
+            return Outcome::Failed("delta_publish to a SOW topic is not supported by this server".into());
+        }
+        let sow_key = self.sow_key(topic, &body);
+        if sow.is_some() && sow_key.is_none() {
+            return Outcome::Failed("bad sow key".into());
+        }
+        if logged && self.log.bytes() + body.len() > self.config.log_limit {
+            return Outcome::Failed("transaction log full".into());
+        }
+        let correlation_id = message.text(Field::CorrelationId).map(|id| id.as_ref().into());
+        if !logged {
+            if let Some(sequence) = sequence {
+                self.log.publisher_mut(own).note_unlogged(sequence);
+            }
+            self.upsert(topic, sow_key, correlation_id.clone(), body.clone());
+            let entry = Entry { publisher: own, topic, sequence: 0, direct: true, sow_key, correlation_id, body };
+            self.deliver_live(&entry, None);
+            return Outcome::Unlogged;
+        }
+        let (publisher, sequence) = match sequence {
+            Some(sequence) => (own, sequence),
+            None => self.assign_sequence(id, own),
+        };
+        self.append(Entry { publisher, topic, sequence, direct: true, sow_key, correlation_id, body });
+        Outcome::Logged
+    }
+
+    /// A logged message without a sequence belongs to another publisher, and
+    /// this instance numbers it (AMPS User Guide, "Message Sequence Numbers").
+    fn assign_sequence(&mut self, id: ConnId, own: PublisherIx) -> (PublisherIx, u64) {
+        let client = self.connections.get(&id).and_then(Connection::client);
+        let publisher = client.and_then(|client| client.unsequenced).unwrap_or_else(|| {
+            let name = self.log.publisher(own).name.clone();
+            self.log.intern(unsequenced_publisher_id(&name, &self.config.name), &name)
+        });
+        if let Some(client) = self.connections.get_mut(&id).and_then(Connection::client_mut) {
+            client.unsequenced = Some(publisher);
+        }
+        let highest = self.log.publisher(publisher).highest();
+        (publisher, highest.max(self.config.incarnation) + 1)
+    }
+
+    /// Appends to the log, the journal and the SOW, and delivers to plain
+    /// subscriptions. Bookmark subscriptions and peers follow the log by
+    /// themselves.
+    pub(super) fn append(&mut self, entry: Entry) {
+        let publisher = self.log.publisher(entry.publisher);
+        self.journal.append(&Record::Message(JournalMessage {
+            publisher: publisher.id,
+            sequence: entry.sequence,
+            client_name: publisher.name.to_string(),
+            topic: self.topics.get(entry.topic).name.to_string(),
+            correlation_id: entry.correlation_id.as_deref().map(str::to_owned),
+            direct: entry.direct,
+            body: entry.body.clone(),
+        }));
+        let bookmark = Bookmark { publisher: publisher.id, sequence: entry.sequence };
+        self.uncommitted = true;
+        self.upsert(entry.topic, entry.sow_key, entry.correlation_id.clone(), entry.body.clone());
+        self.deliver_live(&entry, Some(bookmark));
+        self.log.push(entry);
+    }
+
+    fn cut_by_publishes(&mut self, id: ConnId) {
+        let Some(connection) = self.connections.get_mut(&id) else { return };
+        connection.publishes += 1;
+        if self.faults.cut_every.is_some_and(|every| connection.publishes.is_multiple_of(every)) {
+            self.close(id, Close::Abort, "cut by a fault after messages");
+        }
+    }
+}

@@ -1,0 +1,255 @@
+//! `subscribe` and `unsubscribe` (AMPS Command Reference).
+
+use amps_core::message::MessageKind;
+use amps_core::{AckType, AckTypes, Field, Message, StartAt};
+
+use super::ack::AckFrame;
+use super::connection::Close;
+use super::{ConnId, Engine};
+use crate::topic::TopicPattern;
+
+/// One subscription of a connection.
+#[derive(Debug)]
+pub(super) struct Subscription {
+    pub(super) id: String,
+    pub(super) command_id: String,
+    pub(super) pattern: TopicPattern,
+    pub(super) send_bookmark: bool,
+    pub(super) send_key: bool,
+    /// Persisted acks were asked for.
+    pub(super) wants_persisted: bool,
+    /// Set for a bookmark subscription.
+    pub(super) replay: Option<Replay>,
+    /// Per topic number: whether the pattern matches, once known.
+    known_topics: Vec<Option<bool>>,
+}
+
+/// A bookmark subscription's place in the log. Replay and live delivery are
+/// the same thing, following the log, so there is no gap between them.
+#[derive(Debug)]
+pub(super) struct Replay {
+    /// The next position.
+    pub(super) cursor: usize,
+    /// The log's end when the subscription was entered: reached, it is
+    /// completed.
+    pub(super) target: usize,
+    pub(super) completed: bool,
+    pub(super) wants_completed: bool,
+    /// Only messages all sync peers hold.
+    pub(super) fully_durable: bool,
+    /// Messages still to send, when bounded.
+    pub(super) remaining: Option<u64>,
+    /// Positions before this are acknowledged as persisted.
+    pub(super) acknowledged: usize,
+}
+
+impl Subscription {
+    /// Whether the pattern matches a topic, by its number.
+    pub(super) fn matches(&mut self, topic: u32, name: &str) -> bool {
+        let ix = topic as usize;
+        if self.known_topics.len() <= ix {
+            self.known_topics.resize(ix + 1, None);
+        }
+        *self.known_topics[ix].get_or_insert_with(|| self.pattern.matches(name))
+    }
+
+    /// Whether it is told about persisted positions.
+    pub(super) fn watches_persisted(&self) -> bool {
+        self.wants_persisted && self.replay.as_ref().is_some_and(|replay| replay.completed)
+    }
+}
+
+/// The options of subscriptions and queries this server knows.
+#[derive(Debug, Default)]
+pub(super) struct Options {
+    pub(super) replace: bool,
+    pub(super) bookmark: bool,
+    pub(super) no_sowkey: bool,
+    pub(super) literal: bool,
+    pub(super) fully_durable: bool,
+    pub(super) not_found: NotFound,
+    pub(super) top_n: Option<u64>,
+}
+
+/// Where a subscription starts whose bookmark is not in the log.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(super) enum NotFound {
+    #[default]
+    Now,
+    Epoch,
+    Fail,
+}
+
+impl Options {
+    /// Reads the options of a command; `None` when one is unknown or not
+    /// supported.
+    pub(super) fn parse(message: &Message) -> Option<Self> {
+        let mut options = Self { top_n: message.number(Field::TopN), ..Self::default() };
+        let text = message.text(Field::Options).unwrap_or_default();
+        for option in text.split(',').map(str::trim) {
+            match option {
+                // `oof` is accepted: without filters no record leaves focus.
+                // `live` is accepted: delivery follows local logging anyway.
+                "" | "none" | "oof" | "send_keys" | "live" => {}
+                "replace" => options.replace = true,
+                "bookmark" => options.bookmark = true,
+                "no_sowkey" => options.no_sowkey = true,
+                "non_regex_topic" => options.literal = true,
+                "fully_durable" => options.fully_durable = true,
+                "bookmark_not_found=now" => options.not_found = NotFound::Now,
+                "bookmark_not_found=epoch" => options.not_found = NotFound::Epoch,
+                "bookmark_not_found=fail" => options.not_found = NotFound::Fail,
+                other => options.top_n = Some(other.strip_prefix("top_n=")?.parse().ok()?),
+            }
+        }
+        Some(options)
+    }
+}
+
+impl Engine {
+    pub(super) fn subscribe(&mut self, id: ConnId, message: &Message, acks: AckTypes) {
+        if message.kind() == MessageKind::DeltaSubscribe {
+            return self.refuse(id, message, acks, "delta_subscribe is not supported by this server");
+        }
+        let Some((options, pattern)) = self.checked(id, message, acks) else { return };
+        let replay = match self.start_of_replay(message, &pattern, &options) {
+            Ok(start) => start,
+            Err(reason) => return self.refuse(id, message, acks, reason),
+        };
+        if options.top_n.is_some() && replay.is_none() {
+            return self.refuse(id, message, acks, "invalid options");
+        }
+        if let Err(reason) = self.enter(id, message, acks, &options, pattern, replay) {
+            self.refuse(id, message, acks, reason);
+        }
+    }
+
+    /// What every command with a topic pattern checks first. Answers the
+    /// client itself when something is wrong.
+    pub(super) fn checked(&mut self, id: ConnId, message: &Message, acks: AckTypes) -> Option<(Options, TopicPattern)> {
+        let Some(topic) = message.topic().filter(|topic| !topic.is_empty()) else {
+            self.stats.violation(id, format!("{:?} without a topic", message.kind()));
+            self.close(id, Close::Abort, "malformed command");
+            return None;
+        };
+        let Some(options) = Options::parse(message) else {
+            self.refuse(id, message, acks, "invalid options");
+            return None;
+        };
+        let Some(pattern) = TopicPattern::parse(&topic, options.literal) else {
+            self.refuse(id, message, acks, "bad regex topic");
+            return None;
+        };
+        if message.raw(Field::Filter).is_some_and(|filter| !filter.is_empty()) {
+            self.refuse(id, message, acks, "bad filter");
+            return None;
+        }
+        Some((options, pattern))
+    }
+
+    /// Enters a subscription and answers its processed ack.
+    pub(super) fn enter(
+        &mut self,
+        id: ConnId,
+        message: &Message,
+        acks: AckTypes,
+        options: &Options,
+        pattern: TopicPattern,
+        start: Option<usize>,
+    ) -> Result<(), &'static str> {
+        let command_id = message.text(Field::CommandId).unwrap_or_default().into_owned();
+        let own = message.text(Field::SubscriptionId).map(|id| id.into_owned()).filter(|id| !id.is_empty());
+        let sub_id = own.unwrap_or_else(|| command_id.clone());
+        if sub_id.is_empty() || sub_id.contains(',') {
+            return Err("invalid sub id");
+        }
+        let target = self.log.len();
+        let Some(connection) = self.connections.get_mut(&id) else { return Ok(()) };
+        if options.replace {
+            connection.subscriptions.retain(|subscription| subscription.id != sub_id);
+        } else if connection.subscriptions.iter().any(|subscription| subscription.id == sub_id) {
+            return Err("subid in use");
+        }
+        connection.subscriptions.push(Subscription {
+            id: sub_id.clone(),
+            command_id,
+            pattern,
+            send_bookmark: options.bookmark,
+            send_key: !options.no_sowkey,
+            wants_persisted: acks.contains(AckType::Persisted),
+            replay: start.map(|cursor| Replay {
+                cursor,
+                target,
+                completed: false,
+                wants_completed: acks.contains(AckType::Completed),
+                fully_durable: options.fully_durable,
+                remaining: options.top_n,
+                acknowledged: 0,
+            }),
+            known_topics: Vec::new(),
+        });
+        self.topics.subscriptions_changed();
+        if acks.contains(AckType::Processed) {
+            let query = message.text(Field::QueryId);
+            let query_id = query.as_deref();
+            let frame = AckFrame { subscription_id: Some(&sub_id), query_id, ..AckFrame::default() };
+            self.ack(id, AckType::Processed, message, frame);
+        }
+        self.mark(id);
+        Ok(())
+    }
+
+    /// The position a bookmark subscription starts at; `None` without a
+    /// bookmark (AMPS User Guide, "Replaying Messages with Bookmark
+    /// Subscriptions").
+    fn start_of_replay(
+        &mut self,
+        message: &Message,
+        pattern: &TopicPattern,
+        options: &Options,
+    ) -> Result<Option<usize>, &'static str> {
+        let Some(text) = message.text(Field::Bookmark).filter(|text| !text.is_empty()) else { return Ok(None) };
+        if let TopicPattern::Literal(name) = pattern {
+            let topic = self.topic(name);
+            if !self.topics.get(topic).logged {
+                return Err("invalid topic");
+            }
+        }
+        let now = self.log.len();
+        match text.parse::<StartAt>() {
+            Ok(StartAt::Epoch) => Ok(Some(0)),
+            Ok(StartAt::Now) if options.top_n.is_some() => Err("invalid options"),
+            Ok(StartAt::Now) => Ok(Some(now)),
+            Ok(StartAt::Bookmarks(list)) => {
+                let earliest = list.as_slice().iter().filter_map(|bookmark| self.log.find(*bookmark)).min();
+                match (earliest, options.not_found) {
+                    (Some(position), _) => Ok(Some(position + 1)),
+                    (None, NotFound::Now) => Ok(Some(now)),
+                    (None, NotFound::Epoch) => Ok(Some(0)),
+                    (None, NotFound::Fail) => Err("bookmark not found"),
+                }
+            }
+            // Timestamps and ranges are not kept or understood here.
+            _ => Err("invalid bookmark"),
+        }
+    }
+
+    pub(super) fn unsubscribe(&mut self, id: ConnId, message: &Message, acks: AckTypes) {
+        let subscriptions = message.text(Field::SubscriptionId);
+        let queries = message.text(Field::QueryId);
+        if subscriptions.is_none() && queries.is_none() {
+            return self.refuse(id, message, acks, "invalid sub id");
+        }
+        let Some(connection) = self.connections.get_mut(&id) else { return };
+        for sub_id in subscriptions.iter().flat_map(|ids| ids.split(',')).map(str::trim) {
+            connection.subscriptions.retain(|subscription| sub_id != "all" && subscription.id != sub_id);
+        }
+        for query_id in queries.iter().flat_map(|ids| ids.split(',')).map(str::trim) {
+            connection.outbox.cancel_query(query_id);
+        }
+        self.topics.subscriptions_changed();
+        if acks.contains(AckType::Processed) {
+            self.ack(id, AckType::Processed, message, AckFrame::default());
+        }
+    }
+}

@@ -1,0 +1,259 @@
+//! What can be made to go wrong, at run time.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::time::Duration;
+
+use amps_core::message::MessageKind;
+
+/// Which connections a fault is for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Target {
+    /// Every connection, replication links included.
+    All,
+    /// The connections of one client, present and future.
+    Client(String),
+    /// Replication links with one instance, by its name.
+    Peer(String),
+    /// One connection, by its number.
+    Connection(u64),
+}
+
+impl Target {
+    fn matches(&self, who: Who<'_>) -> bool {
+        match self {
+            Self::All => true,
+            Self::Client(name) => who.client == Some(name),
+            Self::Peer(name) => who.peer == Some(name),
+            Self::Connection(number) => who.number == *number,
+        }
+    }
+}
+
+/// What a fault can know a connection by.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Who<'a> {
+    pub(crate) number: u64,
+    pub(crate) client: Option<&'a str>,
+    pub(crate) peer: Option<&'a str>,
+}
+
+/// How a connection hangs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stall {
+    Reading,
+    HalfOpen,
+}
+
+type Rejecter = Box<dyn Fn(&str, Option<u64>, &[u8]) -> Option<String> + Send>;
+
+/// The faults of one instance. All are off at the start, each is switched on
+/// and off by its own method, and what a fault held back goes on when it ends.
+///
+/// ```
+/// use amps_testserver::{Config, Engine, NoJournal};
+/// let mut engine = Engine::new(Config::new("A"), Box::new(NoJournal)).unwrap();
+/// engine.with_faults(std::time::Instant::now(), |faults| faults.cut_every_messages(Some(20_000)));
+/// ```
+#[derive(Default)]
+pub struct Faults {
+    stalls: Vec<(Target, Stall)>,
+    cut_received: Vec<(Target, u64)>,
+    cut_sent: Vec<(Target, u64)>,
+    rejecter: Option<Rejecter>,
+    changed: bool,
+    ignored: Vec<MessageKind>,
+    refused: Vec<(MessageKind, String)>,
+    pub(crate) accept_close: bool,
+    pub(crate) accept_silence: bool,
+    pub(crate) logon_silence: bool,
+    pub(crate) logon_refusal: Option<String>,
+    pub(crate) ack_delay: Duration,
+    pub(crate) withhold_acks: bool,
+    pub(crate) withhold_replica_acks: bool,
+    pub(crate) cut_every: Option<u64>,
+    /// Peers without a link, by name or connection string.
+    pub(crate) blocked: BTreeSet<String>,
+}
+
+impl Faults {
+    /// Everything off, except that partitioned peers stay partitioned.
+    pub fn clear(&mut self) {
+        let blocked = std::mem::take(&mut self.blocked);
+        *self = Self { changed: true, blocked, ..Self::default() };
+    }
+
+    /// Stops reading from connections, or reads on. Heartbeats and messages
+    /// still go out.
+    pub fn stop_reading(&mut self, target: Target, on: bool) {
+        self.stall(target, Stall::Reading, on);
+    }
+
+    /// Leaves connections open and neither reads nor writes, or goes on.
+    pub fn half_open(&mut self, target: Target, on: bool) {
+        self.stall(target, Stall::HalfOpen, on);
+    }
+
+    /// Closes every new connection at once.
+    pub fn accept_then_close(&mut self, on: bool) {
+        self.accept_close = on;
+    }
+
+    /// Accepts new connections and never reads or writes on them, not even
+    /// after the fault is switched off.
+    pub fn accept_then_silence(&mut self, on: bool) {
+        self.accept_silence = on;
+    }
+
+    /// Reads a logon and falls silent on that connection for good.
+    pub fn silence_at_logon(&mut self, on: bool) {
+        self.logon_silence = on;
+    }
+
+    /// Refuses every logon with a reason, then closes.
+    pub fn refuse_logon(&mut self, reason: Option<&str>) {
+        self.logon_refusal = reason.map(str::to_owned);
+    }
+
+    /// Sends conflated persisted acks later by this much.
+    pub fn delay_acks(&mut self, delay: Duration) {
+        self.changed = true;
+        self.ack_delay = delay;
+    }
+
+    /// Sends no persisted ack to clients, neither success nor failure.
+    pub fn withhold_acks(&mut self, on: bool) {
+        self.changed = true;
+        self.withhold_acks = on;
+    }
+
+    /// Takes replicated messages without acknowledging them to the peer.
+    pub fn withhold_replication_acks(&mut self, on: bool) {
+        self.withhold_replica_acks = on;
+    }
+
+    /// Rejects publishes: for a topic, the sequence (if any) and the body the
+    /// function answers the reason, or `None` to let it pass. A rejected
+    /// message is not logged and does not count as seen. Duplicates are
+    /// dropped before it is asked.
+    pub fn reject_writes(&mut self, rejecter: impl Fn(&str, Option<u64>, &[u8]) -> Option<String> + Send + 'static) {
+        self.rejecter = Some(Box::new(rejecter));
+    }
+
+    /// Rejects publishes to one topic; replaces what was rejected before.
+    pub fn reject_topic(&mut self, topic: &str, reason: &str) {
+        let (topic, reason) = (topic.to_owned(), reason.to_owned());
+        self.reject_writes(move |t, _, _| (t == topic).then(|| reason.clone()));
+    }
+
+    /// Rejects publishes with one sequence, of any publisher; replaces what
+    /// was rejected before.
+    pub fn reject_sequence(&mut self, sequence: u64, reason: &str) {
+        let reason = reason.to_owned();
+        self.reject_writes(move |_, s, _| (s == Some(sequence)).then(|| reason.clone()));
+    }
+
+    /// Rejects no publish any more.
+    pub fn accept_writes(&mut self) {
+        self.rejecter = None;
+    }
+
+    /// Cuts the next matching connection that has received this many bytes
+    /// since it was opened; not one byte more is processed. Once: set it again
+    /// for another cut.
+    pub fn cut_after_received(&mut self, target: Target, bytes: u64) {
+        self.cut_received.push((target, bytes));
+    }
+
+    /// Cuts the next matching connection that was sent this many bytes since
+    /// it was opened; not one byte more is sent. Once: set it again for
+    /// another cut.
+    pub fn cut_after_sent(&mut self, target: Target, bytes: u64) {
+        self.cut_sent.push((target, bytes));
+    }
+
+    /// Cuts every client connection behind each `every`-th publish it carries,
+    /// which is still processed. `None` ends it.
+    pub fn cut_every_messages(&mut self, every: Option<u64>) {
+        self.cut_every = every.filter(|every| *every > 0);
+    }
+
+    /// Drops commands of a kind without an answer, or no longer.
+    pub fn ignore(&mut self, kind: MessageKind, on: bool) {
+        self.ignored.retain(|ignored| *ignored != kind);
+        if on {
+            self.ignored.push(kind);
+        }
+    }
+
+    /// Answers commands of a kind with a failure, or no longer. For publishes
+    /// use [`reject_writes`](Self::reject_writes).
+    pub fn refuse(&mut self, kind: MessageKind, reason: Option<&str>) {
+        self.refused.retain(|(refused, _)| *refused != kind);
+        self.refused.extend(reason.map(|reason| (kind, reason.to_owned())));
+    }
+
+    pub(crate) fn ignores(&self, kind: MessageKind) -> bool {
+        self.ignored.contains(&kind)
+    }
+
+    pub(crate) fn refusal(&self, kind: MessageKind) -> Option<String> {
+        self.refused.iter().find(|(refused, _)| *refused == kind).map(|(_, reason)| reason.clone())
+    }
+
+    pub(crate) fn rejects(&self, topic: &str, sequence: Option<u64>, body: &[u8]) -> Option<String> {
+        self.rejecter.as_ref().and_then(|rejecter| rejecter(topic, sequence, body))
+    }
+
+    pub(crate) fn stops_reading(&self, who: Who<'_>) -> bool {
+        self.stalls.iter().any(|(target, _)| target.matches(who))
+    }
+
+    pub(crate) fn is_half_open(&self, who: Who<'_>) -> bool {
+        self.stalls.iter().any(|(target, stall)| *stall == Stall::HalfOpen && target.matches(who))
+    }
+
+    /// How many of `more` bytes received still count when the connection is
+    /// cut among them. The cut is used up.
+    pub(crate) fn received_before_cut(&mut self, who: Who<'_>, before: u64, more: usize) -> Option<usize> {
+        take_cut(&mut self.cut_received, who, before, more)
+    }
+
+    /// The same for bytes sent.
+    pub(crate) fn sent_before_cut(&mut self, who: Who<'_>, before: u64, more: usize) -> Option<usize> {
+        take_cut(&mut self.cut_sent, who, before, more)
+    }
+
+    /// Whether something changed that holds acks back, since the last call.
+    pub(crate) fn take_changed(&mut self) -> bool {
+        std::mem::take(&mut self.changed)
+    }
+
+    fn stall(&mut self, target: Target, stall: Stall, on: bool) {
+        self.stalls.retain(|(t, s)| *t != target || *s != stall);
+        if on {
+            self.stalls.push((target, stall));
+        }
+    }
+}
+
+fn take_cut(cuts: &mut Vec<(Target, u64)>, who: Who<'_>, before: u64, more: usize) -> Option<usize> {
+    let at = cuts.iter().position(|(target, bytes)| target.matches(who) && before + more as u64 >= *bytes)?;
+    let (_, bytes) = cuts.remove(at);
+    Some(bytes.saturating_sub(before) as usize)
+}
+
+impl fmt::Debug for Faults {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Faults")
+            .field("stalls", &self.stalls)
+            .field("cut_received", &self.cut_received)
+            .field("cut_sent", &self.cut_sent)
+            .field("rejects_writes", &self.rejecter.is_some())
+            .field("ignored", &self.ignored)
+            .field("refused", &self.refused)
+            .field("blocked", &self.blocked)
+            .finish_non_exhaustive()
+    }
+}

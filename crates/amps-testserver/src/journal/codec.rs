@@ -1,0 +1,111 @@
+//! Records as bytes: length, checksum, payload; numbers little-endian.
+
+use bytes::{Buf, BufMut, Bytes};
+
+use super::{JournalMessage, Record};
+
+/// Length and checksum in front of every payload, in bytes.
+pub(super) const HEAD: usize = 8;
+
+const MESSAGE: u8 = 1;
+const PROMISED: u8 = 2;
+const DIRECT: u8 = 1;
+const CORRELATED: u8 = 2;
+
+/// Appends a record to `out`.
+pub(super) fn encode(record: &Record, out: &mut Vec<u8>) {
+    let start = out.len();
+    out.put_slice(&[0; HEAD]);
+    match record {
+        Record::Message(message) => {
+            out.put_u8(MESSAGE);
+            let correlated = if message.correlation_id.is_some() { CORRELATED } else { 0 };
+            out.put_u8(if message.direct { DIRECT } else { 0 } | correlated);
+            out.put_u64_le(message.publisher);
+            out.put_u64_le(message.sequence);
+            put_text(out, &message.client_name);
+            put_text(out, &message.topic);
+            if let Some(id) = &message.correlation_id {
+                put_text(out, id);
+            }
+            out.put_slice(&message.body);
+        }
+        Record::Promised(position) => {
+            out.put_u8(PROMISED);
+            out.put_u64_le(*position);
+        }
+    }
+    let len = (out.len() - start - HEAD) as u32;
+    let checksum = crc32fast::hash(&out[start + HEAD..]);
+    out[start..start + 4].copy_from_slice(&len.to_le_bytes());
+    out[start + 4..start + HEAD].copy_from_slice(&checksum.to_le_bytes());
+}
+
+/// What stands at the start of `bytes`.
+pub(super) enum Decoded {
+    /// A record and the bytes it takes.
+    Record(Record, usize),
+    /// Bytes that end inside a record.
+    Short,
+    /// A whole record of this many bytes that is not what was written.
+    Damaged(usize),
+}
+
+/// Reads the record at the start of `bytes`.
+pub(super) fn decode(bytes: &Bytes) -> Decoded {
+    if bytes.len() < HEAD {
+        return Decoded::Short;
+    }
+    let len = u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]) as usize;
+    let checksum = u32::from_le_bytes([bytes[4], bytes[5], bytes[6], bytes[7]]);
+    if bytes.len() - HEAD < len {
+        return Decoded::Short;
+    }
+    let payload = bytes.slice(HEAD..HEAD + len);
+    if crc32fast::hash(&payload) != checksum {
+        return Decoded::Damaged(HEAD + len);
+    }
+    match payload_of(payload) {
+        Some(record) => Decoded::Record(record, HEAD + len),
+        None => Decoded::Damaged(HEAD + len),
+    }
+}
+
+fn payload_of(mut payload: Bytes) -> Option<Record> {
+    match payload.try_get_u8().ok()? {
+        MESSAGE => {
+            let flags = payload.try_get_u8().ok()?;
+            let publisher = payload.try_get_u64_le().ok()?;
+            let sequence = payload.try_get_u64_le().ok()?;
+            let client_name = take_text(&mut payload)?;
+            let topic = take_text(&mut payload)?;
+            let correlation_id = if flags & CORRELATED != 0 { Some(take_text(&mut payload)?) } else { None };
+            let direct = flags & DIRECT != 0;
+            let body = payload;
+            Some(Record::Message(JournalMessage {
+                publisher,
+                sequence,
+                client_name,
+                topic,
+                correlation_id,
+                direct,
+                body,
+            }))
+        }
+        PROMISED => payload.try_get_u64_le().ok().map(Record::Promised),
+        _ => None,
+    }
+}
+
+fn put_text(out: &mut Vec<u8>, text: &str) {
+    out.put_u32_le(text.len() as u32);
+    out.put_slice(text.as_bytes());
+}
+
+fn take_text(bytes: &mut Bytes) -> Option<String> {
+    let len = bytes.try_get_u32_le().ok()? as usize;
+    if bytes.len() < len {
+        return None;
+    }
+    String::from_utf8(bytes.split_to(len).to_vec()).ok()
+}

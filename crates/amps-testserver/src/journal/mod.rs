@@ -1,0 +1,104 @@
+//! The journal: what of the transaction log survives the process.
+//!
+//! The engine appends records and commits them once per turn, before anything
+//! that promises them leaves the instance.
+
+mod codec;
+mod file;
+mod memory;
+
+use std::io;
+use std::path::Path;
+
+use bytes::Bytes;
+
+pub use file::FileJournal;
+pub use memory::{MemoryJournal, NoJournal};
+
+/// One record of a journal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Record {
+    /// A message of the transaction log.
+    Message(JournalMessage),
+    /// Every message before this log position has been promised as persisted.
+    Promised(u64),
+}
+
+/// A message of the transaction log with all the journal keeps of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JournalMessage {
+    /// The publisher id, the first half of the bookmark.
+    pub publisher: u64,
+    /// The publisher's number of the message.
+    pub sequence: u64,
+    /// The publisher's client name.
+    pub client_name: String,
+    /// The topic.
+    pub topic: String,
+    /// The publisher's correlation id.
+    pub correlation_id: Option<String>,
+    /// Whether a client published it here; otherwise a peer sent it.
+    pub direct: bool,
+    /// The body.
+    pub body: Bytes,
+}
+
+/// A message of the transaction log, for verdicts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LoggedMessage {
+    /// The publisher id, the first half of the bookmark.
+    pub publisher: u64,
+    /// The publisher's number of the message.
+    pub sequence: u64,
+    /// The publisher's client name.
+    pub client_name: String,
+    /// The topic.
+    pub topic: String,
+    /// The body.
+    pub body: Bytes,
+}
+
+impl From<JournalMessage> for LoggedMessage {
+    fn from(message: JournalMessage) -> Self {
+        let JournalMessage { publisher, sequence, client_name, topic, body, .. } = message;
+        Self { publisher, sequence, client_name, topic, body }
+    }
+}
+
+/// Where an engine keeps its transaction log across lives.
+pub trait Journal: Send {
+    /// Hands every record kept so far to `each`, in order. Called once, before
+    /// anything is appended.
+    ///
+    /// # Errors
+    /// What the medium reports; a damaged journal is an error, a torn end is not.
+    fn load(&mut self, each: &mut dyn FnMut(Record)) -> io::Result<()>;
+
+    /// Adds a record behind the last. It counts from the next [`commit`](Self::commit).
+    fn append(&mut self, record: &Record);
+
+    /// Makes everything appended survive the process.
+    ///
+    /// # Errors
+    /// What the medium reports. The engine stops for good then.
+    fn commit(&mut self) -> io::Result<()>;
+}
+
+/// Reads the journal of a stopped or killed server: the messages in log order.
+///
+/// A record cut short at the end is left out, as a restart of the server
+/// would leave it out. The file is not changed.
+///
+/// # Errors
+/// The directory holds no journal, it cannot be read, or it is damaged before
+/// its end.
+pub fn read(dir: &Path) -> io::Result<Vec<LoggedMessage>> {
+    let mut messages = Vec::new();
+    file::scan(&dir.join(file::FILE_NAME), &mut |record| {
+        if let Record::Message(message) = record {
+            messages.push(message.into());
+        }
+    })?;
+    Ok(messages)
+}

@@ -1,0 +1,161 @@
+//! Describing a server before it starts.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use regex::Regex;
+
+use super::TestServer;
+use crate::config::{Config, Link, PeerConfig};
+use crate::engine::Engine;
+use crate::journal::{FileJournal, Journal, NoJournal};
+
+/// Describes a [`TestServer`].
+///
+/// What is wrong with a value is reported by [`start`](Self::start).
+///
+/// ```no_run
+/// # async fn start() -> std::io::Result<()> {
+/// use std::time::Duration;
+/// use amps_testserver::{Link, TestServer};
+/// let server = TestServer::builder()
+///     .name("A")
+///     .listen("127.0.0.1:9007")
+///     .data_dir("/var/tmp/a")
+///     .topic_log("^orders/")
+///     .sow("weather", "/station")
+///     .peer("tcp://127.0.0.1:9008/amps/json", Link::Sync)
+///     .ack_conflation(Duration::from_millis(50))
+///     .start()
+///     .await?;
+/// # drop(server); Ok(()) }
+/// ```
+#[derive(Debug)]
+#[must_use = "a server runs only after `start`"]
+pub struct TestServerBuilder {
+    config: Config,
+    listen: String,
+    data_dir: Option<PathBuf>,
+    sync: bool,
+    topic_log: Option<Vec<String>>,
+}
+
+impl Default for TestServerBuilder {
+    fn default() -> Self {
+        let config = Config::new("test");
+        Self { config, listen: "127.0.0.1:0".to_owned(), data_dir: None, sync: false, topic_log: None }
+    }
+}
+
+impl TestServerBuilder {
+    /// The instance's name, unique in its group. Default `test`.
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.config.name = name.into();
+        self
+    }
+
+    /// The address to listen on. Default `127.0.0.1:0`, any free port.
+    pub fn listen(mut self, address: impl Into<String>) -> Self {
+        self.listen = address.into();
+        self
+    }
+
+    /// Keeps the transaction log in a directory, which is created when
+    /// missing. An acknowledged message survives `kill -9` of the process.
+    /// Default: the log dies with the server.
+    pub fn data_dir(mut self, dir: impl AsRef<Path>) -> Self {
+        self.data_dir = Some(dir.as_ref().to_owned());
+        self
+    }
+
+    /// Ends every write to the journal with `fdatasync`, so that the log
+    /// survives the machine as well. Default off.
+    pub fn sync(mut self, on: bool) -> Self {
+        self.sync = on;
+        self
+    }
+
+    /// Logs topics a regular expression finds; further calls add more.
+    /// Default: every topic.
+    pub fn topic_log(mut self, pattern: impl Into<String>) -> Self {
+        self.topic_log.get_or_insert_default().push(pattern.into());
+        self
+    }
+
+    /// Runs without a transaction log: every publish is acknowledged singly,
+    /// and there are no bookmark subscriptions.
+    pub fn no_transaction_log(mut self) -> Self {
+        self.topic_log = Some(Vec::new());
+        self
+    }
+
+    /// Keeps the last message per key of a topic; the key is a path into the
+    /// JSON body such as `/station`.
+    pub fn sow(mut self, topic: impl Into<String>, key: impl Into<String>) -> Self {
+        self.config = self.config.sow(topic, key);
+        self
+    }
+
+    /// Pushes the log to another instance.
+    pub fn peer(mut self, uri: impl Into<String>, link: Link) -> Self {
+        self.config = self.config.peer(uri, link);
+        self
+    }
+
+    /// The default period of conflated persisted acks. Default 1 s.
+    pub fn ack_conflation(mut self, period: Duration) -> Self {
+        self.config.ack_conflation = period;
+        self
+    }
+
+    /// The version in the logon ack. Default `5.3.5.0.0`.
+    pub fn version(mut self, version: impl Into<String>) -> Self {
+        self.config.version = version.into();
+        self
+    }
+
+    /// Changes any other part of the configuration.
+    pub fn configure(mut self, change: impl FnOnce(&mut Config)) -> Self {
+        change(&mut self.config);
+        self
+    }
+
+    /// Opens the journal, listens and serves. To be called inside a tokio
+    /// runtime with I/O and time enabled.
+    ///
+    /// # Errors
+    /// A pattern, SOW key or peer that is not valid; a journal that is damaged,
+    /// unusable or open in another server; an address that cannot be used.
+    pub async fn start(mut self) -> io::Result<TestServer> {
+        if let Some(patterns) = &self.topic_log {
+            self.config.topic_log = patterns
+                .iter()
+                .map(|pattern| Regex::new(pattern).map_err(|error| invalid(format!("topic log: {error}"))))
+                .collect::<io::Result<_>>()?;
+        }
+        if let Some(sow) = self.config.sow.iter().find(|sow| !sow.key.starts_with('/')) {
+            return Err(invalid(format!("the key '{}' of '{}' does not start with '/'", sow.key, sow.topic)));
+        }
+        for peer in &mut self.config.peers {
+            let link = peer.link;
+            *peer = peer.uri.parse::<PeerConfig>().map_err(|error| invalid(error.to_string()))?;
+            if link == Link::Async {
+                peer.link = Link::Async;
+            }
+        }
+        if self.config.incarnation == 0 {
+            let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+            self.config.incarnation = u64::try_from(since.as_nanos()).unwrap_or(u64::MAX / 2);
+        }
+        let journal: Box<dyn Journal> = match &self.data_dir {
+            Some(dir) => Box::new(FileJournal::open(dir, self.sync)?),
+            None => Box::new(NoJournal),
+        };
+        TestServer::start(&self.listen, Engine::new(self.config, journal)?).await
+    }
+}
+
+fn invalid(text: String) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, text)
+}

@@ -1,0 +1,225 @@
+//! Sockets, time and tasks around an engine. Nothing here decides anything.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use amps_core::{Connector, TcpConnector, Transport, Uri};
+use bytes::BytesMut;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpSocket, lookup_host};
+use tokio::sync::{Notify, oneshot};
+use tokio::task::JoinSet;
+
+use crate::engine::{ConnId, Engine, PeerId};
+
+/// Bytes read from a connection at once.
+const READ_BYTES: usize = 256 << 10;
+
+/// The longest wait for a dialed peer.
+const DIAL_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// The engine and those who wait for it.
+pub(super) struct Shared {
+    state: Mutex<State>,
+    /// The root task looks again: a deadline, a dial.
+    root: Notify,
+    /// A turn is over.
+    turned: Notify,
+}
+
+struct State {
+    /// Taken when the server ended, so that its journal is closed.
+    engine: Option<Engine>,
+    wakers: HashMap<ConnId, Arc<Wakers>>,
+}
+
+/// How a connection's task is told to look again.
+#[derive(Debug, Default)]
+struct Wakers {
+    write: Notify,
+    read: Notify,
+    abort: Notify,
+}
+
+impl Shared {
+    pub(super) fn new(engine: Engine) -> Self {
+        let state = State { engine: Some(engine), wakers: HashMap::new() };
+        Self { state: Mutex::new(state), root: Notify::new(), turned: Notify::new() }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// One turn of the engine; `None` once the server ended. Wakes the tasks
+    /// of the connections the turn was about.
+    pub(super) fn turn<R>(&self, f: impl FnOnce(&mut Engine, Instant) -> R) -> Option<R> {
+        let mut guard = self.lock();
+        let State { engine, wakers } = &mut *guard;
+        let engine = engine.as_mut()?;
+        let deadline = engine.poll_timeout();
+        let result = f(engine, Instant::now());
+        for id in engine.take_dirty() {
+            let Some(wakers) = wakers.get(&id) else { continue };
+            wakers.write.notify_one();
+            if engine.wants_read(id) {
+                wakers.read.notify_one();
+            }
+            if engine.is_aborted(id) {
+                wakers.abort.notify_one();
+            }
+        }
+        if deadline != engine.poll_timeout() {
+            self.root.notify_one();
+        }
+        drop(guard);
+        self.turned.notify_waiters();
+        Some(result)
+    }
+
+    pub(super) fn end(&self) {
+        self.lock().engine = None;
+    }
+
+    pub(super) async fn wait_for<R>(&self, mut check: impl FnMut(&Engine) -> Option<R>) -> R {
+        loop {
+            let turned = self.turned.notified();
+            tokio::pin!(turned);
+            // Registered before looking, so that no turn is missed.
+            turned.as_mut().enable();
+            let found = self.lock().engine.as_ref().and_then(&mut check);
+            if let Some(found) = found {
+                return found;
+            }
+            turned.await;
+        }
+    }
+
+    fn register(&self, id: ConnId) -> Arc<Wakers> {
+        Arc::clone(self.lock().wakers.entry(id).or_default())
+    }
+
+    fn closed(&self, id: ConnId) {
+        self.lock().wakers.remove(&id);
+        self.turn(|engine, now| engine.closed(now, id));
+    }
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared").field("engine", &self.lock().engine).finish_non_exhaustive()
+    }
+}
+
+/// Listens where a server that was just stopped may have listened before.
+pub(super) async fn listen(address: &str) -> io::Result<TcpListener> {
+    let context = |error: io::Error| io::Error::new(error.kind(), format!("cannot listen on {address}: {error}"));
+    let missing = || io::Error::new(io::ErrorKind::NotFound, "the name resolves to no address");
+    let resolved: SocketAddr =
+        lookup_host(address).await.map_err(context)?.next().ok_or_else(missing).map_err(context)?;
+    let socket = if resolved.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    socket.set_reuseaddr(true)?;
+    socket.bind(resolved).map_err(context)?;
+    socket.listen(1024).map_err(context)
+}
+
+/// The root task: accepts, dials, keeps the time, and owns every other task.
+pub(super) async fn run(shared: Arc<Shared>, listener: TcpListener, mut stopped: oneshot::Receiver<()>) {
+    let mut tasks = JoinSet::new();
+    loop {
+        while let Some((peer, uri)) = shared.turn(|engine, now| engine.poll_dial(now)).flatten() {
+            tasks.spawn(dial(Arc::clone(&shared), peer, uri));
+        }
+        let deadline = shared.turn(|engine, _| engine.poll_timeout()).flatten();
+        tokio::select! {
+            _ = &mut stopped => break,
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => {
+                    let _ = stream.set_nodelay(true);
+                    if let Some(id) = shared.turn(|engine, now| engine.accept(now)) {
+                        tasks.spawn(serve(Arc::clone(&shared), id, Box::new(stream)));
+                    }
+                }
+                Err(error) => {
+                    // Out of descriptors, most likely: wait for some to close.
+                    tracing::warn!(%error, "cannot accept");
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                }
+            },
+            () = sleep_until(deadline) => {
+                shared.turn(|engine, now| engine.handle_timeout(now));
+            }
+            () = shared.root.notified() => {}
+            Some(_) = tasks.join_next() => {}
+        }
+    }
+    tasks.shutdown().await;
+}
+
+async fn sleep_until(deadline: Option<Instant>) {
+    match deadline {
+        Some(at) => tokio::time::sleep_until(at.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn dial(shared: Arc<Shared>, peer: PeerId, uri: String) {
+    let connected = match uri.parse::<Uri>() {
+        Ok(uri) => tokio::time::timeout(DIAL_TIMEOUT, TcpConnector.connect(&uri)).await,
+        Err(error) => Ok(Err(io::Error::new(io::ErrorKind::InvalidInput, error))),
+    };
+    match connected {
+        Ok(Ok(stream)) => {
+            if let Some(id) = shared.turn(|engine, now| engine.dialed(now, peer)) {
+                serve(shared, id, stream).await;
+            }
+        }
+        _ => {
+            tracing::debug!(peer = peer.index(), "cannot dial a peer");
+            shared.turn(|engine, now| engine.dial_failed(now, peer));
+        }
+    }
+}
+
+/// One connection. Reading and writing do not wait for each other.
+async fn serve(shared: Arc<Shared>, id: ConnId, stream: Box<dyn Transport>) {
+    let wakers = shared.register(id);
+    let (mut reader, mut writer) = tokio::io::split(stream);
+    let read = async {
+        let mut buffer = BytesMut::with_capacity(READ_BYTES);
+        loop {
+            while !shared.turn(|engine, _| engine.wants_read(id)).unwrap_or(false) {
+                wakers.read.notified().await;
+            }
+            buffer.clear();
+            match reader.read_buf(&mut buffer).await {
+                Ok(0) | Err(_) => break,
+                Ok(_) => shared.turn(|engine, now| engine.receive(now, id, &buffer)),
+            };
+        }
+    };
+    let write = async {
+        loop {
+            while let Some(bytes) = shared.turn(|engine, _| engine.poll_transmit(id)).flatten() {
+                if writer.write_all(&bytes).await.is_err() {
+                    return;
+                }
+            }
+            if shared.turn(|engine, _| engine.should_close(id)).unwrap_or(true) {
+                let _ = writer.shutdown().await;
+                return;
+            }
+            wakers.write.notified().await;
+        }
+    };
+    tokio::select! {
+        () = read => {}
+        () = write => {}
+        () = wakers.abort.notified() => {}
+    }
+    shared.closed(id);
+}

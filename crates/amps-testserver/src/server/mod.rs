@@ -1,0 +1,153 @@
+//! An engine on a socket.
+
+mod builder;
+mod driver;
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+pub use self::builder::TestServerBuilder;
+use self::driver::Shared;
+use crate::config::Config;
+use crate::engine::Engine;
+use crate::faults::Faults;
+use crate::journal::LoggedMessage;
+use crate::stats::Stats;
+
+/// A server in this process, on a socket of its own.
+///
+/// Dropping it ends it as [`stop`](Self::stop) does, without waiting.
+///
+/// ```
+/// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+/// use amps_testserver::TestServer;
+/// let server = TestServer::builder().name("A").sow("weather", "/station").start().await?;
+/// assert!(server.uri().starts_with("tcp://127.0.0.1:"));
+/// server.stop().await;
+/// # std::io::Result::Ok(()) }).unwrap();
+/// ```
+#[derive(Debug)]
+pub struct TestServer {
+    shared: Arc<Shared>,
+    address: SocketAddr,
+    stop: Option<oneshot::Sender<()>>,
+    root: JoinHandle<()>,
+}
+
+impl TestServer {
+    /// Starts describing a server; every part has a default.
+    pub fn builder() -> TestServerBuilder {
+        TestServerBuilder::default()
+    }
+
+    async fn start(listen: &str, engine: Engine) -> io::Result<Self> {
+        let listener = driver::listen(listen).await?;
+        let address = listener.local_addr()?;
+        let shared = Arc::new(Shared::new(engine));
+        let (stop, stopped) = oneshot::channel();
+        let root = tokio::spawn(driver::run(Arc::clone(&shared), listener, stopped));
+        Ok(Self { shared, address, stop: Some(stop), root })
+    }
+
+    /// The connection string clients and peers use.
+    pub fn uri(&self) -> String {
+        format!("tcp://{}/amps/json", self.address)
+    }
+
+    /// The address it listens on.
+    pub fn addr(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Ends the server as a crash would: every connection is cut at once,
+    /// whatever waits to be sent is dropped, and the journal is closed. The
+    /// address and the directory are free for a restart when this returns.
+    pub async fn stop(mut self) {
+        if let Some(stop) = self.stop.take() {
+            let _ = stop.send(());
+        }
+        let _ = (&mut self.root).await;
+        self.shared.end();
+    }
+
+    /// Looks at or changes the engine itself, between two turns.
+    ///
+    /// # Panics
+    /// After [`stop`](Self::stop); it cannot be called then.
+    pub fn with_engine<R>(&self, f: impl FnOnce(&mut Engine, Instant) -> R) -> R {
+        self.shared.turn(f).expect("a server that is not stopped has its engine")
+    }
+
+    /// Changes the faults; see [`Faults`] for what there is.
+    pub fn faults<R>(&self, change: impl FnOnce(&mut Faults) -> R) -> R {
+        self.with_engine(|engine, now| engine.with_faults(now, change))
+    }
+
+    /// Cuts the connection of a client; whether there was one.
+    pub fn kick(&self, client_name: &str) -> bool {
+        self.with_engine(|engine, now| engine.kick(now, client_name))
+    }
+
+    /// Sends raw bytes to a client; whether it is connected.
+    pub fn inject(&self, client_name: &str, bytes: &[u8]) -> bool {
+        self.with_engine(|engine, now| engine.inject(now, client_name, bytes))
+    }
+
+    /// Cuts the links with another instance, by name, and keeps them down
+    /// until called with `false`.
+    pub fn partition(&self, peer: &str, on: bool) {
+        self.with_engine(|engine, now| engine.partition(now, peer, on));
+    }
+
+    /// Stops waiting for a peer, by connection string or instance name;
+    /// whether there is one.
+    pub fn downgrade(&self, peer: &str) -> bool {
+        self.with_engine(|engine, now| engine.downgrade(now, peer))
+    }
+
+    /// The transaction log in order.
+    pub fn log(&self) -> Vec<LoggedMessage> {
+        self.with_engine(|engine, _| engine.log())
+    }
+
+    /// A copy of the counters and recorded commands.
+    pub fn stats(&self) -> Stats {
+        self.with_engine(|engine, _| engine.stats().clone())
+    }
+
+    /// Waits until `condition` holds, looking after every turn of the engine.
+    ///
+    /// No time limit of its own: wrap it in one. Cancel safe.
+    pub async fn wait_for(&self, mut condition: impl FnMut(&Stats) -> bool) {
+        self.shared.wait_for(|engine| condition(engine.stats()).then_some(())).await;
+    }
+
+    /// Waits until the log satisfies `condition`, and answers it.
+    ///
+    /// No time limit of its own: wrap it in one. Cancel safe.
+    pub async fn wait_for_log(&self, mut condition: impl FnMut(&[LoggedMessage]) -> bool) -> Vec<LoggedMessage> {
+        self.shared.wait_for(|engine| Some(engine.log()).filter(|log| condition(log))).await
+    }
+
+    /// Why the server stopped serving for good, if it did: its journal could
+    /// not be written.
+    pub fn failure(&self) -> Option<String> {
+        self.with_engine(|engine, _| engine.failure().map(str::to_owned))
+    }
+
+    /// The configuration.
+    pub fn config(&self) -> Config {
+        self.with_engine(|engine, _| engine.config().clone())
+    }
+}
+
+impl Drop for TestServer {
+    fn drop(&mut self) {
+        self.root.abort();
+    }
+}

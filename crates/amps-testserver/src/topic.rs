@@ -1,0 +1,49 @@
+//! Topic names and topic patterns.
+
+use regex::Regex;
+
+/// What a subscription or query names: one topic, or every topic a regular
+/// expression finds (AMPS User Guide, "Topics").
+#[derive(Debug, Clone)]
+pub(crate) enum TopicPattern {
+    Literal(String),
+    Regex(Regex),
+}
+
+impl TopicPattern {
+    /// A text with regular expression characters is a pattern, searched
+    /// unanchored; any other text is a name. `None`: not a valid pattern.
+    pub(crate) fn parse(text: &str, literal: bool) -> Option<Self> {
+        if literal || !text.contains(['^', '$', '.', '*', '?', '(', ')', '[', ']', '{', '}', '\\', '+', '|']) {
+            return Some(Self::Literal(text.to_owned()));
+        }
+        Regex::new(text).ok().map(Self::Regex)
+    }
+
+    pub(crate) fn matches(&self, topic: &str) -> bool {
+        match self {
+            Self::Literal(name) => name == topic,
+            Self::Regex(regex) => regex.is_match(topic),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_exact_and_patterns_are_searched() {
+        for (pattern, topic, matches) in [
+            ("px", "px", true),
+            ("px", "px2", false),
+            ("fx.spot", "eu/fx-spot/1", true),
+            ("^px$", "px2", false),
+            ("px|qx", "qx", true),
+        ] {
+            assert_eq!(TopicPattern::parse(pattern, false).unwrap().matches(topic), matches, "{pattern} {topic}");
+        }
+        assert!(TopicPattern::parse("a(", false).is_none());
+        assert!(TopicPattern::parse("a(", true).unwrap().matches("a("));
+    }
+}
