@@ -1,6 +1,9 @@
 //! `cargo xtask`: real processes, real kills, and a verdict from files.
 
 mod binary;
+mod chaos;
+mod demo;
+mod events;
 mod failure;
 mod input;
 mod interrupt;
@@ -8,11 +11,45 @@ mod ledger;
 mod output;
 mod ports;
 mod process;
+mod progress;
+mod publisher;
 mod recovery;
 mod report;
+mod run;
 mod schedule;
+mod server;
+mod server_log;
+mod setup;
+mod subscriber;
 mod verdict;
 
+use std::process::ExitCode;
+
+use clap::Parser;
 use failure::Failure;
 
-fn main() {}
+/// Tasks of this workspace.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask")]
+enum Task {
+    /// Streams real data through servers and clients that are killed, and proves
+    /// that nothing is lost, duplicated or out of order.
+    Demo(demo::Args),
+    /// The same with random faults, from a seed.
+    Chaos(chaos::Args),
+}
+
+fn main() -> ExitCode {
+    let outcome = match Task::parse() {
+        Task::Demo(args) => demo::demo(&args),
+        Task::Chaos(args) => chaos::chaos(&args),
+    };
+    match outcome {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(failure) => {
+            eprintln!("error: {failure}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -95,7 +95,7 @@ mod tests {
         file.write_all(b"{\"topic\":\"t\",\"timestamp_ms\":5,\"data\":{\"a\": 1.50}}\n{\"timest").unwrap();
         output.poll(&input).unwrap();
         let first = Delivery { seen: Seen::Line(Line { publisher: 0, number: 0 }), at_ms: 5 };
-        assert_eq!(output.deliveries, [first.clone()]);
+        assert_eq!(output.deliveries, std::slice::from_ref(&first));
 
         file.write_all(b"amp_ms\":6,\"data\":{\"a\":3}}\n{\"torn").unwrap();
         output.poll(&input).unwrap();

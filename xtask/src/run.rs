@@ -1,0 +1,339 @@
+//! Carries out a scenario: starts the processes, breaks them on schedule, heals
+//! what is broken, waits until everything has arrived, and judges.
+//!
+//! One thread polls everything, every [`TICK`]. Nothing is waited for without a
+//! limit.
+
+mod faults;
+
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::Failure;
+use crate::events;
+use crate::input::Input;
+use crate::interrupt::Interrupt;
+use crate::ports;
+use crate::progress::Progress;
+use crate::publisher::Publisher;
+use crate::recovery;
+use crate::report::{self, Facts};
+use crate::schedule::Timed;
+use crate::server::Server;
+use crate::server_log;
+use crate::setup::Setup;
+use crate::subscriber::Subscriber;
+use crate::verdict::{self, Evidence, Kind, ServerLog};
+
+/// How often processes and files are looked at.
+const TICK: Duration = Duration::from_millis(20);
+/// The wait for all servers to listen, and for the first delivery.
+const START_LIMIT: Duration = Duration::from_secs(30);
+/// How often the evidence is judged while something is still missing.
+const JUDGE_EVERY: Duration = Duration::from_millis(300);
+/// Nothing more arrives for this long: a duplicate would have come by then.
+const QUIET: Duration = Duration::from_millis(700);
+/// The wait for subscribers to end when asked.
+const STOP_LIMIT: Duration = Duration::from_secs(20);
+
+/// What is to happen.
+#[derive(Debug)]
+pub(crate) struct Scenario {
+    /// `demo` or `chaos`.
+    pub(crate) name: &'static str,
+    pub(crate) seed: u64,
+    pub(crate) input: Input,
+    pub(crate) servers: usize,
+    pub(crate) subscribers: usize,
+    /// Messages a second of each publisher.
+    pub(crate) rate: u32,
+    /// Whether clients begin with different servers.
+    pub(crate) spread: bool,
+    /// In time order, counted from the first delivery.
+    pub(crate) faults: Vec<Timed>,
+    /// Publishers take in no more lines after this time; without it they go on to
+    /// the end of their input.
+    pub(crate) stop_after: Option<Duration>,
+    /// How long the rest may take once everything runs again.
+    pub(crate) settle: Duration,
+}
+
+/// Runs the scenario and prints its report. Says whether every promise was kept.
+/// If not, the files of the run are kept and named.
+///
+/// # Errors
+/// When the run cannot be carried out.
+pub(crate) fn run(scenario: &Scenario, amps: PathBuf) -> Result<bool, Failure> {
+    let interrupt = Interrupt::listen()?;
+    let dir = tempfile::Builder::new()
+        .prefix(&format!("amps-{}-", scenario.name))
+        .tempdir()
+        .map_err(|error| Failure::new(format!("cannot make a temporary directory: {error}")))?;
+    let outcome = Run::new(scenario, interrupt, amps, dir.path()).and_then(Run::carry_out);
+    if !matches!(outcome, Ok(true)) {
+        eprintln!("{} with seed {} failed; its files are in {}", scenario.name, scenario.seed, dir.keep().display());
+    }
+    outcome
+}
+
+struct Run<'a> {
+    scenario: &'a Scenario,
+    interrupt: Interrupt,
+    setup: Setup,
+    servers: Vec<Server>,
+    publishers: Vec<Publisher>,
+    subscribers: Vec<Subscriber>,
+    progress: Progress,
+    started: Instant,
+    kills: usize,
+    /// When servers were killed or paused, in milliseconds of the Unix clock.
+    fault_times_ms: Vec<u64>,
+    /// What did not end as it should; each makes the run a failure.
+    problems: Vec<String>,
+}
+
+impl<'a> Run<'a> {
+    fn new(scenario: &'a Scenario, interrupt: Interrupt, amps: PathBuf, dir: &Path) -> Result<Self, Failure> {
+        let setup = Setup {
+            amps,
+            dir: dir.to_owned(),
+            ports: ports::free(scenario.servers)?,
+            topic: "weather.hourly",
+            rate: scenario.rate,
+            heartbeat: 1,
+            spread: scenario.spread,
+        };
+        Ok(Self {
+            scenario,
+            interrupt,
+            setup,
+            servers: (0..scenario.servers).map(Server::new).collect(),
+            publishers: (0..scenario.input.publishers()).map(Publisher::new).collect(),
+            subscribers: (0..scenario.subscribers).map(Subscriber::new).collect(),
+            progress: Progress::new(scenario.input.total() * scenario.subscribers),
+            started: Instant::now(),
+            kills: 0,
+            fault_times_ms: Vec::new(),
+            problems: Vec::new(),
+        })
+    }
+
+    fn carry_out(mut self) -> Result<bool, Failure> {
+        self.start()?;
+        self.break_things()?;
+        self.heal()?;
+        self.settle()?;
+        self.stop_subscribers()?;
+        self.judge()
+    }
+
+    fn start(&mut self) -> Result<(), Failure> {
+        for server in &mut self.servers {
+            server.start(&self.setup)?;
+        }
+        if !self.wait(START_LIMIT, |run| Ok(run.servers.iter().all(Server::listens)))? {
+            return Err(Failure::new("the servers do not listen in time"));
+        }
+        for subscriber in &mut self.subscribers {
+            subscriber.start(&self.setup)?;
+        }
+        for publisher in &mut self.publishers {
+            publisher.publish(&self.setup, &self.scenario.input, 0)?;
+        }
+        if !self.wait(START_LIMIT, |run| Ok(run.delivered() > 0))? {
+            return Err(Failure::new("no message was delivered in time"));
+        }
+        self.progress.say("messages flow");
+        Ok(())
+    }
+
+    fn break_things(&mut self) -> Result<(), Failure> {
+        let clock = Instant::now();
+        for timed in &self.scenario.faults {
+            self.wait(timed.at.saturating_sub(clock.elapsed()), |_| Ok(false))?;
+            self.apply(timed.fault)?;
+        }
+        if let Some(end) = self.scenario.stop_after {
+            self.wait(end.saturating_sub(clock.elapsed()), |_| Ok(false))?;
+        }
+        Ok(())
+    }
+
+    /// Ends every fault, and the intake of new lines if there is a time for that.
+    fn heal(&mut self) -> Result<(), Failure> {
+        for server in 0..self.servers.len() {
+            self.servers[server].resume();
+            self.restart_server(server)?;
+        }
+        for publisher in &mut self.publishers {
+            publisher.restart(&self.setup)?;
+            if self.scenario.stop_after.is_some() {
+                publisher.stop();
+            }
+        }
+        for subscriber in &mut self.subscribers {
+            subscriber.start(&self.setup)?;
+        }
+        Ok(())
+    }
+
+    /// Waits until nothing is missing anywhere, and then until nothing moves.
+    fn settle(&mut self) -> Result<(), Failure> {
+        let mut limit = self.scenario.settle;
+        if self.scenario.stop_after.is_none() {
+            limit += self.intake();
+        }
+        let began = Instant::now();
+        if !self.wait(limit, |run| Ok(run.publishers.iter().all(Publisher::is_done)))? {
+            let late: Vec<_> = self.publishers.iter().filter(|p| !p.is_done()).map(Publisher::name).collect();
+            self.problem(format!("not done within {} s: {}", limit.as_secs(), late.join(", ")));
+        }
+        let mut judged: Option<Instant> = None;
+        self.wait(self.scenario.settle.max(limit.saturating_sub(began.elapsed())), |run| {
+            if judged.is_some_and(|last| last.elapsed() < JUDGE_EVERY) {
+                return Ok(false);
+            }
+            judged = Some(Instant::now());
+            Ok(run.servers.iter().all(Server::listens) && verdict::judge(&run.evidence()?).count(Kind::Lost) == 0)
+        })?;
+        let mut still = (self.delivered(), Instant::now());
+        self.wait(STOP_LIMIT, |run| {
+            if still.0 != run.delivered() {
+                still = (run.delivered(), Instant::now());
+            }
+            Ok(still.1.elapsed() >= QUIET)
+        })?;
+        Ok(())
+    }
+
+    fn stop_subscribers(&mut self) -> Result<(), Failure> {
+        for subscriber in &self.subscribers {
+            subscriber.stop();
+        }
+        let input = &self.scenario.input;
+        let end = Instant::now() + STOP_LIMIT;
+        loop {
+            self.interrupt.check()?;
+            let mut all = true;
+            for subscriber in &mut self.subscribers {
+                all &= subscriber.ended(input)?;
+            }
+            if all {
+                return Ok(());
+            }
+            if Instant::now() >= end {
+                self.problem(format!("a subscriber did not end within {} s of SIGTERM", STOP_LIMIT.as_secs()));
+                return Ok(());
+            }
+            thread::sleep(TICK);
+        }
+    }
+
+    fn judge(self) -> Result<bool, Failure> {
+        let verdict = verdict::judge(&self.evidence()?);
+        let lives: Vec<Vec<u64>> = self.subscribers.iter().flat_map(Subscriber::times_ms).collect();
+        let mut event_files: Vec<PathBuf> = self.publishers.iter().flat_map(|p| p.event_files(&self.setup)).collect();
+        event_files.extend(self.subscribers.iter().flat_map(|s| s.event_files(&self.setup)));
+        let facts = Facts {
+            subscribers: self.subscribers.iter().map(Subscriber::name).collect(),
+            kills: self.kills,
+            failovers: events::failovers(&event_files),
+            longest_recovery_ms: recovery::longest_ms(lives.iter().map(Vec::as_slice), &self.fault_times_ms),
+            seconds: self.started.elapsed().as_secs_f64(),
+        };
+        let good = verdict.violations.is_empty() && self.problems.is_empty();
+        drop(self);
+        print!("{}", report::render(&verdict, &facts));
+        Ok(good)
+    }
+
+    fn evidence(&self) -> Result<Evidence, Failure> {
+        Ok(Evidence {
+            promised: self.publishers.iter().map(Publisher::promised).collect::<Result<_, _>>()?,
+            servers: self.logs()?,
+            subscribers: self.subscribers.iter().map(Subscriber::history).collect(),
+        })
+    }
+
+    fn logs(&self) -> Result<Vec<ServerLog>, Failure> {
+        let names: Vec<String> = self.publishers.iter().map(Publisher::name).collect();
+        let read =
+            |server: &Server| server_log::read(&server.name(), &server.data(&self.setup), &self.scenario.input, &names);
+        self.servers.iter().map(read).collect()
+    }
+
+    /// Calls `done` every tick, after everything was polled, until it says yes
+    /// (then so does this) or `limit` is over.
+    fn wait(
+        &mut self,
+        limit: Duration,
+        mut done: impl FnMut(&mut Self) -> Result<bool, Failure>,
+    ) -> Result<bool, Failure> {
+        let end = Instant::now() + limit;
+        loop {
+            self.interrupt.check()?;
+            self.poll()?;
+            if done(self)? {
+                return Ok(true);
+            }
+            if Instant::now() >= end {
+                return Ok(false);
+            }
+            thread::sleep(TICK);
+        }
+    }
+
+    fn poll(&mut self) -> Result<(), Failure> {
+        for server in &mut self.servers {
+            server.poll(&self.setup)?;
+        }
+        for subscriber in &mut self.subscribers {
+            subscriber.poll(&self.scenario.input)?;
+        }
+        for publisher in &mut self.publishers {
+            publisher.poll(&self.setup)?;
+        }
+        for index in 0..self.publishers.len() {
+            if self.publishers[index].is_drained() {
+                self.go_on(index)?;
+            }
+        }
+        let delivered = self.subscribers.iter().map(Subscriber::distinct).sum();
+        self.progress.delivered(delivered);
+        Ok(())
+    }
+
+    /// A publisher whose store is empty goes on behind its last line.
+    fn go_on(&mut self, index: usize) -> Result<(), Failure> {
+        let evidence = Evidence {
+            promised: self.publishers.iter().map(Publisher::promised).collect::<Result<_, _>>()?,
+            servers: self.logs()?,
+            subscribers: Vec::new(),
+        };
+        let next = verdict::required(&evidence)[index];
+        let publisher = &mut self.publishers[index];
+        publisher.publish(&self.setup, &self.scenario.input, next)?;
+        let name = publisher.name();
+        if !publisher.is_done() {
+            self.progress.say(&format!("{name} goes on at line {}", next + 1));
+        }
+        Ok(())
+    }
+
+    fn problem(&mut self, text: String) {
+        self.progress.say(&text);
+        self.problems.push(text);
+    }
+
+    /// All deliveries, repeated ones too.
+    fn delivered(&self) -> usize {
+        self.subscribers.iter().map(Subscriber::deliveries).sum()
+    }
+
+    /// How long taking in the whole input needs at the given rate.
+    fn intake(&self) -> Duration {
+        let longest = (0..self.scenario.input.publishers()).map(|p| self.scenario.input.lines(p).len()).max();
+        Duration::from_secs_f64(longest.unwrap_or(0) as f64 / f64::from(self.scenario.rate.max(1)))
+    }
+}

@@ -1,0 +1,53 @@
+//! What a server logged, read from its journal.
+
+use std::path::Path;
+
+use amps_testserver::journal::{self, LoggedMessage};
+
+use crate::Failure;
+use crate::input::Input;
+use crate::output::shorten;
+use crate::verdict::{Seen, ServerLog};
+
+/// Reads a server's journal; it may be running, then an entry may be missing at
+/// the end.
+///
+/// # Errors
+/// When there is no journal or it is damaged.
+pub(crate) fn read(name: &str, dir: &Path, input: &Input, publishers: &[String]) -> Result<ServerLog, Failure> {
+    let messages = journal::read(dir).map_err(|error| {
+        Failure::new(format!("cannot read the journal of server {name} in {}: {error}", dir.display()))
+    })?;
+    let entries = messages.iter().map(|message| (message.sequence, seen(message, input, publishers))).collect();
+    Ok(ServerLog { name: format!("server {name}"), entries })
+}
+
+/// A line counts only under the name of the publisher that sent it.
+fn seen(message: &LoggedMessage, input: &Input, publishers: &[String]) -> Seen {
+    match input.find(&message.body) {
+        Some(line) if publishers.get(line.publisher) == Some(&message.client_name) => Seen::Line(line),
+        _ => Seen::Unknown(format!("{}: {}", message.client_name, shorten(&String::from_utf8_lossy(&message.body)))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::input::Line;
+    use bytes::Bytes;
+
+    #[test]
+    fn a_line_under_another_name_is_unknown() {
+        let input = Input::deal("a\nb\n", 2).unwrap();
+        let publishers = ["one".to_owned(), "two".to_owned()];
+        let logged = |client_name: &str, body: &'static str| LoggedMessage {
+            publisher: 1,
+            sequence: 1,
+            client_name: client_name.to_owned(),
+            topic: "t".to_owned(),
+            body: Bytes::from_static(body.as_bytes()),
+        };
+        assert_eq!(seen(&logged("two", "b"), &input, &publishers), Seen::Line(Line { publisher: 1, number: 0 }));
+        assert_eq!(seen(&logged("one", "b"), &input, &publishers), Seen::Unknown("one: b".to_owned()));
+    }
+}
