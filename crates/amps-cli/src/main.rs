@@ -1,2 +1,41 @@
 //! The `amps` command.
-fn main() {}
+#![allow(dead_code)]
+mod args;
+mod exit;
+mod format;
+mod ledger;
+mod lines;
+mod signals;
+mod store;
+mod testserver;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use tracing_subscriber::EnvFilter;
+
+use crate::args::{Cli, Command};
+use crate::exit::Failure;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    tracing_subscriber::fmt().with_env_filter(EnvFilter::from_default_env()).with_writer(std::io::stderr).init();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&Failure::new("cannot start the runtime", error)),
+    };
+    let ended = runtime.block_on(async {
+        match cli.command {
+            Command::Testserver(command) => command.run().await,
+        }
+    });
+    match ended {
+        Ok(end) => end.into(),
+        Err(failure) => fail(&failure),
+    }
+}
+
+fn fail(failure: &Failure) -> ExitCode {
+    eprintln!("error: {failure}");
+    ExitCode::FAILURE
+}

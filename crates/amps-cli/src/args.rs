@@ -1,0 +1,43 @@
+//! The command line. One struct a subcommand; each stands with its command.
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::testserver;
+
+/// A client for AMPS that survives dead servers, and a server to try it on.
+#[derive(Debug, Parser)]
+#[command(name = "amps", version)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Runs a server for tests and demos. Not for production.
+    Testserver(testserver::Testserver),
+}
+
+/// The servers of a client that goes on when one of them dies.
+#[derive(Debug, Args)]
+pub(crate) struct Servers {
+    /// Connection strings, tried in turn.
+    #[arg(long = "server", value_name = "URI[,URI...]", value_delimiter = ',', required = true)]
+    pub(crate) uris: Vec<String>,
+    /// Heartbeat interval in seconds; a server silent for twice as long counts as
+    /// dead. 0 switches heartbeats off.
+    #[arg(long, value_name = "SECS", default_value_t = 5, value_parser = clap::value_parser!(u64).range(0..=86_400))]
+    pub(crate) heartbeat: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_definition_is_sound() {
+        Cli::command().debug_assert();
+    }
+}
