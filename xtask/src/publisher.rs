@@ -29,6 +29,8 @@ pub(crate) struct Publisher {
     /// Where each publishing life began in the input, and its ledger.
     runs: Vec<(usize, PathBuf)>,
     stopping: bool,
+    /// A process said with exit code 0 that the rest of the input is persisted.
+    completed: bool,
     state: State,
 }
 
@@ -45,7 +47,7 @@ enum State {
 
 impl Publisher {
     pub(crate) fn new(index: usize) -> Self {
-        Self { index, lives: 0, runs: Vec::new(), stopping: false, state: State::Dead }
+        Self { index, lives: 0, runs: Vec::new(), stopping: false, completed: false, state: State::Dead }
     }
 
     /// The client name.
@@ -95,7 +97,10 @@ impl Publisher {
             State::Publishing(_) if asked_to_stop && is_clean_stop(status) => {
                 State::Draining(self.start(setup, "", None)?)
             }
-            State::Publishing(_) if status.success() => State::Done,
+            State::Publishing(_) if status.success() => {
+                self.completed = true;
+                State::Done
+            }
             State::Draining(_) if status.success() => State::Drained,
             State::Publishing(process) | State::Draining(process) => return Err(process.unexpected(status)),
             other => other,
@@ -136,14 +141,18 @@ impl Publisher {
         matches!(self.state, State::Done)
     }
 
-    /// The lines (counted from 0) it was promised, over all its lives.
+    /// The lines (counted from 0) it was promised, over all its lives: by a
+    /// ledger, or by a process that took the input to its end and succeeded.
     ///
     /// # Errors
     /// When a ledger cannot be read.
-    pub(crate) fn promised(&self) -> Result<Vec<usize>, Failure> {
+    pub(crate) fn promised(&self, input: &Input) -> Result<Vec<usize>, Failure> {
         let mut promised = Vec::new();
         for (first, ledger) in &self.runs {
             promised.extend(ledger::read(ledger)?.into_iter().map(|number| first + number - 1));
+        }
+        if self.completed {
+            promised.extend(input.lines(self.index).len().checked_sub(1));
         }
         Ok(promised)
     }

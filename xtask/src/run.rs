@@ -250,10 +250,14 @@ impl<'a> Run<'a> {
 
     fn evidence(&self) -> Result<Evidence, Failure> {
         Ok(Evidence {
-            promised: self.publishers.iter().map(Publisher::promised).collect::<Result<_, _>>()?,
+            promised: self.promised()?,
             servers: self.logs()?,
             subscribers: self.subscribers.iter().map(Subscriber::history).collect(),
         })
+    }
+
+    fn promised(&self) -> Result<Vec<Vec<usize>>, Failure> {
+        self.publishers.iter().map(|publisher| publisher.promised(&self.scenario.input)).collect()
     }
 
     fn logs(&self) -> Result<Vec<ServerLog>, Failure> {
@@ -306,11 +310,7 @@ impl<'a> Run<'a> {
 
     /// A publisher whose store is empty goes on behind its last line.
     fn go_on(&mut self, index: usize) -> Result<(), Failure> {
-        let evidence = Evidence {
-            promised: self.publishers.iter().map(Publisher::promised).collect::<Result<_, _>>()?,
-            servers: self.logs()?,
-            subscribers: Vec::new(),
-        };
+        let evidence = Evidence { promised: self.promised()?, servers: self.logs()?, subscribers: Vec::new() };
         let next = verdict::required(&evidence)[index];
         let publisher = &mut self.publishers[index];
         publisher.publish(&self.setup, &self.scenario.input, next)?;
