@@ -34,6 +34,7 @@
 //! several, pass a name that is different for every connection.
 
 mod publisher;
+pub mod store;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};

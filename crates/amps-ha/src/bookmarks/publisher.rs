@@ -45,7 +45,21 @@ struct Mark {
 
 impl Publisher {
     pub(super) fn recovered(state: &PublisherState) -> Self {
-        let ahead = state.ahead.iter().copied().filter(|(_, last)| Some(*last) > state.floor).collect();
+        let mut ahead: BTreeMap<u64, u64> = BTreeMap::new();
+        let mut ranges = state.ahead.clone();
+        ranges.sort_unstable();
+        for (first, last) in ranges.into_iter().filter(|(_, last)| Some(*last) > state.floor) {
+            // A store may hold a range and the one that replaced it.
+            match ahead.last_entry() {
+                Some(mut range) if first <= *range.get() => {
+                    let end = last.max(*range.get());
+                    range.insert(end);
+                }
+                _ => {
+                    ahead.insert(first, last);
+                }
+            }
+        }
         Self {
             seen: state.floor,
             discarded: state.floor,

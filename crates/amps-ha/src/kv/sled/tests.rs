@@ -40,6 +40,33 @@ fn entries_survive_a_reopen() {
     assert_eq!(first, [10, 11, 12]);
 }
 
+/// What the files hold right after a sync is what a killed process leaves.
+#[test]
+fn what_was_synced_survives_a_kill() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut kv = open(dir.path()).unwrap();
+    for i in 0..60u8 {
+        kv.insert(&[i], &[i; 300]).unwrap();
+        if i > 0 {
+            kv.remove(&[i - 1]).unwrap();
+        }
+        kv.sync(SyncLevel::Process).unwrap();
+        let killed = tempfile::tempdir().unwrap();
+        copy_files(dir.path(), killed.path());
+        let expected = BTreeMap::from([(vec![i], vec![i; 300])]);
+        assert_eq!(entries(&open(killed.path()).unwrap()).unwrap(), expected);
+    }
+}
+
+fn copy_files(from: &Path, to: &Path) {
+    for entry in fs::read_dir(from).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_file() {
+            fs::copy(&path, to.join(path.file_name().unwrap())).unwrap();
+        }
+    }
+}
+
 #[test]
 fn a_second_open_is_refused_until_the_first_closes() {
     let dir = tempfile::tempdir().unwrap();
@@ -204,12 +231,7 @@ fn flipped_bytes_are_reported_or_recovered_from() {
     let (mut reported, mut recovered) = (0, 0);
     for (name, at) in flips {
         let copy = tempfile::tempdir().unwrap();
-        for entry in fs::read_dir(master.path()).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_file() {
-                fs::copy(&path, copy.path().join(path.file_name().unwrap())).unwrap();
-            }
-        }
+        copy_files(master.path(), copy.path());
         let file = copy.path().join(&name);
         let mut bytes = fs::read(&file).unwrap();
         bytes[at] ^= 0x10;
