@@ -68,6 +68,12 @@ fn replaced_records_are_removed_only_after_the_sync() {
     store.save(SUBSCRIPTION, &changes(&[(1, state(Some(5), &[]))])).unwrap();
     store.commit().unwrap();
     assert_eq!(kv.len(), before - 2);
+    // A record that is written again before the sync is not removed.
+    for ahead in [&[(9, 9)][..], &[], &[(9, 9)]] {
+        store.save(SUBSCRIPTION, &changes(&[(1, state(Some(5), ahead))])).unwrap();
+    }
+    store.commit().unwrap();
+    assert_eq!(kv.len(), before - 1);
 }
 
 #[test]
