@@ -145,9 +145,7 @@ fn flush_answers_behind_the_acks_of_what_came_before() {
     bench.send(&wire, publish("t", 1));
     bench.send(
         &wire,
-        Command::new(CommandKind::Flush)
-            .id("f")
-            .acks(AckType::Processed | AckType::Completed | AckType::Persisted.into()),
+        Command::new(CommandKind::Flush).id("f").acks(AckType::Processed | AckType::Completed | AckType::Persisted),
     );
     assert_eq!(
         bench.lines(&mut wire),
