@@ -1,1 +1,55 @@
 //! A high-availability client for AMPS that never loses a message.
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! use amps_client::{Client, PublishStore, StartAt, Subscribe};
+//!
+//! let client = Client::builder("orders-gateway-1")
+//!     .server("tcp://server-a:9007/amps/json")
+//!     .server("tcp://server-b:9007/amps/json")
+//!     .publish_store(PublishStore::sled("/var/lib/orders/publish"))
+//!     .connect()
+//!     .await?;
+//!
+//! // On the disk when this returns; at the servers exactly once, whatever dies.
+//! client.publish("orders", r#"{"id":1}"#).await?;
+//!
+//! let mut orders = client.subscribe(Subscribe::to("orders").bookmark(StartAt::Epoch)).await?;
+//! while let Some(message) = orders.next_message().await? {
+//!     println!("{}", String::from_utf8_lossy(message.data()));
+//!     orders.discard(&message);
+//! }
+//! # Ok(()) }
+//! ```
+//!
+//! After a disconnect the application makes no call: the client reconnects to
+//! the next server, logs on, replays what is not acknowledged and enters the
+//! subscriptions again. Streams stay open and say in band what happened.
+//!
+//! # Cancel safety
+//! Every future here may be dropped at any time; the client stays usable and
+//! nothing that was accepted is lost. What a dropped call may have done already
+//! is said at each method.
+
+mod builder;
+mod client;
+mod error;
+mod events;
+mod publish;
+mod subscribe;
+
+pub use amps_core::{
+    AckType, Bookmark, BookmarkList, Connector, Field, Message, Reason, StartAt, TcpConnector, Uri, UriError,
+};
+pub use amps_ha::error::{Cause, CommandError};
+pub use amps_ha::event::{ConnectionState, Event, StateChange};
+pub use amps_ha::publish_log::{Durability, FailedWrite, OnPublishGap, StoreError};
+pub use amps_ha::subscriptions::{OnUnknownBookmark, QueueStats};
+pub use amps_ha::{reconnect, server_chooser};
+
+pub use builder::{BookmarkStore, ClientBuilder, PublishStore};
+pub use client::{Client, Closed};
+pub use error::{ConnectError, OpenError, PublishError};
+pub use events::Events;
+pub use publish::Receipt;
+pub use subscribe::{Sow, Subscribe, Subscription, SubscriptionEvent};

@@ -24,7 +24,7 @@ use amps_core::connection::{Heartbeat, HeartbeatDue, PendingAcks, Protocol, TARG
 use amps_core::{Command, CommandKind, Field, FrameDecoder, Message, Uri};
 
 use crate::error::{Cause, CommandError};
-use crate::event::Event;
+use crate::event::{ConnectionSummary, Event};
 use crate::publish_log::{OnPublishGap, SharedLog};
 use crate::session::{Action, Session};
 use crate::subscriptions::{Item, Table};
@@ -58,6 +58,18 @@ pub struct CoreConfig {
     pub deadlock_after: Duration,
 }
 
+/// Where a core tells what happens.
+#[derive(Debug, Clone)]
+pub struct Outlets {
+    /// Everything, in order.
+    pub events: broadcast::Sender<Event>,
+    /// Where things stand.
+    pub summary: watch::Sender<ConnectionSummary>,
+    /// Topic of the subscription whose full queue holds the reader back for
+    /// longer than `deadlock_after`.
+    pub stalled: watch::Sender<Option<Arc<str>>>,
+}
+
 /// What waits for an acknowledgement.
 #[derive(Debug)]
 enum Waiter {
@@ -74,6 +86,7 @@ pub struct ClientCore {
     session: Session,
     log: Arc<SharedLog>,
     events: broadcast::Sender<Event>,
+    summary: watch::Sender<ConnectionSummary>,
     /// Topic of the subscription whose full queue holds the reader back.
     stalled: watch::Sender<Option<Arc<str>>>,
     subscriptions: Table,
@@ -121,15 +134,16 @@ impl ClientCore {
         config: CoreConfig,
         session: Session,
         log: Arc<SharedLog>,
-        events: broadcast::Sender<Event>,
-        stalled: watch::Sender<Option<Arc<str>>>,
+        outlets: Outlets,
     ) -> Self {
+        let Outlets { events, summary, stalled } = outlets;
         let decoder = FrameDecoder::new(config.frame_limit);
         Self {
             config,
             session,
             log,
             events,
+            summary,
             stalled,
             subscriptions: Table::default(),
             requests: VecDeque::new(),
@@ -235,6 +249,7 @@ impl ClientCore {
     }
 
     fn notify(&self, event: Event) {
+        self.summary.send_modify(|summary| summary.note(&event));
         // Without a listener nobody wants to know; tracing has it all.
         let _ = self.events.send(event);
     }

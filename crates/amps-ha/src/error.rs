@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use amps_core::{FrameError, MessageError, Reason};
 
+use crate::bookmarks::store::BookmarkStoreError;
 use crate::publish_log::LogonRefused;
 
 /// Why a connection, or an attempt at one, ended.
@@ -105,7 +106,7 @@ pub enum CommandError {
     /// The client is closed.
     #[error("the client is closed")]
     Closed,
-    /// The bookmark store failed.
+    /// The bookmark store failed: what was discarded may come again.
     #[error("the bookmark store failed: {0}")]
-    BookmarkStore(String),
+    BookmarkStore(#[from] BookmarkStoreError),
 }

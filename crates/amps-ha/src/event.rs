@@ -1,5 +1,6 @@
 //! What a client tells about itself, in order.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use amps_core::Uri;
@@ -78,4 +79,48 @@ pub enum Event {
     },
     /// This listener was too slow and missed so many events.
     Missed(u64),
+}
+
+/// Where the connection stands, and what became of the attempts so far.
+#[derive(Debug, Clone, Default)]
+pub struct ConnectionSummary {
+    /// Connected and fully recovered.
+    pub live: bool,
+    /// Set once there will be no more connections.
+    pub over: Option<Cause>,
+    /// How often a live connection was lost.
+    pub reconnects: u64,
+    attempts: BTreeMap<String, (u64, Cause)>,
+}
+
+impl ConnectionSummary {
+    pub(crate) fn note(&mut self, event: &Event) {
+        match event {
+            Event::State(change) => match change.state {
+                ConnectionState::Resubscribed => {
+                    self.live = true;
+                    self.attempts.clear();
+                }
+                ConnectionState::Disconnected => {
+                    self.reconnects += u64::from(self.live);
+                    self.live = false;
+                }
+                ConnectionState::Shutdown => {
+                    self.live = false;
+                    self.over = change.cause.clone();
+                }
+                _ => {}
+            },
+            Event::AttemptFailed { uri, cause, .. } => {
+                let tried = self.attempts.entry(uri.to_string()).or_insert_with(|| (0, cause.clone()));
+                *tried = (tried.0 + 1, cause.clone());
+            }
+            _ => {}
+        }
+    }
+
+    /// Per server: attempts since the client last was live, and the last error.
+    pub fn attempts(&self) -> Vec<(String, u64, Cause)> {
+        self.attempts.iter().map(|(uri, (count, cause))| (uri.clone(), *count, cause.clone())).collect()
+    }
 }

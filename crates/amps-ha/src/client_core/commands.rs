@@ -63,7 +63,7 @@ impl ClientCore {
             _ if self.session.is_closed() => refuse(request, CommandError::Closed),
             Request::Enter { spec, queue, reply } => {
                 let kind = spec.kind;
-                let id = self.subscriptions.insert(spec, queue, Some((reply, Some(deadline))));
+                let id = self.subscriptions.insert(spec, queue, Some((reply, deadline)));
                 let may_enter = match kind {
                     SubscriptionKind::Sow => self.session.is_live(),
                     _ => self.session.is_live() || self.session.is_resubscribing(),
@@ -130,7 +130,7 @@ impl ClientCore {
         let expired: Vec<u64> = self
             .subscriptions
             .iter_mut()
-            .filter(|route| matches!(route.waiter, Some((_, Some(deadline))) if deadline <= now))
+            .filter(|route| matches!(route.waiter, Some((_, deadline)) if deadline <= now))
             .map(|route| route.id)
             .collect();
         for id in expired {

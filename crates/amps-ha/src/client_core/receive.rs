@@ -1,8 +1,9 @@
 use std::time::{Duration, Instant};
 
 use amps_core::message::MessageKind;
-use amps_core::{AckType, Field, Message, Reason, Status, batch};
+use amps_core::{AckType, Field, Message, Status, batch};
 
+use super::recovery::reason_of;
 use super::{ClientCore, Waiter};
 use crate::error::{Cause, CommandError};
 use crate::event::Event;
@@ -152,7 +153,7 @@ impl ClientCore {
                     _ => Err(CommandError::Refused {
                         command: "flush",
                         topic: String::new(),
-                        reason: ack.reason().unwrap_or(Reason::Unknown(String::new())),
+                        reason: reason_of(ack),
                     }),
                 });
                 Ok(())
@@ -173,7 +174,7 @@ impl ClientCore {
                         _ => EndCause::Failed(CommandError::Refused {
                             command: "sow",
                             topic: route.spec.topic.clone(),
-                            reason: ack.reason().unwrap_or(Reason::Unknown(String::new())),
+                            reason: reason_of(ack),
                         }),
                     });
                     self.subscriptions.remove(id);
@@ -202,7 +203,7 @@ impl ClientCore {
             }
             return;
         }
-        let reason = ack.reason().unwrap_or_else(|| Reason::Unknown("no reason given".to_owned()));
+        let reason = reason_of(ack);
         if let Some(failed) = self.log.with(|log| log.refused(sequence, reason)) {
             tracing::warn!(sequence, reason = %failed.reason, "a published message was refused");
             self.notify(Event::FailedWrite(failed.into()));

@@ -38,7 +38,6 @@ impl ClientCore {
 
     /// The answer to a logon.
     pub(super) fn logon_answered(&mut self, now: Instant, ack: &Message, retries: u32) -> Result<(), Cause> {
-        let reason = || ack.reason().unwrap_or_else(|| Reason::Unknown("no reason given".to_owned()));
         let Some(uri) = self.session.uri().cloned() else { return Ok(()) };
         match ack.status() {
             Status::Retry if retries < LOGON_RETRIES => {
@@ -57,7 +56,7 @@ impl ClientCore {
                 self.session.logged_on(now);
                 Ok(())
             }
-            _ => Err(Cause::LogonRefused(reason())),
+            _ => Err(Cause::LogonRefused(reason_of(ack))),
         }
     }
 
@@ -87,7 +86,7 @@ impl ClientCore {
                 self.session.heartbeat_started();
                 Ok(())
             }
-            _ => Err(Cause::HeartbeatRefused(ack.reason().unwrap_or(Reason::Unknown(String::new())))),
+            _ => Err(Cause::HeartbeatRefused(reason_of(ack))),
         }
     }
 
@@ -156,7 +155,7 @@ impl ClientCore {
             self.settle_resubscribe(now);
             return Ok(());
         }
-        let reason = ack.reason().unwrap_or(Reason::Unknown("no reason given".to_owned()));
+        let reason = reason_of(ack);
         let topic = route.spec.topic.clone();
         if let (Reason::BookmarkNotFound, Some(uri)) = (&reason, uri) {
             let instead = match route.spec.on_unknown_bookmark {
@@ -210,6 +209,11 @@ impl ClientCore {
             subscriptions.get_mut(*id).is_some_and(|route| route.queue.with_bookmarks(|_| ()).is_none())
         });
     }
+}
+
+/// The reason of a failure, which every server should give.
+pub(super) fn reason_of(ack: &Message) -> Reason {
+    ack.reason().unwrap_or_else(|| Reason::Unknown("no reason given".to_owned()))
 }
 
 /// Whether a version such as `5.3.5.12` knows `bookmark_not_found`.

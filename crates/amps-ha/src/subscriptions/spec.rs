@@ -80,7 +80,7 @@ impl SubscriptionSpec {
         let id = id.to_string();
         let options = match (&self.options, extra) {
             (Some(own), Some(extra)) => Some(format!("{own},{extra}")),
-            (own, extra) => own.clone().or(extra.map(str::to_owned)),
+            (own, extra) => own.clone().or_else(|| extra.map(str::to_owned)),
         };
         let acks = match (self.kind, start) {
             (SubscriptionKind::Subscribe, Some(_)) => AckType::Processed | AckType::Completed | AckType::Persisted,

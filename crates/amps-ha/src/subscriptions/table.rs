@@ -20,6 +20,9 @@ pub enum Entered {
     Yes,
 }
 
+/// Who waits for a confirmation, and until when.
+type Waiting = (oneshot::Sender<Result<(), CommandError>>, Instant);
+
 /// One subscription or query.
 #[derive(Debug)]
 pub struct Route {
@@ -32,7 +35,7 @@ pub struct Route {
     /// How far it is.
     pub entered: Entered,
     /// Who waits for the first confirmation, and until when.
-    pub waiter: Option<(oneshot::Sender<Result<(), CommandError>>, Option<Instant>)>,
+    pub(crate) waiter: Option<Waiting>,
     /// Order of creation.
     pub serial: u64,
     /// It was active on an earlier connection.
@@ -62,11 +65,11 @@ struct Slot {
 
 impl Table {
     /// Adds one. Answers its id.
-    pub fn insert(
+    pub(crate) fn insert(
         &mut self,
         spec: SubscriptionSpec,
         queue: Arc<SubscriptionQueue>,
-        waiter: Option<(oneshot::Sender<Result<(), CommandError>>, Option<Instant>)>,
+        waiter: Option<Waiting>,
     ) -> u64 {
         let slot = self.free.pop().unwrap_or_else(|| {
             self.slots.push(Slot::default());
@@ -120,6 +123,6 @@ impl Table {
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
         let routes = self.slots.iter().filter_map(|slot| slot.route.as_ref());
-        routes.filter_map(|route| route.waiter.as_ref()?.1).min()
+        routes.filter_map(|route| Some(route.waiter.as_ref()?.1)).min()
     }
 }

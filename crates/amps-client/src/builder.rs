@@ -1,0 +1,367 @@
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use amps_core::frame::MAX_FRAME_LEN;
+use amps_core::{Connector, TcpConnector, Uri};
+use amps_ha::bookmarks::store::{BookmarkWriter, KvBookmarkStore};
+use amps_ha::client_core::{ClientCore, CoreConfig, Outlets};
+use amps_ha::driver::{self, Inbox};
+use amps_ha::event::ConnectionSummary;
+use amps_ha::kv::{SledKv, SledOptions, SyncLevel};
+use amps_ha::publish_log::{
+    Durability, Identity, Limits, OnPublishGap, PublishLog, SegmentStore, SharedLog, StoreThread,
+};
+use amps_ha::reconnect::{ExponentialReconnect, ReconnectStrategy};
+use amps_ha::server_chooser::{ListChooser, ServerChooser};
+use amps_ha::session::{Session, SessionConfig};
+use tokio::runtime::Handle;
+use tokio::sync::{Notify, broadcast, watch};
+
+use crate::client::{Client, Ending, Inner};
+use crate::error::{ConnectError, OpenError};
+
+/// How many events a slow listener may be behind.
+const EVENTS: usize = 1024;
+
+/// Where published messages are kept until servers acknowledge them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum PublishStore {
+    /// Nowhere: what is on its way is lost with a connection, and publishing
+    /// needs one.
+    None,
+    /// In memory: survives the failure of servers and networks.
+    Memory,
+    /// In a sled database in this directory: also survives the client itself.
+    Sled(PathBuf),
+}
+
+impl PublishStore {
+    /// A sled database in `dir`, which is created if need be. One client at a
+    /// time, always under the same client name.
+    pub fn sled(dir: impl Into<PathBuf>) -> Self {
+        Self::Sled(dir.into())
+    }
+}
+
+/// Where subscriptions keep what they have discarded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum BookmarkStore {
+    /// In memory: resumes across reconnects.
+    Memory,
+    /// In a sled database in this directory: also in a new process.
+    Sled(PathBuf),
+}
+
+impl BookmarkStore {
+    /// A sled database in `dir`, which is created if need be. Not the publish
+    /// store's directory.
+    pub fn sled(dir: impl Into<PathBuf>) -> Self {
+        Self::Sled(dir.into())
+    }
+}
+
+/// Sets up a [`Client`].
+#[derive(Debug)]
+#[must_use = "a client is made by `connect` or `start`"]
+pub struct ClientBuilder {
+    name: String,
+    servers: Vec<String>,
+    chooser: Option<Chooser>,
+    reconnect: Option<Reconnect>,
+    connector: Arc<dyn Connector>,
+    store: PublishStore,
+    durability: Durability,
+    limits: Limits,
+    bookmark_store: BookmarkStore,
+    heartbeat: Option<(Duration, Duration)>,
+    session: SessionConfig,
+    command_timeout: Duration,
+    connect_within: Option<Duration>,
+    ack_conflation: Option<Duration>,
+    on_publish_gap: OnPublishGap,
+    frame_limit: usize,
+}
+
+struct Chooser(Box<dyn ServerChooser>);
+struct Reconnect(Box<dyn ReconnectStrategy>);
+
+impl std::fmt::Debug for Chooser {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("custom")
+    }
+}
+
+impl std::fmt::Debug for Reconnect {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("custom")
+    }
+}
+
+impl ClientBuilder {
+    pub(crate) fn new(name: String) -> Self {
+        Self {
+            name,
+            servers: Vec::new(),
+            chooser: None,
+            reconnect: None,
+            connector: Arc::new(TcpConnector),
+            store: PublishStore::Memory,
+            durability: Durability::PowerLoss,
+            limits: Limits::default(),
+            bookmark_store: BookmarkStore::Memory,
+            heartbeat: Some((Duration::from_secs(5), Duration::from_secs(10))),
+            session: SessionConfig::default(),
+            command_timeout: Duration::from_secs(10),
+            connect_within: None,
+            ack_conflation: None,
+            on_publish_gap: OnPublishGap::Refuse,
+            frame_limit: MAX_FRAME_LEN,
+        }
+    }
+
+    /// Adds a server, such as `tcp://localhost:9007/amps/json`. Several are
+    /// tried in turn. All must replicate to each other synchronously.
+    pub fn server(mut self, uri: impl Into<String>) -> Self {
+        self.servers.push(uri.into());
+        self
+    }
+
+    /// Adds servers.
+    pub fn servers<S: Into<String>>(mut self, uris: impl IntoIterator<Item = S>) -> Self {
+        self.servers.extend(uris.into_iter().map(Into::into));
+        self
+    }
+
+    /// Chooses servers in another way than by turns through the list.
+    pub fn server_chooser(mut self, chooser: impl ServerChooser) -> Self {
+        self.chooser = Some(Chooser(Box::new(chooser)));
+        self
+    }
+
+    /// Waits between attempts in another way than by exponential backoff from
+    /// 200 ms to 20 s with jitter.
+    pub fn reconnect(mut self, strategy: impl ReconnectStrategy) -> Self {
+        self.reconnect = Some(Reconnect(Box::new(strategy)));
+        self
+    }
+
+    /// Opens connections in another way than by plain TCP.
+    pub fn connector(mut self, connector: impl Connector + 'static) -> Self {
+        self.connector = Arc::new(connector);
+        self
+    }
+
+    /// Where published messages are kept; in memory by default.
+    pub fn publish_store(mut self, store: PublishStore) -> Self {
+        self.store = store;
+        self
+    }
+
+    /// What a publish survives with a sled store once it returned; a power loss
+    /// by default.
+    pub fn durability(mut self, level: Durability) -> Self {
+        self.durability = level;
+        self
+    }
+
+    /// Bytes of unacknowledged messages; 256 MiB by default. At the bound
+    /// [`Client::publish`] waits and [`Client::enqueue`] fails.
+    pub fn store_bound(mut self, bytes: usize) -> Self {
+        self.limits.bytes = bytes;
+        self
+    }
+
+    /// With a sled publish store: bytes of messages kept in memory; 8 MiB by
+    /// default.
+    pub fn resident_bytes(mut self, bytes: usize) -> Self {
+        self.limits.resident_bytes = bytes;
+        self
+    }
+
+    /// Where subscriptions keep what they have discarded; in memory by default.
+    pub fn bookmark_store(mut self, store: BookmarkStore) -> Self {
+        self.bookmark_store = store;
+        self
+    }
+
+    /// How often the server is to send something, rounded up to seconds, and
+    /// how long silence is tolerated; 5 s and 10 s by default.
+    pub fn heartbeat(mut self, interval: Duration, timeout: Duration) -> Self {
+        self.heartbeat = Some((interval, timeout));
+        self
+    }
+
+    /// Turns heartbeats off: a frozen server or a cut cable then goes unnoticed
+    /// until the operating system gives up, which takes minutes.
+    pub fn no_heartbeat(mut self) -> Self {
+        self.heartbeat = None;
+        self
+    }
+
+    /// Limits one attempt to open a connection, and its logon; 5 s each.
+    pub fn attempt_timeouts(mut self, connect: Duration, logon: Duration) -> Self {
+        self.session.connect_timeout = connect;
+        self.session.logon_timeout = logon;
+        self
+    }
+
+    /// Limits the wait for a command's answer; 10 s by default.
+    pub fn command_timeout(mut self, limit: Duration) -> Self {
+        self.command_timeout = limit;
+        self
+    }
+
+    /// Limits [`connect`](Self::connect) as a whole; for ever by default.
+    pub fn connect_within(mut self, limit: Duration) -> Self {
+        self.connect_within = Some(limit);
+        self
+    }
+
+    /// Asks servers to acknowledge persisted messages at least so often,
+    /// instead of once a second.
+    pub fn ack_conflation(mut self, interval: Duration) -> Self {
+        self.ack_conflation = Some(interval);
+        self
+    }
+
+    /// What to do at a server that lacks messages another had acknowledged; by
+    /// default it is not used.
+    pub fn on_publish_gap(mut self, policy: OnPublishGap) -> Self {
+        self.on_publish_gap = policy;
+        self
+    }
+
+    /// The longest frame accepted from a server, in bytes; 200 MB by default.
+    pub fn frame_limit(mut self, bytes: usize) -> Self {
+        self.frame_limit = bytes;
+        self
+    }
+
+    /// Starts the client and waits until it is connected, logged on and fully
+    /// recovered.
+    ///
+    /// # Errors
+    /// [`ConnectError`]. Wrong settings fail at once; without
+    /// [`connect_within`](Self::connect_within) unreachable servers do not.
+    ///
+    /// # Cancel safety
+    /// A dropped call ends the client again.
+    pub async fn connect(self) -> Result<Client, ConnectError> {
+        let limit = self.connect_within;
+        let client = self.start()?;
+        match limit {
+            Some(limit) => client.connected_within(limit).await?,
+            None => client.connected().await?,
+        }
+        Ok(client)
+    }
+
+    /// Starts the client without waiting: it connects in the background, and
+    /// what is published meanwhile goes to the store.
+    ///
+    /// Opening a sled store reads it once; for a large backlog that takes up to
+    /// a second and blocks.
+    ///
+    /// # Errors
+    /// [`OpenError`].
+    pub fn start(self) -> Result<Client, OpenError> {
+        let runtime = Handle::try_current().map_err(|_| OpenError::NoRuntime)?;
+        self.check()?;
+        let servers = self.servers.iter().map(|uri| uri.parse()).collect::<Result<Vec<Uri>, _>>()?;
+        let message_type = message_type(&servers)?;
+        let chooser = match self.chooser {
+            Some(Chooser(chooser)) => chooser,
+            None if servers.is_empty() => return Err(OpenError::NoServer),
+            None => Box::new(ListChooser::new(servers)),
+        };
+        let reconnect = match self.reconnect {
+            Some(Reconnect(strategy)) => strategy,
+            None => Box::new(ExponentialReconnect::new(rand::random())),
+        };
+        let session = SessionConfig { heartbeats: self.heartbeat.is_some(), ..self.session };
+        let session = Session::new(session, chooser, reconnect);
+
+        let wake = Arc::new(Notify::new());
+        let unix_nanos = unix_nanos();
+        let (log, segments) = match &self.store {
+            PublishStore::None => (PublishLog::without_store(self.limits), None),
+            PublishStore::Memory => (PublishLog::in_memory(self.limits, unix_nanos), None),
+            PublishStore::Sled(dir) => {
+                let identity =
+                    Identity { client_name: self.name.clone(), message_type, protocol: "amps".to_owned() };
+                let kv = SledKv::open(dir, &SledOptions::default()).map_err(amps_ha::publish_log::StoreError::from)?;
+                let (segments, recovered) = SegmentStore::open(Box::new(kv), dir, &identity, unix_nanos)?;
+                (PublishLog::on_disk(self.limits, self.durability, recovered), Some(segments))
+            }
+        };
+        let bookmarks = match &self.bookmark_store {
+            BookmarkStore::Memory => None,
+            BookmarkStore::Sled(dir) => {
+                let store = KvBookmarkStore::open_dir(dir, &self.name, SyncLevel::Process)?;
+                Some(Arc::new(BookmarkWriter::start(store).map_err(OpenError::Thread)?))
+            }
+        };
+        let log = Arc::new(SharedLog::new(log, Arc::clone(&wake)));
+        let store = segments.map(|segments| StoreThread::start(Arc::clone(&log), segments)).transpose();
+        let store = store.map_err(OpenError::Thread)?;
+
+        let config = CoreConfig {
+            name: self.name.clone(),
+            heartbeat: self.heartbeat,
+            command_timeout: self.command_timeout,
+            ack_conflation: self.ack_conflation,
+            on_publish_gap: self.on_publish_gap,
+            frame_limit: self.frame_limit,
+            deadlock_after: Duration::from_secs(1),
+        };
+        let events = broadcast::Sender::new(EVENTS);
+        let (stalled, stalled_seen) = watch::channel(None);
+        let (summary, state) = watch::channel(ConnectionSummary::default());
+        let outlets = Outlets { events: events.clone(), summary, stalled };
+        let inbox = Arc::new(Inbox::new(Arc::clone(&wake)));
+        let core = ClientCore::new(config, session, Arc::clone(&log), outlets);
+        let driver = runtime.spawn(driver::run(core, self.connector, Arc::clone(&inbox)));
+        let bookmarks = Mutex::new(bookmarks);
+        let ending = Mutex::new(Some(Ending { driver, store }));
+        let inner =
+            Inner { name: self.name, log, inbox, wake, events, stalled: stalled_seen, state, bookmarks, ending };
+        Ok(Client { inner: Arc::new(inner) })
+    }
+
+    fn check(&self) -> Result<(), OpenError> {
+        let name = |rule| OpenError::Name { name: self.name.clone(), rule };
+        if self.name.is_empty() && self.store != PublishStore::None {
+            return Err(name("is empty: a publisher with a store needs one that stays the same across restarts"));
+        }
+        if self.name.chars().any(|c| c.is_control() || c == '[' || c == ']') {
+            return Err(name("contains a control character or a square bracket"));
+        }
+        let setting = |setting, rule| OpenError::Setting { setting, rule };
+        match self.heartbeat {
+            Some((interval, _)) if interval.is_zero() => {
+                Err(setting("heartbeat", "the interval is zero; call no_heartbeat to turn heartbeats off"))
+            }
+            Some((interval, timeout)) if timeout < interval => {
+                Err(setting("heartbeat", "the timeout is shorter than the interval"))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+fn message_type(servers: &[Uri]) -> Result<String, OpenError> {
+    let mut types = servers.iter().map(|uri| uri.message_type().unwrap_or_default());
+    let first = types.next().unwrap_or_default();
+    match types.find(|other| *other != first) {
+        Some(other) => Err(OpenError::MessageTypes { first: first.to_owned(), other: other.to_owned() }),
+        None => Ok(first.to_owned()),
+    }
+}
+
+fn unix_nanos() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX >> 1)
+}

@@ -1,0 +1,342 @@
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use amps_core::Bookmark;
+use amps_ha::bookmarks::store::{BookmarkWriter, Saved};
+use amps_ha::bookmarks::{Bookmarks, DEFAULT_OVERLAP};
+use amps_ha::client_core::Request;
+use amps_ha::driver::Inbox;
+use amps_ha::error::{Cause, CommandError};
+use amps_ha::event::{ConnectionSummary, Event};
+use amps_ha::publish_log::{SharedLog, StoreThread};
+use amps_ha::subscriptions::{QueueLimits, SubscriptionQueue, SubscriptionSpec};
+use tokio::sync::{Notify, broadcast, oneshot, watch};
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+use crate::builder::ClientBuilder;
+use crate::error::{ConnectError, PublishError};
+use crate::events::Events;
+use crate::publish::{Receipt, append, wait};
+use crate::subscribe::{Sow, Subscribe, Subscription};
+
+/// A client: one name, one connection at a time, to one of a group of servers.
+///
+/// Cheap to clone; all clones are the same client. When the last clone and the
+/// last stream are dropped, the connection is dropped too, and what a sled
+/// publish store holds stays there; [`close`](Self::close) ends it in good
+/// order.
+#[derive(Clone)]
+pub struct Client {
+    pub(crate) inner: Arc<Inner>,
+}
+
+pub(crate) struct Inner {
+    pub(crate) name: String,
+    pub(crate) log: Arc<SharedLog>,
+    pub(crate) inbox: Arc<Inbox>,
+    pub(crate) wake: Arc<Notify>,
+    pub(crate) events: broadcast::Sender<Event>,
+    pub(crate) stalled: watch::Receiver<Option<Arc<str>>>,
+    pub(crate) state: watch::Receiver<ConnectionSummary>,
+    pub(crate) bookmarks: Mutex<Option<Arc<BookmarkWriter>>>,
+    pub(crate) ending: Mutex<Option<Ending>>,
+}
+
+/// What a close has to wait for.
+pub(crate) struct Ending {
+    pub(crate) driver: JoinHandle<()>,
+    pub(crate) store: Option<StoreThread>,
+}
+
+/// How a [`Client::close`] went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Closed {
+    /// Published messages that no server has acknowledged. A sled publish store
+    /// holds them, and the next client on it delivers them; otherwise they may
+    /// be lost.
+    pub unacknowledged: u64,
+}
+
+impl Client {
+    /// Begins to set up a client with this name.
+    ///
+    /// The name is part of every published message's identity: keep it the same
+    /// across restarts of one publisher, and different from every other's.
+    pub fn builder(name: impl Into<String>) -> ClientBuilder {
+        ClientBuilder::new(name.into())
+    }
+
+    /// The client's name.
+    pub fn name(&self) -> &str {
+        &self.inner.name
+    }
+
+    /// Waits until the client is connected, logged on and fully recovered.
+    ///
+    /// # Errors
+    /// [`ConnectError::GaveUp`]; by default a client never does.
+    ///
+    /// # Cancel safety
+    /// Safe: connecting goes on in the background.
+    pub async fn connected(&self) -> Result<(), ConnectError> {
+        let mut state = self.inner.state.clone();
+        let reached = state.wait_for(|state| state.live || state.over.is_some()).await;
+        match reached {
+            Ok(state) if state.live => Ok(()),
+            Ok(state) => Err(ConnectError::GaveUp {
+                cause: state.over.clone().unwrap_or(Cause::ByUser),
+                attempts: state.attempts(),
+            }),
+            Err(_) => Err(ConnectError::GaveUp { cause: Cause::ByUser, attempts: Vec::new() }),
+        }
+    }
+
+    pub(crate) async fn connected_within(&self, limit: Duration) -> Result<(), ConnectError> {
+        match timeout(limit, self.connected()).await {
+            Ok(result) => result,
+            Err(_) => {
+                let attempts = self.inner.state.borrow().attempts();
+                Err(ConnectError::TimedOut { after: limit, attempts })
+            }
+        }
+    }
+
+    /// Whether the client is connected and fully recovered right now.
+    pub fn is_connected(&self) -> bool {
+        self.inner.state.borrow().live
+    }
+
+    /// How often a live connection was lost.
+    pub fn reconnects(&self) -> u64 {
+        self.inner.state.borrow().reconnects
+    }
+
+    /// Publishes a message. Returns once the publish store's durability level
+    /// is reached; from then on the message is promised. While the store is
+    /// full this waits for room. Being disconnected is no reason to wait.
+    ///
+    /// # Errors
+    /// [`PublishError`]. On [`PublishError::StoreFailed`] whether the message
+    /// survives is unknown; on any other nothing was published.
+    ///
+    /// # Cancel safety
+    /// A dropped call has published nothing, or published the message without
+    /// telling: publishing again may then double it. It never leaves half a
+    /// message, and never holds up others.
+    pub async fn publish(&self, topic: &str, body: impl AsRef<[u8]>) -> Result<(), PublishError> {
+        let body = body.as_ref();
+        loop {
+            let full = match self.enqueue(topic, body) {
+                Ok(receipt) => return receipt.durable().await,
+                Err(full @ PublishError::StoreFull { .. }) => full,
+                Err(other) => return Err(other),
+            };
+            self.room(full).await?;
+        }
+    }
+
+    /// Publishes a message without waiting for anything: for pipelines, which
+    /// await the receipts later.
+    ///
+    /// # Errors
+    /// [`PublishError`]; nothing was published.
+    pub fn enqueue(&self, topic: &str, body: impl AsRef<[u8]>) -> Result<Receipt, PublishError> {
+        let ordinal = append(&self.inner.log, topic, body.as_ref())?;
+        Ok(Receipt { log: Arc::clone(&self.inner.log), ordinal })
+    }
+
+    /// Waits until a full publish store has room.
+    ///
+    /// # Errors
+    /// [`PublishError::WouldDeadlock`] when the acknowledgements that make room
+    /// wait behind a stream nobody reads; [`PublishError::StoreFailed`],
+    /// [`PublishError::Closed`].
+    ///
+    /// # Cancel safety
+    /// Safe.
+    async fn room(&self, full: PublishError) -> Result<(), PublishError> {
+        let log = &self.inner.log;
+        let cursors = log.watch();
+        let PublishError::StoreFull { held, .. } = full else { return Err(full) };
+        let mut stalled = self.inner.stalled.clone();
+        tokio::select! {
+            room = wait(cursors, |cursors| cursors.bytes < held) => room,
+            Ok(topic) = stalled.wait_for(Option::is_some) => {
+                let topic = topic.as_deref().unwrap_or_default().to_owned();
+                Err(PublishError::WouldDeadlock { topic })
+            }
+        }
+    }
+
+    /// Waits until everything published so far is settled: acknowledged as
+    /// persisted by the server group, or refused. Waits across reconnects.
+    /// Without a publish store: until the server has processed it.
+    ///
+    /// # Errors
+    /// [`PublishError::StoreFailed`] and [`PublishError::Closed`]; without a
+    /// store also [`PublishError::Disconnected`].
+    ///
+    /// # Cancel safety
+    /// Safe.
+    pub async fn flush(&self) -> Result<(), PublishError> {
+        let (end, sequenced) = self.inner.log.peek(|log| (log.end(), log.is_sequenced()));
+        if sequenced {
+            return wait(self.inner.log.watch(), |cursors| cursors.settled >= end).await;
+        }
+        let (reply, answer) = oneshot::channel();
+        self.inner.inbox.push(Request::Flush { after: end, reply: reply.into() });
+        match answer.await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(CommandError::WouldDeadlock { topic })) => Err(PublishError::WouldDeadlock { topic }),
+            Ok(Err(CommandError::Closed)) | Err(_) => Err(PublishError::Closed),
+            Ok(Err(_)) => Err(PublishError::Disconnected),
+        }
+    }
+
+    /// Published messages no server has acknowledged yet.
+    pub fn unacknowledged(&self) -> u64 {
+        let cursors = self.inner.log.peek(|log| log.cursors());
+        cursors.end - cursors.settled
+    }
+
+    /// Enters a subscription. Returns once a server confirmed it.
+    ///
+    /// # Errors
+    /// [`CommandError`]: refused, timed out (10 s by default, also while
+    /// disconnected), or the client is closed.
+    ///
+    /// # Cancel safety
+    /// A dropped call leaves no subscription behind.
+    pub async fn subscribe(&self, subscribe: impl Into<Subscribe>) -> Result<Subscription, CommandError> {
+        let subscribe = subscribe.into();
+        let key = subscribe.key();
+        let bookmarks = match &subscribe.spec.start {
+            None => None,
+            Some(start) => Some(match self.inner.bookmark_store() {
+                Some(store) => {
+                    let known = store.recover(&key).await?;
+                    Bookmarks::recovered(start.clone(), DEFAULT_OVERLAP, &known)
+                }
+                None => Bookmarks::new(start.clone(), DEFAULT_OVERLAP),
+            }),
+        };
+        self.enter(subscribe.spec, key, subscribe.limits, bookmarks).await
+    }
+
+    /// Queries the current records of a SOW topic. The stream yields
+    /// [`SnapshotBegin`](crate::SubscriptionEvent::SnapshotBegin), the records,
+    /// [`SnapshotEnd`](crate::SubscriptionEvent::SnapshotEnd) and ends. Cut
+    /// short by a disconnect it ends with an error, never as if complete.
+    ///
+    /// # Errors
+    /// [`CommandError`], as for [`subscribe`](Self::subscribe).
+    ///
+    /// # Cancel safety
+    /// Safe.
+    pub async fn sow(&self, query: impl Into<Sow>) -> Result<Subscription, CommandError> {
+        let Sow { spec } = query.into();
+        self.enter(spec, String::new(), QueueLimits::default(), None).await
+    }
+
+    async fn enter(
+        &self,
+        spec: SubscriptionSpec,
+        key: String,
+        limits: QueueLimits,
+        bookmarks: Option<Bookmarks>,
+    ) -> Result<Subscription, CommandError> {
+        let queue = Arc::new(SubscriptionQueue::new(limits, bookmarks, Arc::clone(&self.inner.wake)));
+        // Made before the wait, so that a dropped call ends it again.
+        let subscription = Subscription { queue: Arc::clone(&queue), client: Arc::clone(&self.inner), key, saved: Mutex::default() };
+        let (reply, answer) = oneshot::channel();
+        self.inner.inbox.push(Request::Enter { spec, queue, reply });
+        answer.await.unwrap_or(Err(CommandError::Closed))?;
+        Ok(subscription)
+    }
+
+    /// What happens from now on, in order.
+    pub fn events(&self) -> Events {
+        Events(self.inner.events.subscribe())
+    }
+
+    /// Ends the client: waits until everything published is settled, at most
+    /// for `deadline`, then disconnects and closes the stores. Later calls, and
+    /// calls on other clones, only report.
+    ///
+    /// # Cancel safety
+    /// A dropped call leaves the client open, unless it was already
+    /// disconnecting; then it ends on its own.
+    pub async fn close(&self, deadline: Duration) -> Closed {
+        let until = tokio::time::Instant::now() + deadline;
+        let flushed = tokio::time::timeout_at(until, self.settled()).await;
+        tracing::debug!(settled = flushed.is_ok(), "closing");
+        self.inner.inbox.close();
+        let ending = self.inner.ending.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(Ending { driver, store }) = ending {
+            let bookmarks = self.inner.bookmarks.lock().unwrap_or_else(PoisonError::into_inner).take();
+            let finish = tokio::spawn(async move {
+                let _ = driver.await;
+                let stores = tokio::task::spawn_blocking(move || {
+                    if let Some(store) = store {
+                        store.close();
+                    }
+                    // Writes what was discarded, and ends its thread.
+                    drop(bookmarks);
+                });
+                let _ = stores.await;
+            });
+            // The disk may be slower than the deadline; it goes on by itself.
+            let _ = tokio::time::timeout_at(until.max(tokio::time::Instant::now() + CLOSE_GRACE), finish).await;
+        }
+        Closed { unacknowledged: self.unacknowledged() }
+    }
+
+    async fn settled(&self) {
+        let (end, sequenced) = self.inner.log.peek(|log| (log.end(), log.is_sequenced()));
+        if sequenced || self.is_connected() {
+            let _ = wait(self.inner.log.watch(), |cursors| cursors.settled >= end).await;
+        }
+    }
+}
+
+/// What a close allows the stores to finish in, even at its deadline.
+const CLOSE_GRACE: Duration = Duration::from_millis(500);
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client")
+            .field("name", &self.inner.name)
+            .field("connected", &self.is_connected())
+            .field("unacknowledged", &self.unacknowledged())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Inner {
+    pub(crate) fn bookmark_store(&self) -> Option<Arc<BookmarkWriter>> {
+        self.bookmarks.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Discards a message of a bookmark subscription; with a store, hands it
+    /// what changed.
+    pub(crate) fn discard(&self, key: &str, queue: &SubscriptionQueue, bookmark: Bookmark) -> Option<Saved> {
+        let store = self.bookmark_store();
+        // Under the subscription's lock, so that changes reach the store in
+        // their order.
+        queue.with_bookmarks(|bookmarks| {
+            let discarded = bookmarks.discard(bookmark);
+            let store = store.filter(|_| discarded)?;
+            Some(store.save(key, bookmarks.take_changes()))
+        })?
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.inbox.close();
+    }
+}
+

@@ -1,0 +1,93 @@
+use std::sync::Arc;
+
+use amps_core::frame::MAX_FRAME_LEN;
+use amps_core::header::{Field, FrameWriter};
+use amps_ha::publish_log::{Cursors, SharedLog};
+use tokio::sync::watch;
+
+use crate::error::PublishError;
+
+/// A published message on its way.
+///
+/// Dropping a receipt changes nothing about the message.
+#[derive(Debug, Clone)]
+pub struct Receipt {
+    pub(crate) log: Arc<SharedLog>,
+    pub(crate) ordinal: u64,
+}
+
+impl Receipt {
+    /// Waits until the message survives what the store's durability level
+    /// names. From `Ok` on it is promised: it reaches the server group's log
+    /// exactly once.
+    ///
+    /// # Errors
+    /// [`PublishError::StoreFailed`], [`PublishError::Closed`].
+    ///
+    /// # Cancel safety
+    /// Safe; ask again any time.
+    pub async fn durable(&self) -> Result<(), PublishError> {
+        wait(self.log.watch(), |cursors| cursors.durable > self.ordinal).await
+    }
+
+    /// Waits until the server group has acknowledged the message as persisted,
+    /// across any number of reconnects. Without a publish store: until it is
+    /// written to a connection, or lost with one.
+    ///
+    /// # Errors
+    /// [`PublishError::Refused`] when a server refused it (the newest 1,024
+    /// refusals are remembered), [`PublishError::StoreFailed`] when it can no
+    /// longer be sent, [`PublishError::Closed`] when the client was closed
+    /// first: the store, if there is one, still holds it.
+    ///
+    /// # Cancel safety
+    /// Safe; ask again any time.
+    pub async fn persisted(&self) -> Result<(), PublishError> {
+        let settled = wait(self.log.watch(), |cursors| cursors.settled > self.ordinal).await;
+        match self.log.peek(|log| log.refusal(self.ordinal).cloned()) {
+            Some(reason) => Err(PublishError::Refused(reason)),
+            None => settled,
+        }
+    }
+
+    /// The place of this message among all that were published by this client
+    /// in this process, from 0.
+    pub fn ordinal(&self) -> u64 {
+        self.ordinal
+    }
+}
+
+/// Waits for a cursor. What fails does so only if the wish is not fulfilled
+/// already.
+pub(crate) async fn wait(
+    mut cursors: watch::Receiver<Cursors>,
+    fulfilled: impl Fn(&Cursors) -> bool,
+) -> Result<(), PublishError> {
+    let over = |cursors: &Cursors| fulfilled(cursors) || cursors.failed.is_some() || cursors.closed;
+    let Ok(cursors) = cursors.wait_for(over).await else { return Err(PublishError::Closed) };
+    match &cursors.failed {
+        _ if fulfilled(&cursors) => Ok(()),
+        Some(error) => Err(PublishError::StoreFailed(Arc::clone(error))),
+        None => Err(PublishError::Closed),
+    }
+}
+
+/// Appends one message to the log.
+pub(crate) fn append(log: &SharedLog, topic: &str, body: &[u8]) -> Result<u64, PublishError> {
+    if topic.is_empty() {
+        return Err(PublishError::NoTopic);
+    }
+    // Every byte of a topic may need an escape of six.
+    let len = 80 + topic.len() * 6 + body.len();
+    if len > MAX_FRAME_LEN {
+        return Err(PublishError::TooLarge { len, bound: MAX_FRAME_LEN });
+    }
+    let ordinal = log.append(len, |sequence, out| {
+        let mut frame = FrameWriter::new(out, "p");
+        if let Some(sequence) = sequence {
+            frame = frame.number(Field::Sequence, sequence).text(Field::AckType, "persisted");
+        }
+        frame.text(Field::Topic, topic).finish(body);
+    })?;
+    Ok(ordinal)
+}

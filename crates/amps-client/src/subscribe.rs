@@ -1,0 +1,260 @@
+use std::fmt;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+
+use amps_core::{Message, StartAt};
+use amps_ha::bookmarks::store::Saved;
+use amps_ha::client_core::Request;
+use amps_ha::error::CommandError;
+use amps_ha::subscriptions::{
+    Item, OnUnknownBookmark, QueueLimits, QueueStats, SubscriptionKind, SubscriptionQueue, SubscriptionSpec,
+};
+use futures_core::Stream;
+
+use crate::client::Inner;
+
+/// What a subscription's stream yields.
+pub type SubscriptionEvent = Item;
+
+/// A subscription to be entered.
+///
+/// ```
+/// use amps_client::{StartAt, Subscribe};
+/// let orders = Subscribe::to("orders").filter("/symbol = 'ACME'");
+/// let audit = Subscribe::to("orders").bookmark(StartAt::Epoch).id("audit");
+/// ```
+#[derive(Debug, Clone)]
+pub struct Subscribe {
+    pub(crate) spec: SubscriptionSpec,
+    pub(crate) id: Option<String>,
+    pub(crate) limits: QueueLimits,
+}
+
+impl Subscribe {
+    /// Messages published to `topic`, a name or a regular expression.
+    pub fn to(topic: impl Into<String>) -> Self {
+        Self {
+            spec: SubscriptionSpec::new(SubscriptionKind::Subscribe, topic),
+            id: None,
+            limits: QueueLimits::default(),
+        }
+    }
+
+    /// The current records of a SOW topic, then what changes.
+    pub fn sow_and(topic: impl Into<String>) -> Self {
+        Self {
+            spec: SubscriptionSpec::new(SubscriptionKind::SowAndSubscribe, topic),
+            id: None,
+            limits: QueueLimits::default(),
+        }
+    }
+
+    /// Only messages that match this filter.
+    #[must_use]
+    pub fn filter(mut self, filter: impl Into<String>) -> Self {
+        self.spec.filter = Some(filter.into());
+        self
+    }
+
+    /// Makes it a bookmark subscription that starts here the first time, and
+    /// resumes without a gap ever after.
+    #[must_use]
+    pub fn bookmark(mut self, start: impl Into<StartAt>) -> Self {
+        self.spec.start = Some(start.into());
+        self
+    }
+
+    /// The name under which the bookmark store keeps this subscription; give
+    /// one that is stable across restarts. Default: topic and filter.
+    #[must_use]
+    pub fn id(mut self, id: impl Into<String>) -> Self {
+        self.id = Some(id.into());
+        self
+    }
+
+    /// What to do at a server that knows none of the bookmarks; replays its
+    /// whole log by default.
+    #[must_use]
+    pub fn on_unknown_bookmark(mut self, policy: OnUnknownBookmark) -> Self {
+        self.spec.on_unknown_bookmark = policy;
+        self
+    }
+
+    /// Command options, comma-separated (AMPS Command Reference, "subscribe").
+    #[must_use]
+    pub fn options(mut self, options: impl Into<String>) -> Self {
+        self.spec.options = Some(options.into());
+        self
+    }
+
+    /// Bounds the queue: messages and bytes. At either bound the client stops
+    /// reading from the server until the stream is read; 10,000 messages or
+    /// 16 MiB by default.
+    #[must_use]
+    pub fn queue(mut self, messages: usize, bytes: usize) -> Self {
+        self.limits = QueueLimits { messages: messages.max(1), bytes };
+        self
+    }
+
+    pub(crate) fn key(&self) -> String {
+        let filter = self.spec.filter.as_deref().unwrap_or_default();
+        self.id.clone().unwrap_or_else(|| format!("{}#{filter}", self.spec.topic))
+    }
+}
+
+impl From<&str> for Subscribe {
+    fn from(topic: &str) -> Self {
+        Self::to(topic)
+    }
+}
+
+impl From<String> for Subscribe {
+    fn from(topic: String) -> Self {
+        Self::to(topic)
+    }
+}
+
+/// A query for the current records of a SOW topic.
+#[derive(Debug, Clone)]
+pub struct Sow {
+    pub(crate) spec: SubscriptionSpec,
+}
+
+impl Sow {
+    /// The records of `topic`, a name or a regular expression.
+    pub fn of(topic: impl Into<String>) -> Self {
+        Self { spec: SubscriptionSpec::new(SubscriptionKind::Sow, topic) }
+    }
+
+    /// Only records that match this filter.
+    #[must_use]
+    pub fn filter(mut self, filter: impl Into<String>) -> Self {
+        self.spec.filter = Some(filter.into());
+        self
+    }
+
+    /// At most so many records.
+    #[must_use]
+    pub fn top_n(mut self, records: u64) -> Self {
+        self.spec.top_n = Some(records);
+        self
+    }
+
+    /// Records in one frame, 1 to 10,000; 10 by default.
+    #[must_use]
+    pub fn batch_size(mut self, records: u64) -> Self {
+        self.spec.batch_size = Some(records.clamp(1, 10_000));
+        self
+    }
+}
+
+impl From<&str> for Sow {
+    fn from(topic: &str) -> Self {
+        Self::of(topic)
+    }
+}
+
+/// The messages of a subscription, or the records of a query.
+///
+/// A [`Stream`] that stays open across reconnects and says in band when one
+/// happened. It ends when the client is closed; an error is its last item but
+/// one. Dropping it unsubscribes.
+pub struct Subscription {
+    pub(crate) queue: Arc<SubscriptionQueue>,
+    pub(crate) client: Arc<Inner>,
+    pub(crate) key: String,
+    pub(crate) saved: Mutex<Option<Saved>>,
+}
+
+impl Subscription {
+    /// The next event.
+    ///
+    /// # Errors
+    /// [`CommandError`] says why the subscription ended.
+    ///
+    /// # Cancel safety
+    /// Safe: no event is lost.
+    pub async fn next(&mut self) -> Option<Result<SubscriptionEvent, CommandError>> {
+        std::future::poll_fn(|context| self.queue.poll_next(context)).await
+    }
+
+    /// The next message, passing over other events; `None` at the end.
+    ///
+    /// # Errors
+    /// [`CommandError`] says why the subscription ended.
+    ///
+    /// # Cancel safety
+    /// Safe: no message is lost.
+    pub async fn next_message(&mut self) -> Result<Option<Message>, CommandError> {
+        while let Some(event) = self.next().await {
+            if let Item::Message(message) = event? {
+                return Ok(Some(message));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Says that a message of a bookmark subscription is done with. The
+    /// subscription resumes behind the messages up to which everything is
+    /// discarded; with a bookmark store also in a new process.
+    ///
+    /// Any order is allowed. Returns at once; with a sled bookmark store,
+    /// [`discarded`](Self::discarded) waits for the disk. Without a bookmark
+    /// subscription this does nothing.
+    pub fn discard(&self, message: &Message) {
+        let Some(bookmark) = message.bookmark() else { return };
+        if let Some(saved) = self.client.discard(&self.key, &self.queue, bookmark) {
+            *self.saved.lock().unwrap_or_else(PoisonError::into_inner) = Some(saved);
+        }
+    }
+
+    /// Waits until everything discarded so far survives `kill -9` of this
+    /// process: none of it comes again. Without a sled bookmark store there is
+    /// nothing to wait for.
+    ///
+    /// # Errors
+    /// [`CommandError::BookmarkStore`]: what was discarded may come again in a
+    /// new process.
+    ///
+    /// # Cancel safety
+    /// Safe: the discards are written all the same.
+    pub async fn discarded(&self) -> Result<(), CommandError> {
+        let saved = self.saved.lock().unwrap_or_else(PoisonError::into_inner).take();
+        match saved {
+            Some(saved) => Ok(saved.durable().await?),
+            None => Ok(()),
+        }
+    }
+
+    /// Messages and duplicates so far.
+    pub fn stats(&self) -> QueueStats {
+        self.queue.stats()
+    }
+
+    /// Events waiting to be read.
+    pub fn depth(&self) -> usize {
+        self.queue.len()
+    }
+}
+
+impl Stream for Subscription {
+    type Item = Result<SubscriptionEvent, CommandError>;
+
+    fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.queue.poll_next(context)
+    }
+}
+
+impl Drop for Subscription {
+    fn drop(&mut self) {
+        self.queue.abandon();
+        self.client.inbox.push(Request::Leave(Arc::clone(&self.queue)));
+    }
+}
+
+impl fmt::Debug for Subscription {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Subscription").field("id", &self.key).field("depth", &self.depth()).finish_non_exhaustive()
+    }
+}
