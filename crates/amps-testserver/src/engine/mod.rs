@@ -158,7 +158,9 @@ impl Engine {
     pub fn accept(&mut self, now: Instant) -> ConnId {
         self.stats.accepted += 1;
         let id = self.connect(now, Role::New);
-        if self.faults.accept_close {
+        if self.failed.is_some() {
+            self.close(id, Close::Abort, "the journal failed");
+        } else if self.faults.accept_close {
             self.close(id, Close::Abort, "closed at once by a fault");
         } else if self.faults.accept_silence {
             self.connections.entry(id).and_modify(|connection| connection.silent = true);
@@ -353,8 +355,9 @@ impl Engine {
         self.dials_due(now);
         let ids: Vec<_> = self.connections.keys().copied().collect();
         for id in ids {
-            self.heartbeat_due(id, now);
+            // Acks first: a connection with something to say needs no beat.
             self.acks_due(id, now);
+            self.heartbeat_due(id, now);
         }
         self.end_turn();
         self.arm_all();

@@ -143,3 +143,9 @@ pub(crate) fn line(message: &Message) -> String {
     }
     out
 }
+
+impl Wire {
+    pub(crate) fn of(id: ConnId) -> Self {
+        Self { id, decoder: FrameDecoder::new(1 << 30) }
+    }
+}
