@@ -2,7 +2,7 @@
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::testserver;
+use crate::{ping, publish, sow, subscribe, testserver};
 
 /// A client for AMPS that survives dead servers, and a server to try it on.
 #[derive(Debug, Parser)]
@@ -14,6 +14,14 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// Logs on to a server and says whether it answers.
+    Ping(ping::Ping),
+    /// Publishes a file or standard input, one message a line.
+    Publish(publish::Publish),
+    /// Prints the messages of a topic.
+    Subscribe(subscribe::Subscribe),
+    /// Prints the records of a SOW topic.
+    Sow(sow::Sow),
     /// Runs a server for tests and demos. Not for production.
     Testserver(testserver::Testserver),
 }

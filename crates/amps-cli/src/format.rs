@@ -1,8 +1,10 @@
 //! How a message is written to standard output.
 
+use std::borrow::Cow;
 use std::io::{self, Write};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use amps_client::{Field, Message};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
@@ -16,21 +18,32 @@ pub(crate) enum Format {
 }
 
 /// The parts of a message that are shown.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone)]
 pub(crate) struct Shown<'a> {
-    pub(crate) topic: &'a str,
-    pub(crate) bookmark: Option<&'a str>,
-    pub(crate) sow_key: Option<&'a str>,
-    pub(crate) body: &'a [u8],
+    topic: Cow<'a, str>,
+    bookmark: Option<&'a str>,
+    sow_key: Option<Cow<'a, str>>,
+    body: &'a [u8],
+}
+
+impl<'a> From<&'a Message> for Shown<'a> {
+    fn from(message: &'a Message) -> Self {
+        Self {
+            topic: message.topic().unwrap_or_default(),
+            bookmark: message.raw(Field::Bookmark),
+            sow_key: message.sow_key(),
+            body: message.data(),
+        }
+    }
 }
 
 #[derive(Serialize)]
 struct Object<'a> {
-    topic: &'a str,
+    topic: Cow<'a, str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     bookmark: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    sow_key: Option<&'a str>,
+    sow_key: Option<Cow<'a, str>>,
     /// When this program got the message, in milliseconds of the Unix clock.
     timestamp_ms: u64,
     data: Data<'a>,
@@ -81,7 +94,7 @@ mod tests {
 
     fn written(format: Format, body: &[u8]) -> String {
         let mut out = Vec::new();
-        let message = Shown { topic: "t", bookmark: Some("1|2|"), sow_key: None, body };
+        let message = Shown { topic: "t".into(), bookmark: Some("1|2|"), sow_key: None, body };
         format.write(&mut out, message).unwrap();
         String::from_utf8(out).unwrap()
     }

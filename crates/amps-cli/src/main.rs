@@ -1,12 +1,19 @@
 //! The `amps` command.
-#![allow(dead_code)]
+
 mod args;
+mod connect;
 mod exit;
 mod format;
 mod ledger;
 mod lines;
+mod pace;
+mod ping;
+mod progress;
+mod publish;
 mod signals;
+mod sow;
 mod store;
+mod subscribe;
 mod testserver;
 
 use std::process::ExitCode;
@@ -26,6 +33,10 @@ fn main() -> ExitCode {
     };
     let ended = runtime.block_on(async {
         match cli.command {
+            Command::Ping(command) => command.run().await,
+            Command::Publish(command) => command.run().await,
+            Command::Subscribe(command) => command.run().await,
+            Command::Sow(command) => command.run().await,
             Command::Testserver(command) => command.run().await,
         }
     });

@@ -29,7 +29,7 @@ impl FromStr for Store {
 
 /// What a message survives once it is called durable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub(crate) enum Durability {
+pub(crate) enum Level {
     /// Servers and networks.
     Memory,
     /// Also `kill -9` of this program.

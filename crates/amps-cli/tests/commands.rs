@@ -1,0 +1,271 @@
+//! The commands as other programs call them: real processes on loopback.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::net::{Ipv4Addr, TcpListener};
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use amps_testserver::journal;
+
+const LIMIT: Duration = Duration::from_secs(60);
+
+fn amps(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_amps"));
+    command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+/// A process that does not outlive the test.
+struct Running(Child);
+
+impl Running {
+    fn start(mut command: Command) -> Self {
+        Self(command.spawn().unwrap())
+    }
+
+    fn kill(mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+
+    fn terminate(&self) {
+        let pid = rustix::process::Pid::from_child(&self.0);
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    }
+
+    /// The exit code and what it wrote to standard output.
+    fn output(mut self) -> (Option<i32>, String) {
+        let mut text = String::new();
+        std::io::Read::read_to_string(self.0.stdout.as_mut().unwrap(), &mut text).unwrap();
+        (self.0.wait().unwrap().code(), text)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Starts a server and waits for its one line.
+fn server(listen: &str, more: &[&str]) -> (Running, String) {
+    let mut command = amps(&["testserver", "--listen", listen, "--ack-conflation", "20ms"]);
+    command.args(more).stderr(Stdio::inherit());
+    let mut running = Running::start(command);
+    let mut line = String::new();
+    BufReader::new(running.0.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+    let uri = line.split_whitespace().find(|word| word.starts_with("tcp://")).unwrap_or_else(|| panic!("{line:?}"));
+    (running, uri.to_owned())
+}
+
+/// A port nobody listens on, outside the range of outgoing connections.
+fn free_port() -> u16 {
+    let first = 12_000 + u16::try_from(std::process::id() % 7_000).unwrap();
+    (first..20_000).find(|&port| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok()).unwrap()
+}
+
+fn run(args: &[&str]) -> Output {
+    amps(args).output().unwrap()
+}
+
+fn run_with_input(args: &[&str], input: &str) -> Output {
+    let mut child = amps(args).stdin(Stdio::piped()).spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    let input = input.to_owned();
+    let writer = thread::spawn(move || stdin.write_all(input.as_bytes()));
+    let output = child.wait_with_output().unwrap();
+    writer.join().unwrap().unwrap();
+    output
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+fn last_json(text: &str) -> serde_json::Value {
+    serde_json::from_str(text.lines().last().unwrap()).unwrap()
+}
+
+fn readings(count: usize) -> Vec<String> {
+    (0..count).map(|n| format!(r#"{{"station":"S{}","n":{n}}}"#, n % 5)).collect()
+}
+
+fn bodies(data: &Path) -> Vec<String> {
+    let text = |message: journal::LoggedMessage| String::from_utf8(message.body.to_vec()).unwrap();
+    journal::read(data).unwrap().into_iter().map(text).collect()
+}
+
+fn ledger(path: &Path) -> Vec<usize> {
+    let text = fs::read_to_string(path).unwrap_or_default();
+    let whole = text.rfind('\n').map_or("", |end| &text[..end]);
+    whole.lines().map(|line| line.parse().unwrap()).collect()
+}
+
+fn wait_for(what: &str, mut done: impl FnMut() -> bool) {
+    let end = Instant::now() + LIMIT;
+    while !done() {
+        assert!(Instant::now() < end, "not in time: {what}");
+        thread::sleep(Duration::from_millis(10));
+    }
+}
+
+#[test]
+fn what_is_published_is_what_a_subscriber_prints() {
+    let (_server, uri) = server("127.0.0.1:0", &[]);
+    let lines = readings(1_000);
+    let published = run_with_input(&["publish", "--server", &uri, "--topic", "t"], &(lines.join("\n") + "\n"));
+    assert!(published.status.success(), "{published:?}");
+    let summary = last_json(&stdout(&published));
+    assert_eq!(
+        (&summary["published"], &summary["persisted"], &summary["failed"]),
+        (&1_000.into(), &1_000.into(), &0.into())
+    );
+    assert!(summary["reconnects"].is_u64() && summary["seconds"].is_number());
+
+    let subscribe = ["subscribe", "--server", &uri, "--topic", "t", "--bookmark", "epoch", "--count", "1000"];
+    let got = run(&subscribe);
+    assert!(got.status.success(), "{got:?}");
+    assert_eq!(stdout(&got).lines().collect::<Vec<_>>(), lines);
+
+    let got = run(&[&subscribe[..], &["--format", "json"]].concat());
+    let first: serde_json::Value = serde_json::from_str(stdout(&got).lines().next().unwrap()).unwrap();
+    assert_eq!((&first["topic"], &first["data"]["n"]), (&"t".into(), &0.into()));
+    assert!(first["bookmark"].is_string() && first["timestamp_ms"].is_u64());
+}
+
+#[test]
+fn an_idle_subscriber_ends_when_told_to() {
+    let (_server, uri) = server("127.0.0.1:0", &[]);
+    let got = run(&["subscribe", "--server", &uri, "--topic", "t", "--idle-exit", "0.3"]);
+    assert!(got.status.success() && got.stdout.is_empty(), "{got:?}");
+}
+
+#[test]
+fn a_bookmark_store_makes_a_new_process_go_on() {
+    let (_server, uri) = server("127.0.0.1:0", &[]);
+    let dir = tempfile::tempdir().unwrap();
+    let store = dir.path().join("bookmarks");
+    let subscribe = |count: &str| {
+        let args = ["subscribe", "--server", &uri, "--topic", "t", "--bookmark", "recent", "--client-name", "s"];
+        let got = run(&[&args[..], &["--bookmark-store", store.to_str().unwrap(), "--count", count]].concat());
+        assert!(got.status.success(), "{got:?}");
+        stdout(&got)
+    };
+    let lines = readings(30);
+    run_with_input(&["publish", "--server", &uri, "--topic", "t"], &lines.join("\n"));
+    let text = subscribe("10") + &subscribe("20");
+    assert_eq!(text.lines().collect::<Vec<_>>(), lines);
+}
+
+#[test]
+fn lines_stored_without_a_server_survive_kill_9_and_arrive_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let port = free_port();
+    let uri = format!("tcp://127.0.0.1:{port}/amps/json");
+    let (input, empty) = (dir.path().join("input"), dir.path().join("empty"));
+    let (store, promises) = (format!("sled:{}", dir.path().join("store").display()), dir.path().join("ledger"));
+    fs::write(&input, readings(50_000).join("\n")).unwrap();
+    fs::write(&empty, "").unwrap();
+    let publish = |file: &Path| {
+        let mut command = amps(&["publish", "--server", &uri, "--topic", "t", "--client-name", "p", "--store", &store]);
+        command.arg("--ledger").arg(&promises).arg("--file").arg(file);
+        command
+    };
+
+    let offline = Running::start(publish(&input));
+    wait_for("promises without a server", || ledger(&promises).len() > 500);
+    offline.kill();
+    let promised = ledger(&promises);
+
+    let data = dir.path().join("data");
+    let (server, _) = server(&format!("127.0.0.1:{port}"), &["--data", data.to_str().unwrap()]);
+    let drained = publish(&empty).output().unwrap();
+    assert!(drained.status.success(), "{drained:?}");
+    server.kill();
+
+    let logged = bodies(&data);
+    assert_eq!(logged[..], readings(50_000)[..logged.len()], "each line once, in order");
+    assert!(promised.iter().max() <= Some(&logged.len()), "{} promised, {} logged", promised.len(), logged.len());
+}
+
+#[test]
+fn sigterm_keeps_the_store_and_an_empty_input_delivers_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let port = free_port();
+    let uri = format!("tcp://127.0.0.1:{port}/amps/json");
+    let (store, promises) = (format!("sled:{}", dir.path().join("store").display()), dir.path().join("ledger"));
+    let args = ["publish", "--server", &uri, "--topic", "t", "--client-name", "p", "--store", &store, "--file", "-"];
+
+    let mut command = amps(&args);
+    command.arg("--ledger").arg(&promises).stdin(Stdio::piped());
+    let mut offline = Running::start(command);
+    let mut stdin = offline.0.stdin.take().unwrap();
+    stdin.write_all(b"one\ntwo\n").unwrap();
+    wait_for("two promises", || ledger(&promises) == [1, 2]);
+    offline.terminate();
+    let (code, text) = offline.output();
+    assert_eq!(code, Some(128 + 15), "{text}");
+    let summary = last_json(&text);
+    assert_eq!((&summary["published"], &summary["persisted"]), (&2.into(), &0.into()));
+
+    let data = dir.path().join("data");
+    let (server, _) = server(&format!("127.0.0.1:{port}"), &["--data", data.to_str().unwrap()]);
+    let drained = run(&args);
+    assert!(drained.status.success(), "{drained:?}");
+    server.kill();
+    assert_eq!(bodies(&data), ["one", "two"]);
+}
+
+#[test]
+fn a_server_that_keeps_dropping_the_connection_logs_each_line_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    let (server, uri) = server("127.0.0.1:0", &["--data", data.to_str().unwrap(), "--cut-every", "2000"]);
+    let lines = readings(20_000);
+    let store = format!("sled:{}", dir.path().join("store").display());
+    let args = ["publish", "--server", &uri, "--topic", "t", "--client-name", "p", "--store", &store];
+    let published = run_with_input(&args, &lines.join("\n"));
+    assert!(published.status.success(), "{published:?}");
+    assert!(last_json(&stdout(&published))["reconnects"].as_u64() >= Some(5));
+    server.kill();
+    assert_eq!(bodies(&data), lines);
+}
+
+#[test]
+fn sow_prints_the_last_record_of_each_key() {
+    let (_server, uri) = server("127.0.0.1:0", &["--sow", "t:/station"]);
+    run_with_input(&["publish", "--server", &uri, "--topic", "t"], &readings(20).join("\n"));
+    let got = run(&["sow", "--server", &uri, "--topic", "t"]);
+    assert!(got.status.success(), "{got:?}");
+    let text = stdout(&got);
+    let mut records: Vec<&str> = text.lines().collect();
+    records.sort_unstable();
+    assert_eq!(records, readings(20)[15..]);
+}
+
+#[test]
+fn ping_tells_a_living_server_from_a_dead_one() {
+    let (server, uri) = server("127.0.0.1:0", &[]);
+    assert!(run(&["ping", "--server", &uri]).status.success());
+    server.kill();
+    let dead = run(&["ping", "--server", &uri]);
+    assert_eq!(dead.status.code(), Some(1));
+    assert!(!dead.stderr.is_empty());
+}
+
+#[test]
+fn a_wrong_command_line_is_refused_before_anything_is_done() {
+    for args in [
+        &["publish", "--server", "not a uri", "--topic", "t"][..],
+        &["publish", "--server", "tcp://127.0.0.1:1/amps/json", "--topic", "t", "--store", "paper"],
+        &["publish", "--server", "tcp://127.0.0.1:1/amps/json", "--topic", "t", "--file", "/no/such/file"],
+        &["subscribe", "--server", "tcp://127.0.0.1:1/amps/json", "--topic", "t", "--bookmark", "yesterday"],
+    ] {
+        let refused = run(args);
+        assert!(!refused.status.success() && !refused.stderr.is_empty(), "{args:?}");
+    }
+}
