@@ -290,8 +290,7 @@ impl ClientBuilder {
             PublishStore::None => (PublishLog::without_store(self.limits), None),
             PublishStore::Memory => (PublishLog::in_memory(self.limits, unix_nanos), None),
             PublishStore::Sled(dir) => {
-                let identity =
-                    Identity { client_name: self.name.clone(), message_type, protocol: "amps".to_owned() };
+                let identity = Identity { client_name: self.name.clone(), message_type, protocol: "amps".to_owned() };
                 let kv = SledKv::open(dir, &SledOptions::default()).map_err(amps_ha::publish_log::StoreError::from)?;
                 let (segments, recovered) = SegmentStore::open(Box::new(kv), dir, &identity, unix_nanos)?;
                 (PublishLog::on_disk(self.limits, self.durability, recovered), Some(segments))

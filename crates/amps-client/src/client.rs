@@ -250,7 +250,8 @@ impl Client {
     ) -> Result<Subscription, CommandError> {
         let queue = Arc::new(SubscriptionQueue::new(limits, bookmarks, Arc::clone(&self.inner.wake)));
         // Made before the wait, so that a dropped call ends it again.
-        let subscription = Subscription { queue: Arc::clone(&queue), client: Arc::clone(&self.inner), key, saved: Mutex::default() };
+        let subscription =
+            Subscription { queue: Arc::clone(&queue), client: Arc::clone(&self.inner), key, saved: Mutex::default() };
         let (reply, answer) = oneshot::channel();
         self.inner.inbox.push(Request::Enter { spec, queue, reply });
         answer.await.unwrap_or(Err(CommandError::Closed))?;
@@ -339,4 +340,3 @@ impl Drop for Inner {
         self.inbox.close();
     }
 }
-

@@ -122,7 +122,9 @@ pub enum PublishError {
     StoreFailed(Arc<StoreError>),
     /// The store is full, and the acknowledgements that would make room wait
     /// behind a full subscription queue.
-    #[error("the publish store is full and its acknowledgements wait behind the full queue of the subscription to '{topic}'")]
+    #[error(
+        "the publish store is full and its acknowledgements wait behind the full queue of the subscription to '{topic}'"
+    )]
     WouldDeadlock {
         /// The topic of the subscription nobody reads.
         topic: String,

@@ -31,12 +31,13 @@ impl Receipt {
     }
 
     /// Waits until the server group has acknowledged the message as persisted,
-    /// across any number of reconnects. Without a publish store: until it is
-    /// written to a connection, or lost with one.
+    /// across any number of reconnects. Without a publish store there are no
+    /// such acknowledgements: until it is written to a connection.
     ///
     /// # Errors
     /// [`PublishError::Refused`] when a server refused it (the newest 1,024
-    /// refusals are remembered), [`PublishError::StoreFailed`] when it can no
+    /// refusals are remembered), [`PublishError::Disconnected`] when it was
+    /// dropped with a connection for want of a store, [`PublishError::StoreFailed`] when it can no
     /// longer be sent, [`PublishError::Closed`] when the client was closed
     /// first: the store, if there is one, still holds it.
     ///
@@ -44,9 +45,10 @@ impl Receipt {
     /// Safe; ask again any time.
     pub async fn persisted(&self) -> Result<(), PublishError> {
         let settled = wait(self.log.watch(), |cursors| cursors.settled > self.ordinal).await;
-        match self.log.peek(|log| log.refusal(self.ordinal).cloned()) {
-            Some(reason) => Err(PublishError::Refused(reason)),
-            None => settled,
+        match self.log.peek(|log| (log.refusal(self.ordinal).cloned(), log.was_dropped(self.ordinal))) {
+            (Some(reason), _) => Err(PublishError::Refused(reason)),
+            (None, true) => Err(PublishError::Disconnected),
+            (None, false) => settled,
         }
     }
 

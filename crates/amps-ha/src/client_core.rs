@@ -130,12 +130,7 @@ struct Outbox {
 
 impl ClientCore {
     /// A client that does nothing until [`start`](Self::start).
-    pub fn new(
-        config: CoreConfig,
-        session: Session,
-        log: Arc<SharedLog>,
-        outlets: Outlets,
-    ) -> Self {
+    pub fn new(config: CoreConfig, session: Session, log: Arc<SharedLog>, outlets: Outlets) -> Self {
         let Outlets { events, summary, stalled } = outlets;
         let decoder = FrameDecoder::new(config.frame_limit);
         Self {

@@ -2,7 +2,7 @@
 //! tells the time.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use amps_core::connection::{Lost, Protocol, Transmit, pump};
@@ -11,12 +11,13 @@ use tokio::sync::{Notify, watch};
 use tokio::time::sleep_until;
 
 use crate::client_core::{ClientCore, Dial, Request};
-use crate::error::Cause;
+use crate::error::{Cause, CommandError};
 
 /// How an application's side reaches the task.
 #[derive(Debug)]
 pub struct Inbox {
-    requests: Mutex<VecDeque<Request>>,
+    /// `None` once nobody takes them any more.
+    requests: Mutex<Option<VecDeque<Request>>>,
     wake: Arc<Notify>,
     closing: watch::Sender<bool>,
 }
@@ -24,12 +25,15 @@ pub struct Inbox {
 impl Inbox {
     /// An inbox whose task waits on `wake`.
     pub fn new(wake: Arc<Notify>) -> Self {
-        Self { requests: Mutex::default(), wake, closing: watch::Sender::new(false) }
+        Self { requests: Mutex::new(Some(VecDeque::new())), wake, closing: watch::Sender::new(false) }
     }
 
-    /// Hands over a request.
+    /// Hands over a request. When the task has ended it is answered at once.
     pub fn push(&self, request: Request) {
-        self.requests.lock().unwrap_or_else(PoisonError::into_inner).push_back(request);
+        match &mut *self.lock() {
+            Some(requests) => requests.push_back(request),
+            None => return request.refuse(CommandError::Closed),
+        }
         self.wake.notify_one();
     }
 
@@ -39,8 +43,20 @@ impl Inbox {
         self.wake.notify_one();
     }
 
+    fn lock(&self) -> MutexGuard<'_, Option<VecDeque<Request>>> {
+        self.requests.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn take(&self) -> VecDeque<Request> {
-        std::mem::take(&mut *self.requests.lock().unwrap_or_else(PoisonError::into_inner))
+        self.lock().as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
+    /// The task is over: answers what waits, and whatever still comes.
+    fn end(&self) {
+        let requests = self.lock().take();
+        for request in requests.into_iter().flatten() {
+            request.refuse(CommandError::Closed);
+        }
     }
 
     fn is_closing(&self) -> bool {
@@ -97,8 +113,19 @@ impl Protocol for Driven {
     }
 }
 
+/// Answers what waits even if the task is dropped in the middle, as a runtime
+/// that shuts down does.
+struct EndOnDrop(Arc<Inbox>);
+
+impl Drop for EndOnDrop {
+    fn drop(&mut self) {
+        self.0.end();
+    }
+}
+
 /// Runs a client until it is closed or gives up.
 pub async fn run(core: ClientCore, connector: Arc<dyn Connector>, inbox: Arc<Inbox>) {
+    let _end = EndOnDrop(Arc::clone(&inbox));
     let mut driven = Driven { core, inbox };
     let wake = Arc::clone(&driven.inbox.wake);
     driven.core.start(now());
@@ -117,7 +144,6 @@ pub async fn run(core: ClientCore, connector: Arc<dyn Connector>, inbox: Arc<Inb
             None => idle(&mut driven, &wake).await,
         }
     }
-    driven.take_requests(now());
 }
 
 fn now() -> Instant {

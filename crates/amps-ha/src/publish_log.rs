@@ -18,6 +18,7 @@
 //! what carries a sequence. A reconnect moves the `sent` cursor back; there is
 //! no separate replay.
 
+mod disk;
 mod error;
 mod log;
 mod logon;

@@ -74,7 +74,7 @@ enum Phase {
     StartingHeartbeat { deadline: Instant },
     Replaying,
     Resubscribing { deadline: Instant },
-    Live { since: Instant, healthy: bool },
+    Live { since: Instant },
     Closed,
 }
 
@@ -86,6 +86,8 @@ pub struct Session {
     phase: Phase,
     uri: Option<Uri>,
     attempt: u64,
+    /// This connection proved healthy.
+    healthy: bool,
     actions: VecDeque<Action>,
 }
 
@@ -98,7 +100,8 @@ impl fmt::Debug for Session {
 impl Session {
     /// A session that does nothing yet.
     pub fn new(config: SessionConfig, chooser: Box<dyn ServerChooser>, reconnect: Box<dyn ReconnectStrategy>) -> Self {
-        Self { config, chooser, reconnect, phase: Phase::Idle, uri: None, attempt: 0, actions: VecDeque::new() }
+        let actions = VecDeque::new();
+        Self { config, chooser, reconnect, phase: Phase::Idle, uri: None, attempt: 0, healthy: false, actions }
     }
 
     /// The next thing to do. Ask after every other call until there is none.
@@ -161,7 +164,7 @@ impl Session {
     /// Every subscription is confirmed.
     pub fn resubscribed(&mut self, now: Instant) {
         if let Phase::Resubscribing { .. } = self.phase {
-            self.phase = Phase::Live { since: now, healthy: false };
+            self.phase = Phase::Live { since: now };
             if let Some(uri) = self.uri.clone() {
                 self.chooser.report_success(&uri);
             }
@@ -169,29 +172,30 @@ impl Session {
         }
     }
 
-    /// The server acknowledged something new as persisted: the connection is
-    /// healthy.
+    /// A server acknowledged something new as persisted, on this connection or
+    /// by its logon: the connection is healthy.
     pub fn progressed(&mut self) {
-        if let Phase::Live { healthy: healthy @ false, .. } = &mut self.phase {
-            *healthy = true;
-            self.healthy();
+        if !matches!(self.phase, Phase::Idle | Phase::Waiting { .. } | Phase::Dialing { .. } | Phase::Closed) {
+            self.prove_healthy();
         }
     }
 
-    fn healthy(&mut self) {
-        self.attempt = 0;
-        if let Some(uri) = &self.uri {
+    fn prove_healthy(&mut self) {
+        if !self.healthy
+            && let Some(uri) = &self.uri
+        {
+            self.healthy = true;
+            self.attempt = 0;
             self.reconnect.healthy(&uri.to_string());
         }
     }
 
     /// The attempt failed, or the connection is lost.
     pub fn failed(&mut self, now: Instant, cause: Cause) {
-        let was_live = match self.phase {
-            Phase::Idle | Phase::Waiting { .. } | Phase::Closed => return,
-            Phase::Live { .. } => true,
-            _ => false,
-        };
+        if let Phase::Idle | Phase::Waiting { .. } | Phase::Closed = self.phase {
+            return;
+        }
+        let was_live = self.healthy || self.is_live();
         let was_connected = !matches!(self.phase, Phase::Dialing { .. });
         self.phase = Phase::Idle;
         self.actions.push_back(Action::HangUp);
@@ -249,7 +253,7 @@ impl Session {
             | Phase::LoggingOn { deadline: at }
             | Phase::StartingHeartbeat { deadline: at }
             | Phase::Resubscribing { deadline: at } => Some(at),
-            Phase::Live { since, healthy: false } => Some(since + self.config.healthy_after),
+            Phase::Live { since } if !self.healthy => Some(since + self.config.healthy_after),
             Phase::Idle | Phase::Replaying | Phase::Live { .. } | Phase::Closed => None,
         }
     }
@@ -262,6 +266,7 @@ impl Session {
         match self.phase.clone() {
             Phase::Waiting { uri, .. } => {
                 self.attempt += 1;
+                self.healthy = false;
                 self.phase = Phase::Dialing { deadline: now + self.config.connect_timeout };
                 self.uri = Some(uri.clone());
                 self.actions.push_back(Action::Dial(uri));
@@ -273,10 +278,7 @@ impl Session {
             Phase::Resubscribing { .. } => {
                 self.failed(now, Cause::ResubscribeTimeout(self.config.resubscribe_timeout));
             }
-            Phase::Live { since, .. } => {
-                self.phase = Phase::Live { since, healthy: true };
-                self.healthy();
-            }
+            Phase::Live { .. } => self.prove_healthy(),
             Phase::Idle | Phase::Replaying | Phase::Closed => {}
         }
     }

@@ -50,6 +50,20 @@ pub enum Request {
     },
 }
 
+impl Request {
+    /// Tells whoever asked that nothing comes of it.
+    pub(crate) fn refuse(self, error: CommandError) {
+        match self {
+            Self::Enter { queue, reply, .. } => {
+                queue.end(EndCause::Failed(error.clone()));
+                let _ = reply.send(Err(error));
+            }
+            Self::Leave(_) => {}
+            Self::Flush { reply, .. } => reply.answer(Err(error)),
+        }
+    }
+}
+
 impl ClientCore {
     /// Takes a request of the application.
     pub fn request(&mut self, now: Instant, request: Request) {
@@ -60,7 +74,7 @@ impl ClientCore {
     fn take_request(&mut self, now: Instant, request: Request) {
         let deadline = now + self.config.command_timeout;
         match request {
-            _ if self.session.is_closed() => refuse(request, CommandError::Closed),
+            _ if self.session.is_closed() => request.refuse(CommandError::Closed),
             Request::Enter { spec, queue, reply } => {
                 let kind = spec.kind;
                 let id = self.subscriptions.insert(spec, queue, Some((reply, deadline)));
@@ -125,7 +139,7 @@ impl ClientCore {
             std::mem::take(&mut self.requests).into_iter().partition(|(deadline, _)| *deadline <= now);
         self.requests = rest;
         for (_, request) in late {
-            refuse(request, CommandError::TimedOut { command: "flush", after });
+            request.refuse(CommandError::TimedOut { command: "flush", after });
         }
         let expired: Vec<u64> = self
             .subscriptions
@@ -193,7 +207,7 @@ impl ClientCore {
     /// The client is over: everybody who waits is told.
     pub(super) fn fail_everything(&mut self) {
         for (_, request) in std::mem::take(&mut self.requests) {
-            refuse(request, CommandError::Closed);
+            request.refuse(CommandError::Closed);
         }
         let ids: Vec<u64> = self.subscriptions.iter_mut().map(|route| route.id).collect();
         for id in ids {
@@ -204,16 +218,5 @@ impl ClientCore {
         }
         self.undelivered.clear();
         self.log.with(|log| log.close());
-    }
-}
-
-fn refuse(request: Request, error: CommandError) {
-    match request {
-        Request::Enter { queue, reply, .. } => {
-            queue.end(EndCause::Failed(error.clone()));
-            let _ = reply.send(Err(error));
-        }
-        Request::Leave(_) => {}
-        Request::Flush { reply, .. } => reply.answer(Err(error)),
     }
 }

@@ -150,11 +150,7 @@ impl ClientCore {
             Waiter::Flush(reply) => {
                 reply.answer(match ack.status() {
                     Status::Success => Ok(()),
-                    _ => Err(CommandError::Refused {
-                        command: "flush",
-                        topic: String::new(),
-                        reason: reason_of(ack),
-                    }),
+                    _ => Err(CommandError::Refused { command: "flush", topic: String::new(), reason: reason_of(ack) }),
                 });
                 Ok(())
             }

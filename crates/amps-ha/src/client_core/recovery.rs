@@ -53,6 +53,9 @@ impl ClientCore {
                 let report = self.log.with(|log| log.logged_on(server, policy))?;
                 self.report_logon(uri, report);
                 self.replay_end = report.replay_end;
+                if report.already_there > 0 {
+                    self.session.progressed();
+                }
                 self.session.logged_on(now);
                 Ok(())
             }

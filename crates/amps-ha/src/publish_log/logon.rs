@@ -1,7 +1,8 @@
 use bytes::BytesMut;
 
+use super::disk::RESERVE;
 use super::error::LogonRefused;
-use super::log::{PublishLog, RESERVE};
+use super::log::PublishLog;
 use super::meta::Meta;
 use super::segment::{Body, frames, renumber};
 use super::work::Renumber;

@@ -1,8 +1,8 @@
 use std::ops::ControlFlow;
 use std::path::Path;
 
+use super::disk::RESERVE;
 use super::error::StoreError;
-use super::log::RESERVE;
 use super::meta::{FORMAT, Identity, Meta};
 use super::store::{Head, LOG_FROM, LOG_TO, META_KEY, SegmentStore, split_key};
 use crate::kv::{Kv, SyncLevel};

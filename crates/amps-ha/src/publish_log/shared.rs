@@ -25,23 +25,15 @@ struct State {
     /// The writer has nothing to do and wants to be woken.
     writer_idle: bool,
     store_idle: bool,
-    stop: Stop,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Stop {
-    No,
     /// Store what is left, note the next number, end.
-    Clean,
-    /// End as it is.
-    Now,
+    stop: bool,
 }
 
 impl SharedLog {
     /// Shares a log. `writer` is woken when there is something to send.
     pub fn new(log: PublishLog, writer: Arc<Notify>) -> Self {
         let cursors = watch::Sender::new(log.cursors());
-        let state = State { log, writer_idle: false, store_idle: false, stop: Stop::No };
+        let state = State { log, writer_idle: false, store_idle: false, stop: false };
         Self { log: Mutex::new(state), work: Condvar::new(), cursors, writer }
     }
 
@@ -102,8 +94,8 @@ impl SharedLog {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        // A panic under this lock cannot leave the log half changed in a way
-        // that matters: the sequence is given out last.
+        // The only foreign code under this lock encodes a frame; what it left
+        // half done in a panic, the next append cuts off.
         self.log.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -112,13 +104,10 @@ impl SharedLog {
         loop {
             let mut state = self.lock();
             let (job, last) = loop {
-                if state.stop == Stop::Now {
-                    return;
-                }
                 if let Some(job) = state.log.next_job() {
                     break (job, false);
                 }
-                if state.stop == Stop::Clean {
+                if state.stop {
                     match state.log.closing_job() {
                         Some(job) => break (job, true),
                         None => return,
@@ -150,8 +139,8 @@ impl SharedLog {
 
 /// The thread that owns a [`SegmentStore`].
 ///
-/// Dropping it ends the thread after the job it is at, as a crash would;
-/// [`close`](Self::close) ends it cleanly.
+/// Dropping it stores what is left, then ends the thread; that blocks, as
+/// [`close`](Self::close) does, which is the same by a name.
 #[derive(Debug)]
 pub struct StoreThread {
     log: Arc<SharedLog>,
@@ -171,25 +160,19 @@ impl StoreThread {
     }
 
     /// Stores what is left and closes the store. Blocks until that is done.
-    pub fn close(mut self) {
-        self.stop(Stop::Clean);
-    }
-
-    fn stop(&mut self, stop: Stop) {
-        self.log.lock().stop = stop;
-        self.log.work.notify_one();
-        if let Some(thread) = self.thread.take()
-            && thread.join().is_err()
-        {
-            tracing::error!("the publish store's thread panicked");
-        }
+    pub fn close(self) {
+        drop(self);
     }
 }
 
 impl Drop for StoreThread {
     fn drop(&mut self) {
-        if self.thread.is_some() {
-            self.stop(Stop::Now);
+        self.log.lock().stop = true;
+        self.log.work.notify_one();
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the publish store's thread panicked");
         }
     }
 }
