@@ -109,7 +109,7 @@ impl Client {
         self.inner.state.borrow().live
     }
 
-    /// How often a live connection was lost.
+    /// How often the client recovered from the loss of a connection.
     pub fn reconnects(&self) -> u64 {
         self.inner.state.borrow().reconnects
     }

@@ -88,8 +88,9 @@ pub struct ConnectionSummary {
     pub live: bool,
     /// Set once there will be no more connections.
     pub over: Option<Cause>,
-    /// How often a live connection was lost.
+    /// How often the client recovered from the loss of a connection.
     pub reconnects: u64,
+    was_live: bool,
     attempts: BTreeMap<String, (u64, Cause)>,
 }
 
@@ -98,13 +99,11 @@ impl ConnectionSummary {
         match event {
             Event::State(change) => match change.state {
                 ConnectionState::Resubscribed => {
-                    self.live = true;
+                    self.reconnects += u64::from(self.was_live);
+                    (self.live, self.was_live) = (true, true);
                     self.attempts.clear();
                 }
-                ConnectionState::Disconnected => {
-                    self.reconnects += u64::from(self.live);
-                    self.live = false;
-                }
+                ConnectionState::Disconnected => self.live = false,
                 ConnectionState::Shutdown => {
                     self.live = false;
                     self.over = change.cause.clone();
