@@ -48,7 +48,7 @@ pub(crate) fn render(verdict: &Verdict, facts: &Facts) -> String {
     if !verdict.violations.is_empty() {
         text.push('\n');
     }
-    let mut row = |name: &str, value: String| line(&mut text, format_args!("{name:<24} {value:>10}"));
+    let mut row = |name: &str, value: String| line(&mut text, format_args!("{name:<26} {value:>10}"));
     row("published", verdict.published.to_string());
     row("persisted on every server", verdict.persisted.to_string());
     for (name, delivered) in facts.subscribers.iter().zip(&verdict.delivered) {
