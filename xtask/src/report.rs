@@ -26,6 +26,8 @@ struct Summary {
 pub(crate) struct Facts {
     /// The subscribers' names, in the order of the verdict.
     pub(crate) subscribers: Vec<String>,
+    /// Deliveries of what an earlier process had written and not discarded.
+    pub(crate) redelivered: usize,
     /// Processes killed with `kill -9`.
     pub(crate) kills: usize,
     /// Times a client connected again after it had lost a connection.
@@ -57,6 +59,7 @@ pub(crate) fn render(verdict: &Verdict, facts: &Facts) -> String {
     row("lost", verdict.count(Kind::Lost).to_string());
     row("duplicated", verdict.count(Kind::Duplicated).to_string());
     row("out of order", verdict.count(Kind::OutOfOrder).to_string());
+    row("redelivered, undiscarded", facts.redelivered.to_string());
     row("kills", facts.kills.to_string());
     row("failovers", facts.failovers.to_string());
     row("longest recovery", format!("{} ms", facts.longest_recovery_ms));

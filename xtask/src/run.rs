@@ -237,6 +237,7 @@ impl<'a> Run<'a> {
         event_files.extend(self.subscribers.iter().flat_map(|s| s.event_files(&self.setup)));
         let facts = Facts {
             subscribers: self.subscribers.iter().map(Subscriber::name).collect(),
+            redelivered: self.subscribers.iter().map(|s| s.deliveries() - s.distinct()).sum(),
             kills: self.kills,
             failovers: events::failovers(&event_files),
             longest_recovery_ms: recovery::longest_ms(lives.iter().map(Vec::as_slice), &self.fault_times_ms),
