@@ -108,7 +108,7 @@ fn records_larger_than_the_read_buffer_and_with_sync() {
             client_name: "p".into(),
             topic: "t".into(),
             correlation_id: Some("abc".into()),
-            direct: n % 2 == 0,
+            direct: n.is_multiple_of(2),
             body: body(n),
         })
     };

@@ -139,3 +139,62 @@ fn a_stalled_connection_goes_on_when_the_fault_ends() {
         assert!(publisher.next().await.is_none());
     });
 }
+
+/// Three meshed servers on disk; each is stopped and restarted while messages
+/// flow, and the publisher goes from one to the next.
+#[test]
+fn a_meshed_group_on_disk_ends_complete_after_restarts() {
+    use amps_testserver::{Link, TestServerBuilder};
+    const NAMES: [&str; 3] = ["A", "B", "C"];
+
+    fn describe(ix: usize, addresses: &[String], dir: &std::path::Path) -> TestServerBuilder {
+        let builder = TestServer::builder()
+            .name(NAMES[ix])
+            .listen(&addresses[ix])
+            .data_dir(dir.join(NAMES[ix]))
+            .configure(|config| config.redial_delay = Duration::from_millis(10));
+        let peers = (0..3).filter(|peer| *peer != ix);
+        peers.fold(builder, |builder, peer| builder.peer(format!("tcp://{}/amps/json", addresses[peer]), Link::Sync))
+    }
+
+    run(async {
+        let dir = tempfile::tempdir().unwrap();
+        let free = |_| std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        // All held at once, so that they differ.
+        let listeners: Vec<_> = (0..3).map(free).collect();
+        let addresses: Vec<_> = listeners.iter().map(|l| l.local_addr().unwrap().to_string()).collect();
+        drop(listeners);
+        let mut servers = Vec::new();
+        for ix in 0..3 {
+            servers.push(Some(describe(ix, &addresses, dir.path()).start().await.unwrap()));
+        }
+        let mut last = 0;
+        for round in 0..6 {
+            let at = round % 3;
+            let mut client = Client::logon(servers[at].as_ref().unwrap(), "p").await;
+            for sequence in last + 1..=last + 500 {
+                client.send(publish("t", sequence)).await;
+            }
+            last += 500;
+            // Any server is restarted, the publisher's own too, before or
+            // after it took everything; then the publisher replays.
+            let victim = (round / 2) % 3;
+            servers[victim].take().unwrap().stop().await;
+            servers[victim] = Some(describe(victim, &addresses, dir.path()).start().await.unwrap());
+            let mut client = Client::logon(servers[at].as_ref().unwrap(), "p").await;
+            for sequence in last - 499..=last {
+                client.send(publish("t", sequence)).await;
+            }
+            client.persisted(last).await;
+        }
+        for server in servers.into_iter().flatten() {
+            let log = server.wait_for_log(|log| log.len() as u64 >= last).await;
+            assert!(log.iter().map(|message| message.sequence).eq(1..=last));
+            server.stop().await;
+        }
+        for name in NAMES {
+            let log = amps_testserver::journal::read(&dir.path().join(name)).unwrap();
+            assert!(log.iter().map(|message| message.sequence).eq(1..=last));
+        }
+    });
+}

@@ -199,13 +199,11 @@ impl Engine {
             let watches = connection.subscriptions.iter().any(|s| s.watches_persisted());
             if let (Some(client), Some(now)) = (connection.client_mut(), now) {
                 let due = now + client.conflation + delay;
-                if client.wanted > client.acknowledged {
-                    client.acks_due.get_or_insert(due);
+                let acks_due = (client.wanted > client.acknowledged).then(|| *client.acks_due.get_or_insert(due));
+                let positions_due = watches.then(|| *client.positions_due.get_or_insert(due));
+                if let Some(due) = acks_due.into_iter().chain(positions_due).min() {
+                    self.arm(due);
                 }
-                if watches {
-                    client.positions_due.get_or_insert(due);
-                }
-                self.arm(due);
             }
             if fully_durable {
                 self.mark(id);

@@ -9,6 +9,9 @@ use super::connection::{Client, Close, Role};
 use super::{ConnId, Engine};
 use crate::interval::parse_interval;
 
+/// The longest client name in bytes.
+const NAME_MAX: usize = 4 << 10;
+
 impl Engine {
     pub(super) fn logon(&mut self, id: ConnId, message: &Message, acks: AckTypes) {
         if self.connections.get(&id).is_some_and(|connection| connection.client().is_some()) {
@@ -37,6 +40,9 @@ impl Engine {
             || format!("{}-{}-connection-{}", self.config.name, self.config.incarnation, id.number()),
             std::borrow::Cow::into_owned,
         );
+        if name.len() > NAME_MAX {
+            return self.refuse_logon(id, message, acks, "invalid client name");
+        }
         let user = message.text(Field::UserId).unwrap_or_default().into_owned();
         if !self.claim_name(&name, &user) {
             return self.refuse_logon(id, message, acks, "name in use");

@@ -3,7 +3,9 @@
 
 mod ack;
 mod connection;
+mod control;
 mod deliver;
+mod dispatch;
 mod heartbeat;
 mod logon;
 mod outbox;
@@ -18,11 +20,8 @@ use std::fmt;
 use std::io;
 use std::time::Instant;
 
-use amps_core::message::MessageKind;
-use amps_core::{AckType, AckTypes, Field, Message};
 use bytes::Bytes;
 
-use self::ack::AckFrame;
 use self::connection::{Close, Connection, Role};
 use self::replicate::Peer;
 use self::topics::Topics;
@@ -32,7 +31,7 @@ use crate::identity::publisher_id;
 use crate::journal::{Journal, LoggedMessage, Record};
 use crate::log::{Entry, Log};
 use crate::sow::{SowRecord, SowTopic};
-use crate::stats::{ReceivedCommand, Stats};
+use crate::stats::Stats;
 
 /// One connection of an engine. Never reused within an engine's life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -177,106 +176,6 @@ impl Engine {
         id
     }
 
-    /// Bytes arrived on a connection. Whole frames are processed, and what
-    /// they add to the log is committed to the journal once, before this
-    /// returns. Bytes for a closed connection are ignored.
-    pub fn receive(&mut self, now: Instant, id: ConnId, bytes: &[u8]) {
-        self.advance(now);
-        let Some(connection) = self.connections.get_mut(&id) else { return };
-        if connection.close.is_some() {
-            return;
-        }
-        let allowed = self.faults.received_before_cut(connection.who(id), connection.bytes_received, bytes.len());
-        connection.bytes_received += allowed.unwrap_or(bytes.len()) as u64;
-        connection.received_at = now;
-        connection.decoder.extend(&bytes[..allowed.unwrap_or(bytes.len())]);
-        self.process(id);
-        if allowed.is_some() {
-            self.close(id, Close::Abort, "cut by a fault after bytes received");
-        }
-        self.end_turn();
-    }
-
-    /// Processes the whole frames a connection's buffer holds.
-    fn process(&mut self, id: ConnId) {
-        while let Some(connection) = self.connections.get_mut(&id) {
-            if connection.close.is_some() || connection.stops_reading(&self.faults, id) {
-                break;
-            }
-            let frame = match connection.decoder.next_frame() {
-                Ok(Some(frame)) => frame,
-                Ok(None) => break,
-                Err(error) => {
-                    let first = matches!(connection.role, Role::New);
-                    self.stats.violation(id, format!("{}{error}", if first { "first frame: " } else { "" }));
-                    self.close(id, Close::Abort, "malformed frame");
-                    break;
-                }
-            };
-            match Message::decode(frame) {
-                Ok(message) => self.command(id, &message),
-                Err(error) => {
-                    self.stats.violation(id, error.to_string());
-                    self.close(id, Close::Abort, "malformed command");
-                }
-            }
-        }
-        self.acknowledge_replica(id);
-    }
-
-    fn command(&mut self, id: ConnId, message: &Message) {
-        let kind = message.kind();
-        match self.connections.get(&id).map(|connection| &connection.role) {
-            Some(Role::New) => match kind {
-                MessageKind::Logon => {}
-                MessageKind::Other if message.raw(Field::Command) == Some(replicate::REPLICATE) => {
-                    return self.replicate(id, message);
-                }
-                _ => {
-                    self.stats.record(ReceivedCommand::new(id, message));
-                    self.stats.violation(id, format!("the first command is {kind:?}, not a logon"));
-                    return self.close(id, Close::Abort, "auth");
-                }
-            },
-            Some(Role::Client(_)) => {}
-            Some(Role::Source(_) | Role::Destination(_)) => return self.replication_frame(id, message),
-            None => return,
-        }
-        self.stats.record(ReceivedCommand::new(id, message));
-        let acks = AckTypes::from_wire(message.raw(Field::AckType).unwrap_or_default());
-        if self.faults.ignores(kind) {
-            return;
-        }
-        if let Some(reason) = self.faults.refusal(kind) {
-            return self.refuse(id, message, acks, &reason);
-        }
-        if acks.contains(AckType::Received) {
-            self.ack(id, AckType::Received, message, AckFrame::default());
-        }
-        match kind {
-            MessageKind::Logon => self.logon(id, message, acks),
-            MessageKind::Publish | MessageKind::DeltaPublish => self.publish(id, message, acks),
-            MessageKind::Subscribe | MessageKind::DeltaSubscribe => self.subscribe(id, message, acks),
-            MessageKind::Unsubscribe => self.unsubscribe(id, message, acks),
-            MessageKind::Flush => self.flush(id, message, acks),
-            MessageKind::Heartbeat => self.heartbeat(id, message, acks),
-            MessageKind::Sow | MessageKind::SowAndSubscribe | MessageKind::SowAndDeltaSubscribe => {
-                self.query(id, message, acks);
-            }
-            MessageKind::SowDelete => self.refuse(id, message, acks, "sow_delete is not supported by this server"),
-            MessageKind::Other if matches!(message.raw(Field::Command), Some("start_timer" | "stop_timer")) => {
-                if acks.contains(AckType::Processed) {
-                    self.ack(id, AckType::Processed, message, AckFrame::default());
-                }
-            }
-            _ => {
-                let command = message.raw(Field::Command).unwrap_or_default();
-                self.stats.violation(id, format!("unknown command '{command}'"));
-                self.close(id, Close::Abort, "unknown command");
-            }
-        }
-    }
-
     /// The next bytes to send on a connection; `None` when there is nothing
     /// now. Replays and query results are produced here, a chunk at a time, so
     /// call it again only when the connection can take more.
@@ -289,7 +188,7 @@ impl Engine {
         if connection.close == Some(Close::Abort) || connection.half_open(&self.faults, id) {
             return None;
         }
-        if connection.outbox.is_empty() && connection.close.is_none() {
+        if connection.outbox.takes_more() && connection.close.is_none() {
             self.pump(id);
         }
         let now = self.now();
@@ -403,62 +302,6 @@ impl Engine {
     /// promised.
     pub fn failure(&self) -> Option<&str> {
         self.failed.as_deref()
-    }
-
-    /// Changes the faults; see [`Faults`]. What they hold back goes on when
-    /// they are cleared.
-    pub fn with_faults<R>(&mut self, now: Instant, change: impl FnOnce(&mut Faults) -> R) -> R {
-        self.advance(now);
-        let result = change(&mut self.faults);
-        let ids: Vec<_> = self.connections.keys().copied().collect();
-        for id in ids {
-            self.process(id);
-            self.mark(id);
-        }
-        self.end_turn();
-        self.arm_all();
-        result
-    }
-
-    /// Cuts every connection of a client; whether there was one.
-    pub fn kick(&mut self, now: Instant, client_name: &str) -> bool {
-        self.advance(now);
-        let id = self.names.get(client_name).copied();
-        if let Some(id) = id {
-            self.close(id, Close::Abort, "kicked");
-        }
-        id.is_some()
-    }
-
-    /// Cuts the replication links with another instance and keeps them down,
-    /// in both directions, until called again with `false`. The instance is
-    /// named by its name or by the connection string in [`Config::peers`];
-    /// links it dials itself are known by its name only.
-    pub fn partition(&mut self, now: Instant, peer: &str, on: bool) {
-        self.advance(now);
-        if on {
-            self.faults.blocked.insert(peer.to_owned());
-            self.cut_links(peer);
-        } else {
-            self.faults.blocked.remove(peer);
-        }
-    }
-
-    /// Cuts one connection.
-    pub fn cut(&mut self, now: Instant, id: ConnId) {
-        self.advance(now);
-        self.close(id, Close::Abort, "cut");
-    }
-
-    /// Sends raw bytes to a client, behind what already waits for it; whether
-    /// it is connected.
-    pub fn inject(&mut self, now: Instant, client_name: &str, bytes: &[u8]) -> bool {
-        self.advance(now);
-        let Some(id) = self.names.get(client_name).copied() else { return false };
-        let Some(connection) = self.connections.get_mut(&id) else { return false };
-        connection.outbox.tail().extend_from_slice(bytes);
-        self.mark(id);
-        true
     }
 
     fn advance(&mut self, now: Instant) {

@@ -56,6 +56,12 @@ impl Outbox {
         self.items.iter().all(|item| matches!(item, Item::Bytes(bytes) if bytes.is_empty()))
     }
 
+    /// Whether a replay may go on: less than a chunk waits, and no query whose
+    /// result has to go first.
+    pub(super) fn takes_more(&self) -> bool {
+        self.buffered() < CHUNK_BYTES && self.items.iter().all(|item| matches!(item, Item::Bytes(_)))
+    }
+
     /// Bytes written and not yet taken.
     pub(super) fn buffered(&self) -> usize {
         self.items.iter().map(|item| if let Item::Bytes(bytes) = item { bytes.len() } else { 0 }).sum()

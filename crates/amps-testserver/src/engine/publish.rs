@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use amps_core::frame::MAX_FRAME_LEN;
 use amps_core::message::MessageKind;
 use amps_core::{AckType, AckTypes, Bookmark, Field, Message};
 
@@ -11,6 +12,12 @@ use super::{ConnId, Engine};
 use crate::identity::unsequenced_publisher_id;
 use crate::journal::{JournalMessage, Record};
 use crate::log::{Entry, PublisherIx};
+
+/// The longest topic in bytes.
+const TOPIC_MAX: usize = 64 << 10;
+
+/// Room a frame keeps for the header of the message it delivers.
+const HEADER_MAX: usize = 1 << 20;
 
 /// What became of a publish.
 enum Outcome {
@@ -86,7 +93,13 @@ impl Engine {
             self.log.publisher_mut(own).note_unlogged(sequence.unwrap_or(0));
             return Outcome::Unlogged;
         }
+        if topic.len() > TOPIC_MAX {
+            return Outcome::Failed("invalid topic".into());
+        }
         let body = message.data_bytes();
+        if body.len() > MAX_FRAME_LEN - HEADER_MAX {
+            return Outcome::Failed("message too large".into());
+        }
         if let Some(reason) = self.faults.rejects(topic, sequence, &body) {
             return Outcome::Failed(reason.into());
         }

@@ -8,6 +8,11 @@ use super::connection::Close;
 use super::{ConnId, Engine};
 use crate::topic::TopicPattern;
 
+/// The longest subscription id in bytes, and the subscriptions of one
+/// connection: together a message's `sids` always fit its frame.
+const SUBSCRIPTION_ID_MAX: usize = 256;
+const SUBSCRIPTIONS_MAX: usize = 2_000;
+
 /// One subscription of a connection.
 #[derive(Debug)]
 pub(super) struct Subscription {
@@ -160,7 +165,7 @@ impl Engine {
         let command_id = message.text(Field::CommandId).unwrap_or_default().into_owned();
         let own = message.text(Field::SubscriptionId).map(|id| id.into_owned()).filter(|id| !id.is_empty());
         let sub_id = own.unwrap_or_else(|| command_id.clone());
-        if sub_id.is_empty() || sub_id.contains(',') {
+        if sub_id.is_empty() || sub_id.contains(',') || sub_id.len() > SUBSCRIPTION_ID_MAX {
             return Err("invalid sub id");
         }
         let target = self.log.len();
@@ -169,6 +174,9 @@ impl Engine {
             connection.subscriptions.retain(|subscription| subscription.id != sub_id);
         } else if connection.subscriptions.iter().any(|subscription| subscription.id == sub_id) {
             return Err("subid in use");
+        }
+        if connection.subscriptions.len() >= SUBSCRIPTIONS_MAX {
+            return Err("too many subscriptions");
         }
         connection.subscriptions.push(Subscription {
             id: sub_id.clone(),

@@ -420,13 +420,13 @@ impl Group {
 
     /// Every log holds every publisher's messages once and in order.
     pub(crate) fn assert_complete(&mut self) {
-        for node in 0..NODES {
+        for (node, name) in NAMES.iter().enumerate() {
             let log = self.engine(node).log();
             for publisher in &self.publishers {
                 let found: Vec<_> =
                     log.iter().filter(|m| m.client_name == publisher.name).map(|m| m.sequence).collect();
                 let expected: Vec<_> = (1..=publisher.last).collect();
-                assert_eq!(found, expected, "{} on {}", publisher.name, NAMES[node]);
+                assert_eq!(found, expected, "{} on {name}", publisher.name);
             }
         }
     }
