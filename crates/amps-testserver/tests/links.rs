@@ -125,3 +125,92 @@ fn a_silent_link_is_given_up_and_dialed_again() {
     bench.pass(Duration::from_millis(100));
     assert!(bench.engine.poll_dial(bench.now).is_some());
 }
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// An instance that waits for a peer which is not there.
+fn waiting() -> Bench {
+    bench(Config::new("A").peer("C", Link::Sync))
+}
+
+#[test]
+fn a_failure_does_not_wait_and_promises_nothing_before_it() {
+    let mut bench = waiting();
+    let mut wire = bench.logon("p");
+    bench.send(&wire, publish("t", 1));
+    bench.engine.with_faults(bench.now, |faults| faults.reject_sequence(2, "not entitled"));
+    bench.send(&wire, publish("t", 2));
+    bench.send(&wire, publish("t", 3));
+    assert_eq!(bench.lines(&mut wire), ["ack persisted s=2 failure=not entitled"]);
+    bench.pass(10 * SECOND);
+    assert_eq!(bench.lines(&mut wire), [""; 0]);
+    assert!(bench.engine.downgrade(bench.now, "C"));
+    bench.pass(SECOND);
+    assert_eq!(bench.lines(&mut wire), ["ack persisted s=3"]);
+}
+
+#[test]
+fn a_flush_waits_for_sync_peers() {
+    let mut bench = waiting();
+    let mut wire = bench.logon("p");
+    bench.send(&wire, publish("t", 1));
+    let flush = amps_core::Command::new(amps_core::CommandKind::Flush);
+    bench.send(&wire, flush.id("f").acks(amps_core::AckType::Processed | amps_core::AckType::Persisted));
+    assert_eq!(bench.lines(&mut wire), ["ack processed cid=f"]);
+    assert!(bench.engine.downgrade(bench.now, "C"));
+    assert_eq!(bench.lines(&mut wire), ["ack persisted s=1", "ack persisted cid=f"]);
+}
+
+#[test]
+fn delivery_does_not_wait_for_sync_peers_but_fully_durable_and_positions_do() {
+    let mut bench = waiting();
+    let publisher = bench.logon("p");
+    let mut plain = bench.logon("plain");
+    let mut durable = bench.logon("durable");
+    let from_start = |acks: amps_core::AckTypes| subscribe("1", "t", acks).text(Field::Bookmark, "0");
+    bench.send(&plain, from_start(amps_core::AckType::Persisted.into()));
+    bench.send(&durable, from_start(amps_core::AckTypes::NONE).text(Field::Options, "fully_durable"));
+    bench.send(&publisher, publish("t", 1));
+    let bookmark = Bookmark { publisher: publisher_id("p"), sequence: 1 };
+    let message = format!("p t bm={bookmark} sids=1 {{\"n\":1}}");
+    assert_eq!(bench.lines(&mut plain), [message.clone()]);
+    bench.pass(10 * SECOND);
+    assert_eq!(bench.lines(&mut plain), [""; 0], "no position is persisted yet");
+    assert_eq!(bench.lines(&mut durable), [""; 0]);
+    assert!(bench.engine.downgrade(bench.now, "C"));
+    assert_eq!(bench.lines(&mut durable), [message]);
+    bench.pass(SECOND);
+    assert_eq!(bench.lines(&mut plain), [format!("ack persisted cid=1 bm={bookmark}")]);
+}
+
+#[test]
+fn a_peer_that_withholds_its_acks_holds_the_publishers() {
+    let mut bench = bench(Config::new("B"));
+    let link = bench.connect();
+    bench.send_raw(&link, r#"{"c":"replicate","client_name":"A","x":"1"}"#);
+    sent(&mut bench.engine, link.id);
+    bench.engine.with_faults(bench.now, |faults| faults.withhold_replication_acks(true));
+    bench.send_raw(&link, r#"{"c":"replica","t":"t","bm":"5|1|","client_name":"q","gseq":0}x"#);
+    assert_eq!(sent(&mut bench.engine, link.id), []);
+    assert_eq!(bench.engine.log().len(), 1);
+    bench.engine.with_faults(bench.now, |faults| faults.withhold_replication_acks(false));
+    assert_eq!(sent(&mut bench.engine, link.id)[0].0, "replica_ack");
+}
+
+#[test]
+fn a_partition_cuts_links_both_ways_until_it_ends() {
+    let mut bench = bench(Config::new("A").peer("tcp://c", Link::Async));
+    let (peer, _) = bench.engine.poll_dial(bench.now).unwrap();
+    let out = Wire::of(bench.engine.dialed(bench.now, peer));
+    bench.send_raw(&out, r#"{"c":"replica_state","client_name":"C","x":"1"}"#);
+    bench.engine.partition(bench.now, "C", true);
+    assert!(bench.engine.should_close(out.id));
+    bench.engine.closed(bench.now, out.id);
+    bench.pass(SECOND);
+    assert!(bench.engine.poll_dial(bench.now).is_none());
+    let inward = bench.connect();
+    bench.send_raw(&inward, r#"{"c":"replicate","client_name":"C","x":"1"}"#);
+    assert!(bench.engine.should_close(inward.id));
+    bench.engine.partition(bench.now, "C", false);
+    assert!(bench.engine.poll_dial(bench.now).is_some());
+}
