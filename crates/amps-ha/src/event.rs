@@ -39,7 +39,7 @@ pub struct StateChange {
     pub state: ConnectionState,
     /// The server it is about.
     pub uri: Option<Uri>,
-    /// How many attempts were made since the client last was live.
+    /// Which attempt since the last healthy connection, from 1.
     pub attempt: u64,
     /// Why, for `Disconnected` and `Shutdown`.
     pub cause: Option<Cause>,
@@ -55,7 +55,7 @@ pub enum Event {
     AttemptFailed {
         /// The server.
         uri: Uri,
-        /// Which attempt since the client last was live, from 1.
+        /// Which attempt since the last healthy connection, from 1.
         attempt: u64,
         /// Why.
         cause: Cause,

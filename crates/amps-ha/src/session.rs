@@ -185,7 +185,6 @@ impl Session {
             && let Some(uri) = &self.uri
         {
             self.healthy = true;
-            self.attempt = 0;
             self.reconnect.healthy(&uri.to_string());
         }
     }
@@ -265,7 +264,7 @@ impl Session {
         }
         match self.phase.clone() {
             Phase::Waiting { uri, .. } => {
-                self.attempt += 1;
+                self.attempt = if self.healthy { 1 } else { self.attempt + 1 };
                 self.healthy = false;
                 self.phase = Phase::Dialing { deadline: now + self.config.connect_timeout };
                 self.uri = Some(uri.clone());
