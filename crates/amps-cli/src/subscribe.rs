@@ -105,7 +105,12 @@ impl Subscribe {
                 self.take(next, &mut batch)?;
             }
             left -= batch.len() as u64;
-            self.write(&mut out, &batch).map_err(|error| Failure::new("cannot write to standard output", error))?;
+            match self.write(&mut out, &batch) {
+                Ok(()) => {}
+                // Nobody reads any more, as behind `| head`: what was not written is not discarded.
+                Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
+                Err(error) => return Err(Failure::new("cannot write to standard output", error)),
+            }
             for message in batch.drain(..) {
                 messages.discard(&message);
             }
