@@ -4,6 +4,8 @@
 mod queue;
 mod spec;
 mod table;
+#[cfg(test)]
+mod tests;
 
 pub use queue::{Delivery, EndCause, Item, QueueLimits, QueueStats, SubscriptionQueue};
 pub use spec::{OnUnknownBookmark, SubscriptionKind, SubscriptionSpec};

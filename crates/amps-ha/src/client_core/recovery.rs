@@ -123,6 +123,7 @@ impl ClientCore {
             }
             None => {
                 if route.was_active {
+                    self.undelivered.retain(|(to, item)| *to != id || !matches!(item, Item::Reconnected { .. }));
                     self.undelivered.push_back((id, Item::Reconnected { uri: uri.clone() }));
                 }
                 let known = route.queue.with_bookmarks(|bookmarks| bookmarks.connect(&uri.to_string()));

@@ -161,11 +161,16 @@ impl SubscriptionQueue {
         Delivery::Queued
     }
 
-    /// Queues something that is not a message; there is always room for it.
+    /// Queues something that is not a message; there is always room for it. Of
+    /// several reconnects in a row only the last is kept, so that a consumer
+    /// who does not read costs no memory.
     pub fn push_control(&self, item: Item) -> Delivery {
         let mut state = self.lock();
         if state.abandoned || state.ended.is_some() {
             return Delivery::Gone;
+        }
+        if let (Item::Reconnected { .. }, Some(Item::Reconnected { .. })) = (&item, state.items.back()) {
+            state.items.pop_back();
         }
         state.items.push_back(item);
         wake(state);

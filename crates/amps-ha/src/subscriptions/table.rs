@@ -7,7 +7,7 @@ use super::{SubscriptionKind, SubscriptionQueue, SubscriptionSpec};
 use crate::error::CommandError;
 
 /// Low bits of an id: the slot. The rest is the slot's generation.
-const SLOT_BITS: u32 = 20;
+const SLOT_BITS: u32 = 32;
 
 /// How far entering a subscription is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
