@@ -313,3 +313,6 @@ impl Session {
         self.actions.push_back(Action::Notify(Event::State(change)));
     }
 }
+
+#[cfg(test)]
+mod tests;
