@@ -56,6 +56,20 @@ fn a_journal_cut_at_any_byte_opens_with_the_whole_records_and_goes_on() {
 }
 
 #[test]
+fn nothing_of_a_long_torn_end_is_left_behind_what_is_written_next() {
+    let dir = tempfile::tempdir().unwrap();
+    write(dir.path(), 1..=2);
+    let path = dir.path().join("journal");
+    let mut bytes = fs::read(&path).unwrap();
+    bytes.extend_from_slice(&9_000u32.to_le_bytes());
+    bytes.extend_from_slice(&[0x5a; 5_000]);
+    fs::write(&path, &bytes).unwrap();
+    write(dir.path(), 3..=3);
+    assert_eq!(sequences(&journal::read(dir.path()).unwrap()), [1, 2, 3]);
+    assert!(!fs::read(&path).unwrap().windows(4).any(|bytes| bytes == [0x5a; 4]));
+}
+
+#[test]
 fn damage_before_the_end_is_an_error_not_a_shorter_log() {
     let dir = tempfile::tempdir().unwrap();
     write(dir.path(), 1..=4);

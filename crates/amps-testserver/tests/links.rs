@@ -173,7 +173,7 @@ fn delivery_does_not_wait_for_sync_peers_but_fully_durable_and_positions_do() {
     bench.send(&publisher, publish("t", 1));
     let bookmark = Bookmark { publisher: publisher_id("p"), sequence: 1 };
     let message = format!("p t bm={bookmark} sids=1 {{\"n\":1}}");
-    assert_eq!(bench.lines(&mut plain), [message.clone()]);
+    assert_eq!(bench.lines(&mut plain), std::slice::from_ref(&message));
     bench.pass(10 * SECOND);
     assert_eq!(bench.lines(&mut plain), [""; 0], "no position is persisted yet");
     assert_eq!(bench.lines(&mut durable), [""; 0]);
@@ -213,4 +213,20 @@ fn a_partition_cuts_links_both_ways_until_it_ends() {
     assert!(bench.engine.should_close(inward.id));
     bench.engine.partition(bench.now, "C", false);
     assert!(bench.engine.poll_dial(bench.now).is_some());
+}
+
+#[test]
+fn what_a_peer_sent_counts_as_held_by_it_at_once() {
+    let mut bench = waiting();
+    let (peer, _) = bench.engine.poll_dial(bench.now).unwrap();
+    let out = Wire::of(bench.engine.dialed(bench.now, peer));
+    bench.send_raw(&out, r#"{"c":"replica_state","client_name":"C","x":"1"}"#);
+    let inward = bench.connect();
+    bench.send_raw(&inward, r#"{"c":"replicate","client_name":"C","x":"1"}"#);
+    bench.send_raw(&inward, r#"{"c":"replica","t":"t","bm":"5|1|","client_name":"q","gseq":0}x"#);
+    let mut wire = bench.logon("p");
+    let flush = amps_core::Command::new(amps_core::CommandKind::Flush);
+    bench.send(&wire, flush.id("f").acks(amps_core::AckType::Persisted));
+    assert_eq!(sent(&mut bench.engine, out.id).len(), 1, "only the greeting goes to C");
+    assert_eq!(bench.lines(&mut wire), ["ack persisted cid=f"]);
 }

@@ -230,6 +230,20 @@ fn persisted_acks_tell_a_bookmark_subscription_a_position_it_has_been_sent() {
     );
 }
 
+#[test]
+fn a_position_waits_for_a_subscriber_that_lags() {
+    let mut bench = bench(Config::new("A"));
+    let publisher = bench.logon("p");
+    let mut subscriber = bench.logon("s");
+    bench.send(&subscriber, subscribe("1", "t", AckType::Persisted).text(Field::Bookmark, "0"));
+    assert_eq!(bench.lines(&mut subscriber), [""; 0]);
+    bench.send(&publisher, publish("t", 1));
+    bench.pass(5 * SECOND);
+    assert_eq!(bench.lines(&mut subscriber), [format!("p t bm={} sids=1 {{\"n\":1}}", bookmark("p", 1))]);
+    bench.pass(SECOND);
+    assert_eq!(bench.lines(&mut subscriber), [format!("ack persisted cid=1 bm={}", bookmark("p", 1))]);
+}
+
 fn record(id: u64, value: u64) -> String {
     format!("{{\"id\":{id},\"v\":{value}}}")
 }
