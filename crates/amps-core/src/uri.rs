@@ -135,9 +135,14 @@ impl FromStr for Uri {
         if !text.contains("://") {
             return Err(invalid(mask_unparsed(text), "not scheme://host:port/protocol/message_type"));
         }
-        let url = Url::parse(text)
-            .map_err(|_| invalid(mask_unparsed(text), "not scheme://host:port/protocol/message_type"))?;
-        let shown = mask(&url);
+        // For errors: whatever may belong to a password is masked.
+        let shown = mask_unparsed(text);
+        let Ok(url) = Url::parse(text) else {
+            return Err(invalid(shown, "not scheme://host:port/protocol/message_type"));
+        };
+        if url.fragment().is_some() || url.path().contains('@') || url.query().is_some_and(|q| q.contains('@')) {
+            return Err(invalid(shown, "write @ / : # ? % in user and password as %40 %2F %3A %23 %3F %25"));
+        }
         let scheme = match url.scheme() {
             "tcp" => Scheme::Tcp,
             "tcps" => Scheme::Tcps,
@@ -176,7 +181,7 @@ impl FromStr for Uri {
             protocol: protocol.to_owned(),
             message_type,
             options,
-            shown,
+            shown: mask(&url),
         })
     }
 }

@@ -1,0 +1,145 @@
+//! The codec against serde_json as its oracle, and against anything at all.
+
+use amps_core::header::FrameWriter;
+use amps_core::{Field, FrameDecoder, Message, batch};
+use bytes::{Bytes, BytesMut};
+use proptest::prelude::*;
+use serde_json::Value;
+
+/// A field with a text or a number.
+fn field() -> impl Strategy<Value = (Field, Result<u64, String>)> {
+    let fields: Vec<_> = Field::ALL.iter().copied().filter(|field| *field != Field::Command).collect();
+    let value = prop_oneof![any::<u64>().prop_map(Ok), any::<String>().prop_map(Err)];
+    (prop::sample::select(fields), value)
+}
+
+fn write(fields: &[(Field, Result<u64, String>)], body: &[u8]) -> BytesMut {
+    let mut wire = BytesMut::new();
+    let mut frame = FrameWriter::new(&mut wire, "p");
+    for (field, value) in fields {
+        frame = match value {
+            Ok(number) => frame.number(*field, *number),
+            Err(text) => frame.text(*field, text),
+        };
+    }
+    frame.finish(body);
+    wire
+}
+
+fn unique(fields: Vec<(Field, Result<u64, String>)>) -> Vec<(Field, Result<u64, String>)> {
+    let mut seen = std::collections::HashSet::new();
+    fields.into_iter().filter(|(field, _)| seen.insert(*field)).collect()
+}
+
+proptest! {
+    /// What is written reads back, and is the JSON that serde_json reads.
+    #[test]
+    fn headers_read_back(fields in prop::collection::vec(field(), 0..12), body in prop::collection::vec(any::<u8>(), 0..40)) {
+        let fields = unique(fields);
+        let wire = write(&fields, &body);
+        prop_assert_eq!(wire.len() - 4, u32::from_be_bytes(wire[..4].try_into().unwrap()) as usize);
+        let message = Message::decode(wire.clone().freeze().slice(4..)).unwrap();
+        prop_assert_eq!(message.data(), &body[..]);
+        let json: Value = serde_json::Deserializer::from_slice(&wire[4..]).into_iter().next().unwrap().unwrap();
+        for (field, value) in &fields {
+            match value {
+                Ok(number) => {
+                    prop_assert_eq!(message.number(*field), Some(*number));
+                    prop_assert_eq!(json[field.key()].as_u64(), Some(*number));
+                }
+                Err(text) => {
+                    prop_assert_eq!(message.text(*field).unwrap_or_default(), text.as_str());
+                    prop_assert!(message.raw(*field).is_some());
+                    prop_assert_eq!(json[field.key()].as_str(), Some(text.as_str()));
+                }
+            }
+        }
+        let absent = Field::ALL.iter().filter(|field| **field != Field::Command && !fields.iter().any(|(f, _)| f == *field));
+        for field in absent {
+            prop_assert_eq!(message.raw(*field), None);
+        }
+    }
+
+    /// White space, unknown keys, long spellings and quoted numbers change
+    /// nothing.
+    #[test]
+    fn headers_of_any_style_read(space in "[ \t\r\n]{0,3}", unknown in "[a-z_]{9,12}", sequence in any::<u64>(), body in "\\PC{0,20}") {
+        let header = format!(
+            r#"{{{space}"cmd"{space}:{space}"publish",{space}"{unknown}":true,"topic":"t{{x}}" ,"seq":"{sequence}"{space}}}"#
+        );
+        let message = Message::decode(Bytes::from(header + &body)).unwrap();
+        prop_assert_eq!(message.topic().unwrap(), "t{x}");
+        prop_assert_eq!(message.sequence(), Some(sequence));
+        prop_assert_eq!(message.data(), body.as_bytes());
+    }
+
+    /// Any bytes are a message or an error; nothing panics, also not on what
+    /// is asked of the message afterwards.
+    #[test]
+    fn any_bytes_are_a_message_or_an_error(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        touch(Bytes::from(bytes));
+    }
+
+    /// The same for what is nearly right: one byte changed, the end cut off.
+    #[test]
+    fn nearly_right_bytes_are_a_message_or_an_error(
+        fields in prop::collection::vec(field(), 0..6),
+        at in any::<prop::sample::Index>(),
+        byte in any::<u8>(),
+        cut in any::<prop::sample::Index>(),
+    ) {
+        let mut wire = write(&unique(fields), b"{\"k\":\"1\",\"l\":2}{}").split_off(4);
+        let at = at.index(wire.len());
+        wire[at] = byte;
+        wire.truncate(cut.index(wire.len() + 1));
+        touch(wire.freeze());
+    }
+
+    /// Frames come out whole and in order however the stream is split.
+    #[test]
+    fn frames_survive_any_split(bodies in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..50), 1..10), sizes in prop::collection::vec(1usize..20, 1..10)) {
+        let mut wire = BytesMut::new();
+        for body in &bodies {
+            FrameWriter::new(&mut wire, "p").finish(body);
+        }
+        let mut decoder = FrameDecoder::new(1000);
+        let mut seen = Vec::new();
+        let mut sizes = sizes.iter().cycle();
+        while !wire.is_empty() {
+            let part = wire.split_to(wire.len().min(*sizes.next().unwrap()));
+            decoder.extend(&part);
+            while let Some(frame) = decoder.next_frame().unwrap() {
+                seen.push(Message::decode(frame).unwrap().data().to_vec());
+            }
+        }
+        prop_assert_eq!(seen, bodies);
+    }
+}
+
+fn touch(bytes: Bytes) {
+    let Ok(message) = Message::decode(bytes) else { return };
+    for field in Field::ALL {
+        let _ = (message.raw(*field), message.text(*field), message.number(*field));
+    }
+    let _ = (message.bookmark(), message.reason(), message.status(), message.ack_type(), format!("{message:?}"));
+    assert!(message.subscription_ids().count() <= message.size());
+    assert!(batch::records(&message).count() <= message.size());
+}
+
+#[test]
+fn the_worked_example_of_a_publish() {
+    let mut wire = BytesMut::new();
+    FrameWriter::new(&mut wire, "p")
+        .text(Field::Topic, "px")
+        .number(Field::Sequence, 7)
+        .text(Field::AckType, "persisted")
+        .finish(br#"{"id":1}"#);
+    assert_eq!(&wire[..], b"\0\0\0\x30{\"c\":\"p\",\"t\":\"px\",\"s\":7,\"a\":\"persisted\"}{\"id\":1}");
+}
+
+#[test]
+fn a_header_that_is_not_utf_8_is_an_error_and_a_body_may_be() {
+    let error = Message::decode(Bytes::from_static(b"{\"c\":\"p\",\"t\":\"\xff\"}")).unwrap_err();
+    assert_eq!(error, amps_core::MessageError::NotUtf8 { at: 14 });
+    assert_eq!(Message::decode(Bytes::from_static(b"{\"c\":\"p\"}\xff")).unwrap().data(), b"\xff");
+}
