@@ -42,6 +42,26 @@
 //! assert_eq!(server.log()[0].sequence, 7);
 //! # Ok::<(), std::io::Error>(())
 //! ```
+//!
+//! Several instances replicate to each other through the same calls: ask
+//! [`Engine::poll_dial`] after every call that takes the time, answer with
+//! [`Engine::dialed`] or [`Engine::dial_failed`], and carry the bytes between
+//! the dialed connection of one and the accepted connection of the other.
+//!
+//! # What it promises, and what it does not do
+//!
+//! With a directory, a message is written to the journal before anything that
+//! speaks of it leaves the instance: an ack, a delivery, a replicated copy. So
+//! it survives the end of the process, `kill -9` included; to survive the
+//! machine too, switch [`TestServerBuilder::sync`] on. Once all instances of a
+//! group that replicate to each other are up again, each log holds every
+//! publisher's messages once and in order, each log in an order of its own
+//! between publishers.
+//!
+//! Not there: filters (answered with `bad filter`), bookmarks that are times or
+//! ranges, delta publishing and subscribing, `sow_delete`, queues, conflation,
+//! pausing, TLS and compression. What is asked for and not there is answered
+//! with a failure. All connections share one message type.
 
 pub mod journal;
 
