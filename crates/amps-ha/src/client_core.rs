@@ -187,7 +187,7 @@ impl ClientCore {
     /// nor of what was received in part, reaches the next connection.
     pub fn lost(&mut self, now: Instant, cause: Cause, out: &Transmit) {
         self.forget_connection(out);
-        self.session.failed(now, cause);
+        self.session.lost(now, cause);
         self.act(now);
     }
 

@@ -189,6 +189,14 @@ impl Session {
         }
     }
 
+    /// The connection is lost. Nothing when the session itself had given it up
+    /// and may already be at the next one.
+    pub fn lost(&mut self, now: Instant, cause: Cause) {
+        if !matches!(self.phase, Phase::Dialing { .. }) {
+            self.failed(now, cause);
+        }
+    }
+
     /// The attempt failed, or the connection is lost.
     pub fn failed(&mut self, now: Instant, cause: Cause) {
         if let Phase::Idle | Phase::Waiting { .. } | Phase::Closed = self.phase {
