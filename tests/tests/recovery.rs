@@ -40,14 +40,13 @@ async fn the_states_come_in_their_order() {
     while let Some(event) = events.next().await {
         if let Event::State(change) = event {
             states.push(change.state);
-            if change.state == ConnectionState::Shutdown {
+            if change.state == Shutdown {
                 break;
             }
         }
     }
     use ConnectionState::*;
-    let golden =
-        [Connected, LoggedOn, HeartbeatInitiated, PublishReplayed, Resubscribed, Disconnected, Shutdown];
+    let golden = [Connected, LoggedOn, HeartbeatInitiated, PublishReplayed, Resubscribed, Disconnected, Shutdown];
     assert_eq!(states, golden);
 }
 

@@ -1,0 +1,597 @@
+//! Clients and servers in memory, with virtual time, from one seed.
+//!
+//! A [`Pair`] couples the client's core with the server's engine, both state
+//! machines without I/O, by pipes that can delay, split, cut and swallow. Time
+//! stands still while anything can happen and then jumps to the next moment
+//! something is due, so an hour of outage takes milliseconds. Everything that
+//! is random comes from the seed, which every failure prints.
+
+mod client;
+mod network;
+mod server;
+mod setup;
+mod subscription;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+use amps_core::Field;
+use amps_core::connection::Transmit;
+use amps_core::header::FrameWriter;
+
+use amps_ha::client_core::{ClientCore, Request};
+use amps_ha::event::{ConnectionState, Event};
+use amps_ha::kv::MemoryKv;
+use amps_ha::publish_log::{AppendError, Cursors, SharedLog};
+use amps_testserver::{Engine, Link as ServerLink, LoggedMessage, MemoryJournal};
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+
+use client::{Client, Link, Running, Wish};
+use network::{End, Found, Pipe, Weather};
+use server::Server;
+use setup::{Attempt, server_of};
+
+pub use server::Door;
+pub use setup::{ClientSetup, Kill, Store};
+pub use subscription::Entered;
+
+/// Steps without time passing, after which something is running in circles.
+const LIVELOCK: u64 = 2_000_000;
+
+/// Clients, servers, and the network between them. See the [module](self).
+pub struct Pair {
+    /// The time.
+    pub now: Instant,
+    /// Whether reads and writes are split at random sizes.
+    pub split: bool,
+    /// Randomness for whoever writes a scenario.
+    pub random: StdRng,
+    seed: u64,
+    started: Instant,
+    weather: Weather,
+    servers: Vec<Server>,
+    clients: Vec<Client>,
+    pipes: BTreeMap<usize, Pipe>,
+    last_pipe: usize,
+    partitions: BTreeSet<(usize, usize)>,
+    steps_at_now: u64,
+}
+
+impl Pair {
+    /// One server, and nobody else yet.
+    pub fn new(seed: u64) -> Self {
+        Self::with_servers(seed, 1, None)
+    }
+
+    /// So many servers, linked to each other or not at all.
+    pub fn with_servers(seed: u64, servers: usize, link: Option<ServerLink>) -> Self {
+        Self::with_configs(seed, server::configs(servers, link))
+    }
+
+    /// Servers with these configurations. Their names, and their addresses for
+    /// each other, are `s0`, `s1` and so on.
+    pub fn with_configs(seed: u64, configs: Vec<amps_testserver::Config>) -> Self {
+        let now = Instant::now();
+        Self {
+            now,
+            split: true,
+            random: StdRng::seed_from_u64(seed),
+            seed,
+            started: now,
+            weather: Weather { latency: Duration::from_micros(200), room: 256 * 1024 },
+            servers: configs.into_iter().map(Server::new).collect(),
+            clients: Vec::new(),
+            pipes: BTreeMap::new(),
+            last_pipe: 0,
+            partitions: BTreeSet::new(),
+            steps_at_now: 0,
+        }
+    }
+
+    /// Sets how long bytes travel, one way.
+    pub fn latency(&mut self, latency: Duration) {
+        self.weather.latency = latency;
+    }
+
+    /// Sets how many bytes fit between a writer and its reader.
+    pub fn room(&mut self, bytes: usize) {
+        self.weather.room = bytes;
+    }
+
+    /// The virtual time since the beginning.
+    pub fn elapsed(&self) -> Duration {
+        self.now - self.started
+    }
+
+    // Clients.
+
+    /// Starts a client. Answers its index.
+    pub fn client(&mut self, setup: ClientSetup) -> usize {
+        self.clients.push(Client::new(setup));
+        let client = self.clients.len() - 1;
+        self.start_client(client);
+        client
+    }
+
+    /// Starts a client that was killed, on what its disk holds.
+    pub fn start_client(&mut self, client: usize) {
+        let seed = self.random.random();
+        self.clients[client].start(self.now, seed);
+    }
+
+    /// Ends a client as a crash would. Bytes it has sent are on their way.
+    pub fn kill(&mut self, client: usize, how: Kill) {
+        self.forget(client);
+        let client = &mut self.clients[client];
+        client.kv = how.disk(&client.kv);
+    }
+
+    /// Ends a client without touching its disk.
+    pub fn forget(&mut self, client: usize) {
+        self.listen(client);
+        if let Some(running) = self.clients[client].running.take()
+            && let Link::Up { pipe, .. } = running.link
+        {
+            self.hang_up(pipe, 0);
+        }
+    }
+
+    /// Closes a client: nothing is sent any more.
+    pub fn close(&mut self, client: usize) {
+        let now = self.now;
+        let running = self.running_mut(client);
+        match std::mem::replace(&mut running.link, Link::Idle) {
+            Link::Up { pipe, out, .. } => {
+                running.core.close(now, &out);
+                self.hang_up(pipe, 0);
+            }
+            _ => running.core.close(now, &Transmit::default()),
+        }
+        self.listen(client);
+    }
+
+    /// The settings of a client; changes count from its next life.
+    pub fn setup(&mut self, client: usize) -> &mut ClientSetup {
+        &mut self.clients[client].setup
+    }
+
+    /// A client's disk; another one counts from its next life.
+    pub fn disk(&mut self, client: usize) -> &mut MemoryKv {
+        &mut self.clients[client].kv
+    }
+
+    /// Keeps a client's store from working, or lets it.
+    pub fn hold_store(&mut self, client: usize, held: bool) {
+        self.clients[client].store_held = held;
+    }
+
+    /// Publishes to topic `t`.
+    ///
+    /// # Errors
+    /// As the log answers.
+    pub fn publish(&mut self, client: usize, body: impl Into<String>) -> Result<u64, AppendError> {
+        self.publish_to(client, "t", body)
+    }
+
+    /// Publishes as the facade does.
+    ///
+    /// # Errors
+    /// As the log answers.
+    pub fn publish_to(&mut self, client: usize, topic: &str, body: impl Into<String>) -> Result<u64, AppendError> {
+        let body = body.into();
+        let client = &mut self.clients[client];
+        let running = client.running.as_mut().expect("a client that runs");
+        let len = 80 + topic.len() * 6 + body.len();
+        let ordinal = running.log.append(len, |sequence, out| {
+            let mut frame = FrameWriter::new(out, "p");
+            if let Some(sequence) = sequence {
+                frame = frame.number(Field::Sequence, sequence).text(Field::AckType, "persisted");
+            }
+            frame.text(Field::Topic, topic).finish(body.as_bytes());
+        })?;
+        running.unpromised.push_back((ordinal, body.clone()));
+        client.published.push(body);
+        Ok(ordinal)
+    }
+
+    /// Hands a request to a client, as the facade does.
+    pub fn request(&mut self, client: usize, request: Request) {
+        let running = self.running_mut(client);
+        running.inbox.push_back(request);
+        running.wake.notify_one();
+    }
+
+    /// A client's core.
+    pub fn core(&self, client: usize) -> &ClientCore {
+        &self.running(client).core
+    }
+
+    /// A client's publish log.
+    pub fn log_of(&self, client: usize) -> &SharedLog {
+        &self.running(client).log
+    }
+
+    /// How far a client's publish log is.
+    pub fn cursors(&self, client: usize) -> Cursors {
+        self.running(client).log.peek(|log| log.cursors())
+    }
+
+    /// Whether a client is connected and fully recovered, as it says itself.
+    pub fn is_live(&self, client: usize) -> bool {
+        self.running(client).summary.borrow().live
+    }
+
+    /// Topic of the subscription that holds a client's reader back.
+    pub fn stalled(&self, client: usize) -> Option<String> {
+        self.running(client).stalled.borrow().as_deref().map(str::to_owned)
+    }
+
+    /// Whether everything a client published is settled.
+    pub fn settled(&self, client: usize) -> bool {
+        let cursors = self.cursors(client);
+        cursors.settled == cursors.end
+    }
+
+    /// Everything a client told so far, with the time.
+    pub fn events(&self, client: usize) -> &[(Instant, Event)] {
+        &self.clients[client].events
+    }
+
+    /// The connection states a client told so far.
+    pub fn states(&self, client: usize) -> Vec<ConnectionState> {
+        let states = self.events(client).iter().filter_map(|(_, event)| match event {
+            Event::State(change) => Some(change.state),
+            _ => None,
+        });
+        states.collect()
+    }
+
+    /// A client's attempts to connect: when and where.
+    pub fn attempts(&self, client: usize) -> &[(Instant, usize)] {
+        &self.clients[client].attempts
+    }
+
+    /// Every body a client accepted, in order.
+    pub fn published(&self, client: usize) -> &[String] {
+        &self.clients[client].published
+    }
+
+    /// Every body a client promised, in order.
+    pub fn promised(&self, client: usize) -> &[String] {
+        &self.clients[client].promised
+    }
+
+    // Servers and network.
+
+    /// A server's engine.
+    ///
+    /// # Panics
+    /// When it is down.
+    pub fn server(&mut self, server: usize) -> &mut Engine {
+        self.servers[server].engine.as_mut().expect("a server that runs")
+    }
+
+    /// Ends a server as a crash would. Bytes it has sent are on their way.
+    pub fn crash_server(&mut self, server: usize) {
+        self.servers[server].engine = None;
+    }
+
+    /// Starts a server on its journal, if it is down.
+    pub fn start_server(&mut self, server: usize) {
+        self.servers[server].start();
+    }
+
+    /// Starts a server with an empty journal.
+    pub fn wipe_server(&mut self, server: usize) {
+        self.crash_server(server);
+        self.servers[server].journal = MemoryJournal::new();
+        self.start_server(server);
+    }
+
+    /// How new connections fare at a server.
+    pub fn door(&mut self, server: usize, door: Door) {
+        self.servers[server].door = door;
+    }
+
+    /// The next connection of a client to this server dies when so many bytes
+    /// have reached the client, or the server.
+    pub fn cut_next(&mut self, server: usize, to_client: Option<u64>, to_server: Option<u64>) {
+        self.servers[server].cuts = [to_client, to_server];
+    }
+
+    /// Cuts a client's connection now. Bytes on their way are lost.
+    pub fn cut(&mut self, client: usize) -> bool {
+        self.client_pipe(client).map(|pipe| pipe.broken = true).is_some()
+    }
+
+    /// A client's connection swallows everything from now on.
+    pub fn black_hole(&mut self, client: usize) -> bool {
+        self.client_pipe(client).map(|pipe| pipe.black_hole = true).is_some()
+    }
+
+    /// Bytes the server has received on a client's connection.
+    pub fn bytes_out(&mut self, client: usize) -> u64 {
+        self.client_pipe(client).map_or(0, |pipe| pipe.delivered(1))
+    }
+
+    /// Cuts the links between two servers and keeps them down, or not.
+    pub fn partition(&mut self, a: usize, b: usize, on: bool) {
+        let both = (a.min(b), a.max(b));
+        if !on {
+            self.partitions.remove(&both);
+            return;
+        }
+        self.partitions.insert(both);
+        for pipe in self.pipes.values_mut() {
+            if let [End::Server { server: x, .. }, End::Server { server: y, .. }] = pipe.ends
+                && (x.min(y), x.max(y)) == both
+            {
+                pipe.broken = true;
+            }
+        }
+    }
+
+    /// A server's log.
+    pub fn log(&mut self, server: usize) -> Vec<LoggedMessage> {
+        self.server(server).log()
+    }
+
+    /// The bodies one client's name has in a server's log.
+    pub fn logged(&mut self, server: usize, client: usize) -> Vec<String> {
+        let name = self.clients[client].setup.core.name.clone();
+        let log = self.log(server);
+        let own = log.iter().filter(|message| message.client_name == name);
+        own.map(|message| String::from_utf8_lossy(&message.body).into_owned()).collect()
+    }
+
+    // Running.
+
+    /// Does one thing that can be done now, somewhere. `false` when nothing can.
+    pub fn step(&mut self) -> bool {
+        let mut moved = false;
+        for server in 0..self.servers.len() {
+            moved |= self.run_server(server);
+        }
+        for client in 0..self.clients.len() {
+            moved |= self.run_client(client);
+            moved |= self.run_store(client);
+            self.listen(client);
+        }
+        let pipes: Vec<_> = self.pipes.keys().copied().collect();
+        for pipe in pipes {
+            moved |= self.run_pipe(pipe, 0);
+            moved |= self.run_pipe(pipe, 1);
+        }
+        self.pipes.retain(|_, pipe| !pipe.is_over());
+        self.steps_at_now += 1;
+        assert!(self.steps_at_now < LIVELOCK, "runs in circles at {:?}: {}", self.elapsed(), self.describe());
+        moved
+    }
+
+    /// Does everything that can be done without time passing.
+    pub fn settle_now(&mut self) {
+        while self.step() {}
+    }
+
+    /// Runs for some virtual time.
+    pub fn run_for(&mut self, time: Duration) {
+        let end = self.now + time;
+        loop {
+            self.settle_now();
+            match self.next_deadline() {
+                Some(at) if at <= end => self.jump(at),
+                _ => return self.jump(end),
+            }
+        }
+    }
+
+    /// Runs until something holds.
+    ///
+    /// # Panics
+    /// When it does not within `limit` of virtual time.
+    #[track_caller]
+    pub fn run_until(&mut self, limit: Duration, mut holds: impl FnMut(&mut Self) -> bool) {
+        let end = self.now + limit;
+        while !holds(self) {
+            if self.step() {
+                continue;
+            }
+            match self.next_deadline() {
+                Some(at) if at <= end => self.jump(at),
+                _ => panic!("not within {limit:?} of virtual time: {}", self.describe()),
+            }
+        }
+    }
+
+    /// Runs until a client is live.
+    #[track_caller]
+    pub fn run_live(&mut self, client: usize) {
+        self.run_until(Duration::from_secs(120), |pair| pair.is_live(client));
+    }
+
+    /// Runs until everything a client published is settled.
+    #[track_caller]
+    pub fn run_settled(&mut self, client: usize) {
+        self.run_until(Duration::from_secs(300), |pair| pair.settled(client));
+    }
+
+    /// What a failure should say: the seed first.
+    pub fn describe(&self) -> String {
+        let clients = self.clients.iter().map(|client| {
+            let cursors = client.running.as_ref().map(|running| running.log.peek(|log| log.cursors()));
+            let live = client.running.as_ref().map(|running| running.summary.borrow().live);
+            let last: Vec<_> = client.events.iter().rev().take(4).collect();
+            format!("{}: live {live:?}, {cursors:?}, last events {last:?}", client.setup.core.name)
+        });
+        format!("seed {}, at {:?}\n{}", self.seed, self.elapsed(), clients.collect::<Vec<_>>().join("\n"))
+    }
+
+    fn jump(&mut self, at: Instant) {
+        if at > self.now {
+            self.now = at;
+            self.steps_at_now = 0;
+        }
+    }
+
+    fn next_deadline(&self) -> Option<Instant> {
+        let clients = self.clients.iter().filter_map(|client| client.running.as_ref()?.deadline());
+        let servers = self.servers.iter().filter_map(|server| server.engine.as_ref()?.poll_timeout());
+        let pipes = self.pipes.values().filter_map(Pipe::arrival);
+        clients.chain(servers).chain(pipes).filter(|at| *at > self.now).min()
+    }
+
+    fn running(&self, client: usize) -> &Running {
+        self.clients[client].running.as_ref().expect("a client that runs")
+    }
+
+    fn running_mut(&mut self, client: usize) -> &mut Running {
+        self.clients[client].running.as_mut().expect("a client that runs")
+    }
+
+    fn listen(&mut self, client: usize) {
+        let Client { running, events, promised, .. } = &mut self.clients[client];
+        if let Some(running) = running {
+            running.listen(self.now, events, promised);
+        }
+    }
+
+    fn client_pipe(&mut self, client: usize) -> Option<&mut Pipe> {
+        match &self.clients[client].running.as_ref()?.link {
+            Link::Up { pipe, .. } => self.pipes.get_mut(pipe),
+            _ => None,
+        }
+    }
+
+    fn hang_up(&mut self, pipe: usize, end: usize) {
+        if let Some(pipe) = self.pipes.get_mut(&pipe) {
+            pipe.open[end] = false;
+        }
+    }
+
+    fn run_store(&mut self, client: usize) -> bool {
+        let client = &mut self.clients[client];
+        match &mut client.running {
+            Some(running) if !client.store_held => running.work(),
+            _ => false,
+        }
+    }
+
+    fn run_client(&mut self, client: usize) -> bool {
+        let now = self.now;
+        let Some(mut running) = self.clients[client].running.take() else { return false };
+        let done = match &running.link {
+            Link::Idle => running.idle(now),
+            Link::Dialing(attempt) if attempt.ends.is_some_and(|at| at <= now) => {
+                let server = attempt.server;
+                self.dialed(client, server, &mut running);
+                Some(None)
+            }
+            Link::Dialing(_) => running.dialing(now).then_some(None),
+            Link::Up { pipe, .. } => {
+                let pipe = self.pipes.get_mut(pipe).expect("the pipe of an open connection");
+                running.pump(now, pipe, self.weather, self.split, &mut self.random)
+            }
+        };
+        match &done {
+            Some(Some(Wish::Dial(uri))) => running.link = Link::Dialing(self.dial(client, server_of(uri))),
+            Some(Some(Wish::HangUp(pipe))) => self.hang_up(*pipe, 0),
+            _ => {}
+        }
+        self.clients[client].running = Some(running);
+        done.is_some()
+    }
+
+    fn dial(&mut self, client: usize, server: usize) -> Attempt {
+        self.clients[client].attempts.push((self.now, server));
+        let silent = self.servers[server].door == Door::Silent;
+        Attempt { server, ends: (!silent).then_some(self.now + self.weather.latency) }
+    }
+
+    fn dialed(&mut self, client: usize, number: usize, running: &mut Running) {
+        let (now, life) = (self.now, self.clients[client].lives);
+        let server = &mut self.servers[number];
+        match &mut server.engine {
+            Some(engine) if server.door == Door::Open => {
+                let id = engine.accept(now);
+                let ends = [End::Client { client, life }, End::Server { server: number, life: server.life, id }];
+                let cuts = std::mem::take(&mut server.cuts);
+                self.last_pipe += 1;
+                self.pipes.insert(self.last_pipe, Pipe::new(ends, cuts));
+                running.core.dialed(now);
+                running.link = Link::Up { pipe: self.last_pipe, out: Transmit::default(), top: None };
+            }
+            _ => {
+                let refused = std::io::Error::from(std::io::ErrorKind::ConnectionRefused);
+                running.core.dial_failed(now, amps_ha::error::Cause::Connect(refused.into()));
+                running.link = Link::Idle;
+            }
+        }
+    }
+
+    fn run_server(&mut self, number: usize) -> bool {
+        let now = self.now;
+        let Some(engine) = &mut self.servers[number].engine else { return false };
+        let mut moved = false;
+        if engine.poll_timeout().is_some_and(|at| at <= now) {
+            engine.handle_timeout(now);
+            moved = true;
+        }
+        while let Some((peer, uri)) = self.server(number).poll_dial(now) {
+            moved = true;
+            let other = (0..self.servers.len()).find(|other| server::name(*other) == uri).expect("a peer of the pair");
+            let cut = self.partitions.contains(&(number.min(other), number.max(other)));
+            if cut || self.servers[other].engine.is_none() {
+                self.server(number).dial_failed(now, peer);
+                continue;
+            }
+            let ids = [self.server(number).dialed(now, peer), self.server(other).accept(now)];
+            let end = |server: usize, id| End::Server { server, life: self.servers[server].life, id };
+            let ends = [end(number, ids[0]), end(other, ids[1])];
+            self.last_pipe += 1;
+            self.pipes.insert(self.last_pipe, Pipe::new(ends, [None, None]));
+        }
+        moved
+    }
+
+    /// Moves bytes at a server's end of a pipe.
+    fn run_pipe(&mut self, number: usize, end: usize) -> bool {
+        let now = self.now;
+        let Some(pipe) = self.pipes.get_mut(&number) else { return false };
+        let End::Server { server, life, id } = pipe.ends[end] else { return false };
+        if !pipe.open[end] {
+            return false;
+        }
+        let Server { engine, life: current, .. } = &mut self.servers[server];
+        let Some(engine) = engine.as_mut().filter(|_| *current == life) else {
+            pipe.open[end] = false;
+            return true;
+        };
+        let mut moved = false;
+        if pipe.readable(now, end) && engine.wants_read(id) {
+            let limit = if self.split { self.random.random_range(1..=5000) } else { 1 << 20 };
+            moved = true;
+            match pipe.read(now, end, limit) {
+                Found::Bytes(bytes) => engine.receive(now, id, &bytes),
+                Found::Closed | Found::Broken => {
+                    engine.closed(now, id);
+                    pipe.open[end] = false;
+                    return true;
+                }
+                Found::Nothing => {}
+            }
+        }
+        if pipe.room(end, self.weather) > 0
+            && let Some(bytes) = engine.poll_transmit(id)
+        {
+            pipe.write(now, end, &bytes, self.weather);
+            moved = true;
+        }
+        if engine.should_close(id) {
+            engine.closed(now, id);
+            pipe.open[end] = false;
+            moved = true;
+        }
+        moved
+    }
+}

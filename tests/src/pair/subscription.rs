@@ -1,0 +1,90 @@
+//! Subscriptions of a [`Pair`]'s clients, and what came through them.
+
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use amps_core::StartAt;
+use amps_ha::bookmarks::{Bookmarks, DEFAULT_OVERLAP};
+use amps_ha::client_core::Request;
+use amps_ha::error::CommandError;
+use amps_ha::subscriptions::{Item, QueueLimits, SubscriptionKind, SubscriptionQueue, SubscriptionSpec};
+use tokio::sync::oneshot;
+
+use super::Pair;
+
+/// A subscription or query, from the side of who asked for it.
+#[derive(Debug)]
+pub struct Entered {
+    /// Its queue.
+    pub queue: Arc<SubscriptionQueue>,
+    /// Everything taken from it so far.
+    pub items: Vec<Item>,
+    /// The error it ended with.
+    pub error: Option<CommandError>,
+    answer: oneshot::Receiver<Result<(), CommandError>>,
+    answered: Option<Result<(), CommandError>>,
+}
+
+impl Entered {
+    /// What the server answered, once it did.
+    pub fn answer(&mut self) -> Option<&Result<(), CommandError>> {
+        if let Ok(answer) = self.answer.try_recv() {
+            self.answered = Some(answer);
+        }
+        self.answered.as_ref()
+    }
+
+    /// Takes what waits, at most `count` items. Answers how many there were.
+    pub fn take(&mut self, count: usize) -> usize {
+        let mut context = Context::from_waker(Waker::noop());
+        for taken in 0..count {
+            match self.queue.poll_next(&mut context) {
+                Poll::Ready(Some(Ok(item))) => self.items.push(item),
+                Poll::Ready(Some(Err(error))) => self.error = Some(error),
+                Poll::Ready(None) | Poll::Pending => return taken,
+            }
+        }
+        count
+    }
+
+    /// The bodies of the messages taken so far.
+    pub fn bodies(&self) -> Vec<String> {
+        let bodies = self.items.iter().filter_map(|item| match item {
+            Item::Message(message) => Some(String::from_utf8_lossy(message.data()).into_owned()),
+            _ => None,
+        });
+        bodies.collect()
+    }
+}
+
+impl Pair {
+    /// Enters a subscription or query; with a start it is a bookmark
+    /// subscription.
+    pub fn enter(&mut self, client: usize, spec: SubscriptionSpec, limits: QueueLimits) -> Entered {
+        let bookmarks = spec.start.clone().map(|start| Bookmarks::new(start, DEFAULT_OVERLAP));
+        let wake = Arc::clone(&self.running(client).wake);
+        let queue = Arc::new(SubscriptionQueue::new(limits, bookmarks, wake));
+        let (reply, answer) = oneshot::channel();
+        self.request(client, Request::Enter { spec, queue: Arc::clone(&queue), reply });
+        Entered { queue, items: Vec::new(), error: None, answer, answered: None }
+    }
+
+    /// Enters a plain subscription.
+    pub fn subscribe(&mut self, client: usize, topic: &str) -> Entered {
+        let spec = SubscriptionSpec::new(SubscriptionKind::Subscribe, topic);
+        self.enter(client, spec, QueueLimits::default())
+    }
+
+    /// Enters a bookmark subscription.
+    pub fn subscribe_from(&mut self, client: usize, topic: &str, start: StartAt) -> Entered {
+        let mut spec = SubscriptionSpec::new(SubscriptionKind::Subscribe, topic);
+        spec.start = Some(start);
+        self.enter(client, spec, QueueLimits::default())
+    }
+
+    /// Ends a subscription.
+    pub fn leave(&mut self, client: usize, entered: &Entered) {
+        entered.queue.abandon();
+        self.request(client, Request::Leave(Arc::clone(&entered.queue)));
+    }
+}

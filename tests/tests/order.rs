@@ -1,0 +1,113 @@
+//! What is published arrives at the server's log once, in order, whatever
+//! happens to connections and servers (rules of order and of frames).
+
+use std::time::Duration;
+
+use amps_core::message::MessageKind;
+use amps_ha::publish_log::Durability;
+use amps_tests::{ClientSetup, Pair, Store};
+use proptest::prelude::*;
+use rand::RngExt;
+
+const STORES: [Store; 3] = [Store::Memory, Store::Disk(Durability::ProcessCrash), Store::Disk(Durability::PowerLoss)];
+
+/// Publishes `total` messages of random sizes in random bursts, while every
+/// connection dies at a random byte, one way or the other.
+fn publish_through_cuts(seed: u64, store: Store, total: usize) {
+    let mut pair = Pair::new(seed);
+    let room = [2_000, 20_000, 256_000][pair.random.random_range(0..3)];
+    pair.room(room);
+    let resident = [20_000, 8 << 20][pair.random.random_range(0..2)];
+    let client = pair.client(ClientSetup::new("p", [0]).store(store).resident(resident));
+    let mut published = 0;
+    let mut cuts = 0;
+    while published < total || !pair.settled(client) {
+        if cuts < 40 {
+            let at = pair.random.random_range(0..30_000);
+            match pair.random.random_range(0..8) {
+                0 => pair.cut_next(0, None, Some(at)),
+                1 => pair.cut_next(0, Some(at % 700), None),
+                2 => cuts += u32::from(pair.cut(client)),
+                _ => {}
+            }
+        }
+        let burst = pair.random.random_range(0..60).min(total - published);
+        for _ in 0..burst {
+            let len = pair.random.random_range(0..400);
+            pair.publish(client, format!("{published}:{:x<len$}", "")).unwrap();
+            published += 1;
+        }
+        for _ in 0..pair.random.random_range(0..40) {
+            pair.step();
+        }
+        if burst == 0 || published == total {
+            let time = Duration::from_micros(pair.random.random_range(0..2_000_000));
+            pair.run_for(time);
+        }
+        if pair.elapsed() > Duration::from_secs(3600) {
+            panic!("no end: {}", pair.describe());
+        }
+    }
+    let (logged, published) = (pair.logged(0, client), pair.published(client).to_vec());
+    assert!(logged == published, "{} logged of {}: {}", logged.len(), published.len(), pair.describe());
+    assert_whole_frames(&mut pair);
+}
+
+/// Nothing a server received was half a frame, and every connection began
+/// with a logon.
+fn assert_whole_frames(pair: &mut Pair) {
+    let stats = pair.server(0).stats().clone();
+    assert!(stats.violations.is_empty(), "{:?}: {}", stats.violations, pair.describe());
+    let mut seen = 0;
+    for command in &stats.commands {
+        if command.connection > seen {
+            assert_eq!(command.kind, MessageKind::Logon, "{}", pair.describe());
+            seen = command.connection;
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_live_publish_never_overtakes_a_replayed_one(seed: u64, store in 0..STORES.len()) {
+        publish_through_cuts(seed, STORES[store], 600);
+    }
+}
+
+/// The connection dies behind each byte the server gets, one after another:
+/// whatever was cut is not continued on the next connection.
+#[test]
+fn a_frame_half_written_is_never_continued_on_the_next_connection() {
+    for offset in 0..900 {
+        let mut pair = Pair::new(offset);
+        let client = pair.client(ClientSetup::new("p", [0]));
+        for id in 0..4 {
+            pair.publish(client, id.to_string()).unwrap();
+        }
+        pair.cut_next(0, None, Some(offset));
+        pair.run_for(Duration::from_secs(2));
+        pair.publish(client, "4").unwrap();
+        pair.run_until(Duration::from_secs(60), |pair| pair.settled(client));
+        assert_eq!(pair.logged(0, client), ["0", "1", "2", "3", "4"], "cut after {offset}");
+        assert_whole_frames(&mut pair);
+    }
+}
+
+/// The same in the other direction: half an answer is forgotten with its
+/// connection.
+#[test]
+fn a_frame_half_received_is_never_continued_on_the_next_connection() {
+    for offset in 0..600 {
+        let mut pair = Pair::new(offset);
+        let client = pair.client(ClientSetup::new("p", [0]));
+        pair.publish(client, "0").unwrap();
+        pair.cut_next(0, Some(offset), None);
+        pair.run_for(Duration::from_secs(30));
+        pair.publish(client, "1").unwrap();
+        pair.run_settled(client);
+        pair.run_live(client);
+        assert_eq!(pair.logged(0, client), ["0", "1"], "cut after {offset}");
+    }
+}
