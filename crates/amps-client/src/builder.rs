@@ -18,8 +18,9 @@ use amps_ha::session::{Session, SessionConfig};
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, broadcast, watch};
 
-use crate::client::{Client, Ending, Inner};
+use crate::client::Client;
 use crate::error::{ConnectError, OpenError};
+use crate::inner::{Ending, Inner};
 
 /// How many events a slow listener may be behind.
 const EVENTS: usize = 1024;

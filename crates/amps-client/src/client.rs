@@ -2,22 +2,17 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use amps_core::Bookmark;
-use amps_ha::bookmarks::store::{BookmarkWriter, Saved};
 use amps_ha::bookmarks::{Bookmarks, DEFAULT_OVERLAP};
 use amps_ha::client_core::Request;
-use amps_ha::driver::Inbox;
 use amps_ha::error::{Cause, CommandError};
-use amps_ha::event::{ConnectionSummary, Event};
-use amps_ha::publish_log::{SharedLog, StoreThread};
 use amps_ha::subscriptions::{QueueLimits, SubscriptionQueue, SubscriptionSpec};
-use tokio::sync::{Notify, broadcast, oneshot, watch};
-use tokio::task::JoinHandle;
+use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use crate::builder::ClientBuilder;
 use crate::error::{ConnectError, PublishError};
 use crate::events::Events;
+use crate::inner::{Ending, Inner};
 use crate::publish::{Receipt, append, wait};
 use crate::subscribe::{Sow, Subscribe, Subscription};
 
@@ -30,24 +25,6 @@ use crate::subscribe::{Sow, Subscribe, Subscription};
 #[derive(Clone)]
 pub struct Client {
     pub(crate) inner: Arc<Inner>,
-}
-
-pub(crate) struct Inner {
-    pub(crate) name: String,
-    pub(crate) log: Arc<SharedLog>,
-    pub(crate) inbox: Arc<Inbox>,
-    pub(crate) wake: Arc<Notify>,
-    pub(crate) events: broadcast::Sender<Event>,
-    pub(crate) stalled: watch::Receiver<Option<Arc<str>>>,
-    pub(crate) state: watch::Receiver<ConnectionSummary>,
-    pub(crate) bookmarks: Mutex<Option<Arc<BookmarkWriter>>>,
-    pub(crate) ending: Mutex<Option<Ending>>,
-}
-
-/// What a close has to wait for.
-pub(crate) struct Ending {
-    pub(crate) driver: JoinHandle<()>,
-    pub(crate) store: Option<StoreThread>,
 }
 
 /// How a [`Client::close`] went.
@@ -313,30 +290,5 @@ impl fmt::Debug for Client {
             .field("connected", &self.is_connected())
             .field("unacknowledged", &self.unacknowledged())
             .finish_non_exhaustive()
-    }
-}
-
-impl Inner {
-    pub(crate) fn bookmark_store(&self) -> Option<Arc<BookmarkWriter>> {
-        self.bookmarks.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// Discards a message of a bookmark subscription; with a store, hands it
-    /// what changed.
-    pub(crate) fn discard(&self, key: &str, queue: &SubscriptionQueue, bookmark: Bookmark) -> Option<Saved> {
-        let store = self.bookmark_store();
-        // Under the subscription's lock, so that changes reach the store in
-        // their order.
-        queue.with_bookmarks(|bookmarks| {
-            let discarded = bookmarks.discard(bookmark);
-            let store = store.filter(|_| discarded)?;
-            Some(store.save(key, bookmarks.take_changes()))
-        })?
-    }
-}
-
-impl Drop for Inner {
-    fn drop(&mut self) {
-        self.inbox.close();
     }
 }

@@ -35,6 +35,7 @@ mod builder;
 mod client;
 mod error;
 mod events;
+mod inner;
 mod publish;
 mod subscribe;
 

@@ -12,7 +12,7 @@ use amps_ha::subscriptions::{
 };
 use futures_core::Stream;
 
-use crate::client::Inner;
+use crate::inner::Inner;
 
 /// What a subscription's stream yields.
 pub type SubscriptionEvent = Item;

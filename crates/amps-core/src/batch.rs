@@ -4,8 +4,9 @@
 //! `k` and the body's length `l`, then the body. Bodies are skipped by that
 //! length, never by looking for braces (AMPS Command Reference, "sow").
 
+use crate::error::MessageError;
 use crate::header::{self, Field};
-use crate::message::{Message, MessageError};
+use crate::message::Message;
 
 /// The records of a SOW frame, each a message of its own that shares the
 /// frame's bytes.

@@ -9,8 +9,8 @@ use std::borrow::Cow;
 use bytes::{BufMut, BytesMut};
 use smallvec::SmallVec;
 
+use crate::error::MessageError;
 use crate::frame::{MAX_FRAME_LEN, PREFIX_LEN};
-use crate::message::MessageError;
 
 macro_rules! fields {
     ($($(#[doc = $doc:literal])+ $name:ident $wire:literal $($alias:literal)*;)+) => {

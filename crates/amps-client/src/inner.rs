@@ -1,0 +1,54 @@
+use std::sync::{Arc, Mutex, PoisonError};
+
+use amps_core::Bookmark;
+use amps_ha::bookmarks::store::{BookmarkWriter, Saved};
+use amps_ha::driver::Inbox;
+use amps_ha::event::{ConnectionSummary, Event};
+use amps_ha::publish_log::{SharedLog, StoreThread};
+use amps_ha::subscriptions::SubscriptionQueue;
+use tokio::sync::{Notify, broadcast, watch};
+use tokio::task::JoinHandle;
+
+/// What all clones of a client, and its streams, share.
+pub(crate) struct Inner {
+    pub(crate) name: String,
+    pub(crate) log: Arc<SharedLog>,
+    pub(crate) inbox: Arc<Inbox>,
+    pub(crate) wake: Arc<Notify>,
+    pub(crate) events: broadcast::Sender<Event>,
+    pub(crate) stalled: watch::Receiver<Option<Arc<str>>>,
+    pub(crate) state: watch::Receiver<ConnectionSummary>,
+    pub(crate) bookmarks: Mutex<Option<Arc<BookmarkWriter>>>,
+    pub(crate) ending: Mutex<Option<Ending>>,
+}
+
+/// What a close has to wait for.
+pub(crate) struct Ending {
+    pub(crate) driver: JoinHandle<()>,
+    pub(crate) store: Option<StoreThread>,
+}
+
+impl Inner {
+    pub(crate) fn bookmark_store(&self) -> Option<Arc<BookmarkWriter>> {
+        self.bookmarks.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Discards a message of a bookmark subscription; with a store, hands it
+    /// what changed.
+    pub(crate) fn discard(&self, key: &str, queue: &SubscriptionQueue, bookmark: Bookmark) -> Option<Saved> {
+        let store = self.bookmark_store();
+        // Under the subscription's lock, so that changes reach the store in
+        // their order.
+        queue.with_bookmarks(|bookmarks| {
+            let discarded = bookmarks.discard(bookmark);
+            let store = store.filter(|_| discarded)?;
+            Some(store.save(key, bookmarks.take_changes()))
+        })?
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.inbox.close();
+    }
+}
