@@ -33,10 +33,11 @@ impl Engine {
     }
 
     /// Cuts the replication links with another instance and keeps them down,
-    /// in both directions, until called again with `false`. The instance is
-    /// named by its name or by the connection string in
-    /// [`Config::peers`](crate::Config::peers);
-    /// links it dials itself are known by its name only.
+    /// in both directions, until called again with `false`.
+    ///
+    /// The instance is named by its name, or by its connection string in
+    /// [`Config::peers`](crate::Config::peers); links it dials itself are known
+    /// by its name only.
     pub fn partition(&mut self, now: Instant, peer: &str, on: bool) {
         self.advance(now);
         if on {
