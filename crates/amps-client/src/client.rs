@@ -240,17 +240,18 @@ impl Client {
         Events(self.inner.events.subscribe())
     }
 
-    /// Ends the client: waits until everything published is settled, at most
-    /// for `deadline`, then disconnects and closes the stores. Later calls, and
-    /// calls on other clones, only report.
+    /// Ends the client: waits until everything published is settled, then
+    /// disconnects and closes the stores. Returns within `deadline`, of which up
+    /// to half a second is kept for the stores; a slower disk goes on by itself
+    /// in the background. Later calls, and calls on other clones, only report.
     ///
     /// # Cancel safety
     /// A dropped call leaves the client open, unless it was already
     /// disconnecting; then it ends on its own.
     pub async fn close(&self, deadline: Duration) -> Closed {
         let until = tokio::time::Instant::now() + deadline;
-        let flushed = tokio::time::timeout_at(until, self.settled()).await;
-        tracing::debug!(settled = flushed.is_ok(), "closing");
+        let settled = tokio::time::timeout_at(until - STORES_CLOSE.min(deadline / 4), self.settled()).await;
+        tracing::debug!(settled = settled.is_ok(), "closing");
         self.inner.inbox.close();
         let ending = self.inner.ending.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(Ending { driver, store }) = ending {
@@ -266,8 +267,7 @@ impl Client {
                 });
                 let _ = stores.await;
             });
-            // The disk may be slower than the deadline; it goes on by itself.
-            let _ = tokio::time::timeout_at(until.max(tokio::time::Instant::now() + CLOSE_GRACE), finish).await;
+            let _ = tokio::time::timeout_at(until, finish).await;
         }
         Closed { unacknowledged: self.unacknowledged() }
     }
@@ -280,8 +280,8 @@ impl Client {
     }
 }
 
-/// What a close allows the stores to finish in, even at its deadline.
-const CLOSE_GRACE: Duration = Duration::from_millis(500);
+/// What a close keeps of its deadline for the stores.
+const STORES_CLOSE: Duration = Duration::from_millis(500);
 
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
