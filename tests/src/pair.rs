@@ -13,6 +13,7 @@ mod setup;
 mod subscription;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 use amps_core::Field;
@@ -21,7 +22,7 @@ use amps_core::header::FrameWriter;
 
 use amps_ha::client_core::{ClientCore, Request};
 use amps_ha::event::{ConnectionState, Event};
-use amps_ha::kv::MemoryKv;
+use amps_ha::kv::{Kv, MemoryKv, SyncLevel};
 use amps_ha::publish_log::{AppendError, Cursors, SharedLog};
 use amps_testserver::{Engine, Link as ServerLink, LoggedMessage, MemoryJournal};
 use rand::rngs::StdRng;
@@ -159,6 +160,18 @@ impl Pair {
     /// A client's disk; another one counts from its next life.
     pub fn disk(&mut self, client: usize) -> &mut MemoryKv {
         &mut self.clients[client].kv
+    }
+
+    /// A copy of what is on a client's disk now, as a backup would be.
+    pub fn copy_disk(&self, client: usize) -> MemoryKv {
+        let mut copy = MemoryKv::new();
+        let each = &mut |key: &[u8], value: &[u8]| {
+            copy.insert(key, value).expect("a copy in memory");
+            ControlFlow::Continue(())
+        };
+        self.clients[client].kv.scan(b"", &[0xff; 16], each).expect("a disk that can be read");
+        copy.sync(SyncLevel::Power).expect("a copy in memory");
+        copy
     }
 
     /// Keeps a client's store from working, or lets it.
