@@ -296,26 +296,11 @@ impl Protocol for ClientCore {
         if !self.session.may_publish() {
             return;
         }
-        let Outbox { ordered, .. } = &mut self.outbox;
-        let (reached, stuck) = self.log.with(|log| {
-            while out.len() < TARGET_LEN {
-                let until = ordered.front().map_or(u64::MAX, |(after, _)| *after);
-                log.fill(out.buffer_mut(), TARGET_LEN, until);
-                match ordered.front() {
-                    Some((after, frame)) if log.sent() >= *after => {
-                        out.buffer_mut().extend_from_slice(frame);
-                        ordered.pop_front();
-                    }
-                    _ => break,
-                }
-            }
-            (log.sent(), log.cursors().failed.is_some() && !log.has_more(u64::MAX))
-        });
-        // A store that failed will never make the rest durable; everything
-        // else goes on.
-        if reached >= self.replay_end || stuck {
+        if self.fill(out) {
             self.session.replayed(now);
             self.act(now);
+            // What that enqueued waits for nothing else.
+            self.fill(out);
         }
     }
 
@@ -367,6 +352,29 @@ impl Protocol for ClientCore {
 }
 
 impl ClientCore {
+    /// Moves publishes and commands into `out`, in their order. Answers whether
+    /// everything that was to be replayed is there.
+    fn fill(&mut self, out: &mut Transmit) -> bool {
+        let Outbox { ordered, .. } = &mut self.outbox;
+        let replay_end = self.replay_end;
+        self.log.with(|log| {
+            loop {
+                let until = ordered.front().map_or(u64::MAX, |(after, _)| *after);
+                log.fill(out.buffer_mut(), TARGET_LEN, until);
+                // A store that failed will never make the rest durable, nor
+                // read it back; everything else goes on.
+                let stuck = out.len() < TARGET_LEN && log.cursors().failed.is_some();
+                match ordered.front() {
+                    Some((after, frame)) if out.len() < TARGET_LEN && (stuck || log.sent() >= *after) => {
+                        out.buffer_mut().extend_from_slice(frame);
+                        ordered.pop_front();
+                    }
+                    _ => return stuck || log.sent() >= replay_end,
+                }
+            }
+        })
+    }
+
     /// Everything that belonged to the connection.
     fn forget_connection(&mut self, out: &Transmit) {
         let published = |frame: &[u8]| {

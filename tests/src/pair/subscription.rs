@@ -15,6 +15,8 @@ use super::Pair;
 /// A subscription or query, from the side of who asked for it.
 #[derive(Debug)]
 pub struct Entered {
+    /// Its topic.
+    pub topic: String,
     /// Its queue.
     pub queue: Arc<SubscriptionQueue>,
     /// Everything taken from it so far.
@@ -64,9 +66,9 @@ impl Pair {
         let bookmarks = spec.start.clone().map(|start| Bookmarks::new(start, DEFAULT_OVERLAP));
         let wake = Arc::clone(&self.running(client).wake);
         let queue = Arc::new(SubscriptionQueue::new(limits, bookmarks, wake));
-        let (reply, answer) = oneshot::channel();
+        let (topic, (reply, answer)) = (spec.topic.clone(), oneshot::channel());
         self.request(client, Request::Enter { spec, queue: Arc::clone(&queue), reply });
-        Entered { queue, items: Vec::new(), error: None, answer, answered: None }
+        Entered { topic, queue, items: Vec::new(), error: None, answer, answered: None }
     }
 
     /// Enters a plain subscription.
