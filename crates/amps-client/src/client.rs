@@ -135,12 +135,10 @@ impl Client {
     /// # Cancel safety
     /// Safe.
     async fn room(&self, full: PublishError) -> Result<(), PublishError> {
-        let log = &self.inner.log;
-        let cursors = log.watch();
         let PublishError::StoreFull { held, .. } = full else { return Err(full) };
         let mut stalled = self.inner.stalled.clone();
         tokio::select! {
-            room = wait(cursors, |cursors| cursors.bytes < held) => room,
+            room = wait(&self.inner.log, |cursors| cursors.bytes < held) => room,
             Ok(topic) = stalled.wait_for(Option::is_some) => {
                 let topic = topic.as_deref().unwrap_or_default().to_owned();
                 Err(PublishError::WouldDeadlock { topic })
@@ -161,7 +159,7 @@ impl Client {
     pub async fn flush(&self) -> Result<(), PublishError> {
         let (end, sequenced) = self.inner.log.peek(|log| (log.end(), log.is_sequenced()));
         if sequenced {
-            return wait(self.inner.log.watch(), |cursors| cursors.settled >= end).await;
+            return wait(&self.inner.log, |cursors| cursors.settled >= end).await;
         }
         let (reply, answer) = oneshot::channel();
         self.inner.inbox.push(Request::Flush { after: end, reply: reply.into() });
@@ -275,7 +273,7 @@ impl Client {
     async fn settled(&self) {
         let (end, sequenced) = self.inner.log.peek(|log| (log.end(), log.is_sequenced()));
         if sequenced || self.is_connected() {
-            let _ = wait(self.inner.log.watch(), |cursors| cursors.settled >= end).await;
+            let _ = wait(&self.inner.log, |cursors| cursors.settled >= end).await;
         }
     }
 }

@@ -3,7 +3,6 @@ use std::sync::Arc;
 use amps_core::frame::MAX_FRAME_LEN;
 use amps_core::header::{Field, FrameWriter};
 use amps_ha::publish_log::{Cursors, SharedLog};
-use tokio::sync::watch;
 
 use crate::error::PublishError;
 
@@ -27,7 +26,7 @@ impl Receipt {
     /// # Cancel safety
     /// Safe; ask again any time.
     pub async fn durable(&self) -> Result<(), PublishError> {
-        wait(self.log.watch(), |cursors| cursors.durable > self.ordinal).await
+        wait(&self.log, |cursors| cursors.durable > self.ordinal).await
     }
 
     /// Waits until the server group has acknowledged the message as persisted,
@@ -44,7 +43,7 @@ impl Receipt {
     /// # Cancel safety
     /// Safe; ask again any time.
     pub async fn persisted(&self) -> Result<(), PublishError> {
-        let settled = wait(self.log.watch(), |cursors| cursors.settled > self.ordinal).await;
+        let settled = wait(&self.log, |cursors| cursors.settled > self.ordinal).await;
         match self.log.peek(|log| (log.refusal(self.ordinal).cloned(), log.was_dropped(self.ordinal))) {
             (Some(reason), _) => Err(PublishError::Refused(reason)),
             (None, true) => Err(PublishError::Disconnected),
@@ -61,16 +60,17 @@ impl Receipt {
 
 /// Waits for a cursor. What fails does so only if the wish is not fulfilled
 /// already.
-pub(crate) async fn wait(
-    mut cursors: watch::Receiver<Cursors>,
-    fulfilled: impl Fn(&Cursors) -> bool,
-) -> Result<(), PublishError> {
-    let over = |cursors: &Cursors| fulfilled(cursors) || cursors.failed.is_some() || cursors.closed;
-    let Ok(cursors) = cursors.wait_for(over).await else { return Err(PublishError::Closed) };
-    match &cursors.failed {
-        _ if fulfilled(&cursors) => Ok(()),
-        Some(error) => Err(PublishError::StoreFailed(Arc::clone(error))),
-        None => Err(PublishError::Closed),
+pub(crate) async fn wait(log: &SharedLog, fulfilled: impl Fn(&Cursors) -> bool) -> Result<(), PublishError> {
+    let mut changes = log.watch();
+    loop {
+        // Asks the log itself: what is watched does not follow appends.
+        let cursors = log.peek(|log| log.cursors());
+        match cursors.failed {
+            _ if fulfilled(&cursors) => return Ok(()),
+            Some(error) => return Err(PublishError::StoreFailed(error)),
+            None if cursors.closed => return Err(PublishError::Closed),
+            None => changes.changed().await.map_err(|_| PublishError::Closed)?,
+        }
     }
 }
 
