@@ -235,6 +235,44 @@ fn a_server_that_keeps_dropping_the_connection_logs_each_line_once() {
     assert_eq!(bodies(&data), lines);
 }
 
+/// What a server acknowledged, and what a client was told is persisted, is in
+/// its journal after `kill -9`, and a restart goes on from there.
+#[test]
+fn a_killed_server_has_what_it_acknowledged_and_goes_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    let more = ["--name", "A", "--data", data.to_str().unwrap()];
+    let (first, uri) = server("127.0.0.1:0", &more);
+    let listen = uri.split('/').nth(2).unwrap().to_owned();
+    let store = format!("sled:{}", dir.path().join("store").display());
+    let args = ["publish", "--server", &uri, "--topic", "t", "--client-name", "p", "--store", &store];
+
+    let early = readings(5_000);
+    let published = run_with_input(&args, &early.join("\n"));
+    assert!(published.status.success(), "all is acknowledged: {published:?}");
+    first.kill();
+    assert_eq!(bodies(&data), early);
+
+    let (second, _) = server(&listen, &more);
+    let late: Vec<_> = (0..20_000).map(|n| format!("late {n}")).collect();
+    let input = dir.path().join("late");
+    fs::write(&input, late.join("\n")).unwrap();
+    let mut command = amps(&args);
+    command.arg("--file").arg(&input).args(["--rate", "20000"]);
+    let publisher = Running::start(command);
+    wait_for("part of it in the journal", || bodies(&data).len() > early.len() + 2_000);
+    second.kill();
+    let kept = bodies(&data);
+    let expected: Vec<_> = early.iter().chain(&late).cloned().collect();
+    assert_eq!(kept[..], expected[..kept.len()], "a whole prefix");
+
+    let (third, _) = server(&listen, &more);
+    let (code, text) = publisher.output();
+    assert_eq!(code, Some(0), "{text}");
+    third.kill();
+    assert_eq!(bodies(&data), expected, "each line once, in order");
+}
+
 #[test]
 fn sow_prints_the_last_record_of_each_key() {
     let (_server, uri) = server("127.0.0.1:0", &["--sow", "t:/station"]);
