@@ -12,6 +12,9 @@
 //!   built with `panic = "abort"` still aborts.)
 //! * It recovers a damaged log as an empty one without a word: a file beside
 //!   it says that the store was created, and an entry inside must agree.
+//! * It takes a damaged record for a torn end and forgets everything behind it:
+//!   each `Power` sync is counted inside and, afterwards, in a file beside it;
+//!   fewer inside than beside means that synced writes are gone.
 
 mod directory;
 
@@ -22,7 +25,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::{Kv, KvError, SyncCount, SyncLevel, Visit, check_size};
-use directory::Directory;
+use directory::{Directory, write_synced};
 
 /// How long sled's own threads may hold a store that was just closed here.
 const CLOSING: Duration = Duration::from_secs(5);
@@ -30,6 +33,7 @@ const CLOSING: Duration = Duration::from_secs(5);
 /// The tree that holds what is ours, apart from the caller's entries.
 const OWN_TREE: &str = "amps";
 const CREATED_KEY: &str = "created";
+const SYNCED_KEY: &str = "synced";
 
 /// How a [`SledKv`] uses disk and memory.
 #[derive(Debug, Clone)]
@@ -62,13 +66,17 @@ impl SledOptions {
 /// An ordered map in a directory, held by one process at a time.
 ///
 /// The directory holds sled's files and ours: `lock`, `CREATED` (says that a
-/// store was made here, and with which segment size), and after damage
-/// `QUARANTINED` (the reason; while it is there every open refuses).
+/// store was made here, and with which segment size), `SYNCED` (how often it
+/// was synced to the disk), and after damage `QUARANTINED` (the reason; while
+/// it is there every open refuses).
 #[derive(Debug)]
 pub struct SledKv {
     /// Taken when dropped.
     db: Option<sled::Db>,
     db_file: File,
+    synced_file: File,
+    /// `Power` syncs in the life of the store.
+    synced: u64,
     directory: Directory,
     max_value: usize,
     failed: Option<KvError>,
@@ -103,15 +111,19 @@ impl SledKv {
         directory.remove_leftovers(created.is_some())?;
         let db = open_db(&directory, segment, options.cache)?;
         let db_file = directory.db_file()?;
+        let (synced_file, synced) = directory.synced()?;
         let mut kv = Self {
             db: Some(db),
             db_file,
+            synced_file,
+            synced: 0,
             max_value: segment / 128,
             failed: None,
             syncs: SyncCount::default(),
             directory,
         };
         kv.check_created(created.is_some())?;
+        kv.check_synced(synced)?;
         kv.directory.check_no_blobs()?;
         if created.is_none() {
             kv.sync_files(SyncLevel::Power)?;
@@ -151,6 +163,16 @@ impl SledKv {
         })
     }
 
+    /// What was synced must be there; `beside` is what the file beside says.
+    fn check_synced(&mut self, beside: u64) -> Result<(), KvError> {
+        let inside = self.run(|db| db.open_tree(OWN_TREE)?.get(SYNCED_KEY))?;
+        self.synced = inside.and_then(|count| count.as_ref().try_into().ok()).map_or(0, u64::from_be_bytes);
+        if self.synced < beside {
+            return Err(self.directory.damaged("writes that were on the disk are gone"));
+        }
+        Ok(())
+    }
+
     /// Runs one operation of sled; no panic gets out.
     fn run<T>(&self, operation: impl FnOnce(&sled::Db) -> Result<T, sled::Error>) -> Result<T, KvError> {
         if let Some(first) = &self.failed {
@@ -174,12 +196,19 @@ impl SledKv {
         result
     }
 
-    fn sync_files(&self, level: SyncLevel) -> Result<(), KvError> {
-        self.run(|db| db.flush())?;
-        if level == SyncLevel::Power {
-            self.db_file.sync_data().map_err(|error| self.directory.io(error))?;
+    fn sync_files(&mut self, level: SyncLevel) -> Result<(), KvError> {
+        if level == SyncLevel::Process {
+            return self.run(|db| db.flush()).map(drop);
         }
-        Ok(())
+        let count = self.synced + 1;
+        self.run(|db| {
+            db.open_tree(OWN_TREE)?.insert(SYNCED_KEY, &count.to_be_bytes())?;
+            db.flush()
+        })?;
+        self.db_file.sync_data().map_err(|error| self.directory.io(error))?;
+        self.synced = count;
+        // Not synced itself: an older count is a weaker witness, no wrong one.
+        write_synced(&self.synced_file, count).map_err(|error| self.directory.io(error))
     }
 }
 

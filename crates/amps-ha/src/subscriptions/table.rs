@@ -1,13 +1,11 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use amps_core::connection::Router;
 use tokio::sync::oneshot;
 
 use super::{SubscriptionKind, SubscriptionQueue, SubscriptionSpec};
 use crate::error::CommandError;
-
-/// Low bits of an id: the slot. The rest is the slot's generation.
-const SLOT_BITS: u32 = 32;
 
 /// How far entering a subscription is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,18 +47,11 @@ impl Route {
     }
 }
 
-/// All subscriptions and queries of a client. An id is an index into it.
+/// All subscriptions and queries of a client.
 #[derive(Debug, Default)]
 pub struct Table {
-    slots: Vec<Slot>,
-    free: Vec<usize>,
+    routes: Router<Route>,
     serial: u64,
-}
-
-#[derive(Debug, Default)]
-struct Slot {
-    generation: u64,
-    route: Option<Route>,
 }
 
 impl Table {
@@ -71,50 +62,36 @@ impl Table {
         queue: Arc<SubscriptionQueue>,
         waiter: Option<Waiting>,
     ) -> u64 {
-        let slot = self.free.pop().unwrap_or_else(|| {
-            self.slots.push(Slot::default());
-            self.slots.len() - 1
-        });
-        let entry = &mut self.slots[slot];
-        entry.generation += 1;
-        let id = entry.generation << SLOT_BITS | slot as u64;
         let serial = self.serial;
         self.serial += 1;
-        entry.route = Some(Route { id, spec, queue, entered: Entered::No, waiter, serial, was_active: false });
-        id
+        let entered = Entered::No;
+        self.routes.insert(|id| Route { id, spec, queue, entered, waiter, serial, was_active: false })
     }
 
     /// The one an id names.
     pub fn get_mut(&mut self, id: u64) -> Option<&mut Route> {
-        let slot = (id & ((1 << SLOT_BITS) - 1)) as usize;
-        self.slots.get_mut(slot)?.route.as_mut().filter(|route| route.id == id)
+        self.routes.get_mut(id)
     }
 
     /// The one a wire id names.
     pub fn by_wire_id(&mut self, id: &str) -> Option<&mut Route> {
-        self.get_mut(id.parse().ok()?)
+        self.routes.by_wire_id(id)
     }
 
     /// Takes one out.
     pub fn remove(&mut self, id: u64) -> Option<Route> {
-        self.get_mut(id)?;
-        let slot = (id & ((1 << SLOT_BITS) - 1)) as usize;
-        self.free.push(slot);
-        self.slots[slot].route.take()
+        self.routes.remove(id)
     }
 
     /// All of them.
     pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Route> {
-        self.slots.iter_mut().filter_map(|slot| slot.route.as_mut())
+        self.routes.iter_mut()
     }
 
     /// Ids of the subscriptions, without queries, in order of creation.
-    pub fn ids_in_order(&mut self) -> Vec<u64> {
-        let mut ids: Vec<_> = self
-            .iter_mut()
-            .filter(|route| route.spec.kind != SubscriptionKind::Sow)
-            .map(|route| (route.serial, route.id))
-            .collect();
+    pub fn ids_in_order(&self) -> Vec<u64> {
+        let subscriptions = self.routes.iter().filter(|route| route.spec.kind != SubscriptionKind::Sow);
+        let mut ids: Vec<_> = subscriptions.map(|route| (route.serial, route.id)).collect();
         ids.sort_unstable();
         ids.into_iter().map(|(_, id)| id).collect()
     }
@@ -122,7 +99,6 @@ impl Table {
     /// The earliest moment somebody stops waiting for a confirmation.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
-        let routes = self.slots.iter().filter_map(|slot| slot.route.as_ref());
-        routes.filter_map(|route| Some(route.waiter.as_ref()?.1)).min()
+        self.routes.iter().filter_map(|route| Some(route.waiter.as_ref()?.1)).min()
     }
 }

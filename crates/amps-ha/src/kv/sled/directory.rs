@@ -1,7 +1,7 @@
 //! The directory of a store: its lock and our marker files.
 
 use std::fs::{self, File, TryLockError};
-use std::io::{self, ErrorKind};
+use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -10,6 +10,8 @@ use crate::kv::KvError;
 const LOCK: &str = "lock";
 const CREATED: &str = "CREATED";
 const QUARANTINED: &str = "QUARANTINED";
+/// How many syncs to the disk there were, with a checksum.
+const SYNCED: &str = "SYNCED";
 /// The files of sled that matter here.
 const DB: &str = "db";
 const CONF: &str = "conf";
@@ -132,6 +134,24 @@ impl Directory {
         File::options().read(true).write(true).open(self.path.join(DB)).map_err(|error| self.io(error))
     }
 
+    /// The file that counts syncs, and the count in it. One that is missing or
+    /// torn counts nothing.
+    pub(super) fn synced(&self) -> Result<(File, u64), KvError> {
+        let path = self.path.join(SYNCED);
+        let read = || {
+            let mut file = File::options().create(true).truncate(false).read(true).write(true).open(path)?;
+            let mut bytes = Vec::new();
+            file.read_to_end(&mut bytes)?;
+            Ok((file, bytes))
+        };
+        let (file, bytes) = read().map_err(|error| self.io(error))?;
+        let (Some(count), Some(crc)) = (bytes.first_chunk::<8>(), bytes.last_chunk::<4>()) else {
+            return Ok((file, 0));
+        };
+        let sound = bytes.len() == 12 && crc32fast::hash(count) == u32::from_be_bytes(*crc);
+        Ok((file, if sound { u64::from_be_bytes(*count) } else { 0 }))
+    }
+
     fn length(&self, name: &str) -> Result<u64, KvError> {
         match fs::metadata(self.path.join(name)) {
             Ok(metadata) => Ok(metadata.len()),
@@ -139,6 +159,15 @@ impl Directory {
             Err(error) => Err(self.io(error)),
         }
     }
+}
+
+/// Notes a count of syncs in the file that [`Directory::synced`] opened.
+pub(super) fn write_synced(mut file: &File, count: u64) -> io::Result<()> {
+    let mut bytes = [0; 12];
+    bytes[..8].copy_from_slice(&count.to_be_bytes());
+    bytes[8..].copy_from_slice(&crc32fast::hash(&count.to_be_bytes()).to_be_bytes());
+    file.seek(SeekFrom::Start(0))?;
+    file.write_all(&bytes)
 }
 
 /// Makes new names in a directory survive a power loss.
