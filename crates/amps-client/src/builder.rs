@@ -300,7 +300,8 @@ impl ClientBuilder {
         let bookmarks = match &self.bookmark_store {
             BookmarkStore::Memory => None,
             BookmarkStore::Sled(dir) => {
-                let store = KvBookmarkStore::open_dir(dir, &self.name, SyncLevel::Process)?;
+                let store = KvBookmarkStore::open_dir(dir, &self.name, SyncLevel::Process)
+                    .map_err(|source| OpenError::BookmarkStore { dir: dir.clone(), source })?;
                 Some(Arc::new(BookmarkWriter::start(store).map_err(OpenError::Thread)?))
             }
         };

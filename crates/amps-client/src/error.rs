@@ -1,3 +1,4 @@
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -44,8 +45,13 @@ pub enum OpenError {
     #[error(transparent)]
     PublishStore(#[from] StoreError),
     /// The bookmark store.
-    #[error(transparent)]
-    BookmarkStore(#[from] amps_ha::bookmarks::store::BookmarkStoreError),
+    #[error("the bookmark store in {dir:?} cannot be opened: {source}")]
+    BookmarkStore {
+        /// Its directory.
+        dir: PathBuf,
+        /// Why.
+        source: amps_ha::bookmarks::store::BookmarkStoreError,
+    },
     /// The system gives no thread.
     #[error("cannot start a thread for a store: {0}")]
     Thread(std::io::Error),
