@@ -6,3 +6,8 @@
 pub mod pair;
 
 pub use pair::{ClientSetup, Entered, Kill, Pair, Store};
+
+/// How many cases a property test tries: `PROPTEST_CASES`, or so many.
+pub fn cases(usual: u32) -> u32 {
+    std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(usual)
+}

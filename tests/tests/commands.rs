@@ -89,7 +89,7 @@ fn commands_keep_their_place(seed: u64, store: Store) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 60, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: amps_tests::cases(60), failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn a_command_is_seen_by_the_server_after_the_publishes_before_it(seed: u64, disk: bool) {

@@ -232,7 +232,7 @@ fn nearly() -> impl Strategy<Value = Vec<u8>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 1500, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: amps_tests::cases(1500), failure_persistence: None, ..ProptestConfig::default() })]
 
     /// Any bytes, in any pieces, at any stage: an error or nothing, never a
     /// panic, and never more memory than was received.

@@ -93,7 +93,7 @@ fn many_lives(seed: u64, level: Durability) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 150, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: amps_tests::cases(150), failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn many_lives_on_one_disk_lose_and_double_nothing(seed: u64, level in 0..LEVELS.len()) {

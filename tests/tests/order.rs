@@ -68,7 +68,7 @@ fn assert_whole_frames(pair: &mut Pair) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: amps_tests::cases(48), failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn a_live_publish_never_overtakes_a_replayed_one(seed: u64, store in 0..STORES.len()) {

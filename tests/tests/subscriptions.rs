@@ -107,7 +107,7 @@ fn failovers(seed: u64) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 80, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: amps_tests::cases(80), failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn a_bookmark_subscription_has_no_gap_and_nothing_twice_across_failovers(seed: u64) {

@@ -179,9 +179,8 @@ impl Publish {
                 return Err(Failure::new("lines can no longer be promised", "the store or the ledger failed"));
             };
             let receipt = loop {
-                let waited = match client.enqueue(&self.topic, &body) {
+                let waited = match client.enqueue_wait(&self.topic, &body).await {
                     Ok(receipt) => break receipt,
-                    Err(PublishError::StoreFull { .. }) => client.flush().await,
                     Err(PublishError::Disconnected) => client.connected().await.map_err(|_| PublishError::Closed),
                     Err(error) => Err(error),
                 };

@@ -104,14 +104,24 @@ impl Client {
     /// telling: publishing again may then double it. It never leaves half a
     /// message, and never holds up others.
     pub async fn publish(&self, topic: &str, body: impl AsRef<[u8]>) -> Result<(), PublishError> {
+        self.enqueue_wait(topic, body).await?.durable().await
+    }
+
+    /// As [`enqueue`](Self::enqueue), but waits for room while the publish
+    /// store is full: a pipeline with back-pressure.
+    ///
+    /// # Errors
+    /// [`PublishError`]; nothing was published.
+    ///
+    /// # Cancel safety
+    /// A dropped call has published nothing.
+    pub async fn enqueue_wait(&self, topic: &str, body: impl AsRef<[u8]>) -> Result<Receipt, PublishError> {
         let body = body.as_ref();
         loop {
-            let full = match self.enqueue(topic, body) {
-                Ok(receipt) => return receipt.durable().await,
-                Err(full @ PublishError::StoreFull { .. }) => full,
-                Err(other) => return Err(other),
-            };
-            self.room(full).await?;
+            match self.enqueue(topic, body) {
+                Err(full @ PublishError::StoreFull { .. }) => self.room(full).await?,
+                done => return done,
+            }
         }
     }
 
