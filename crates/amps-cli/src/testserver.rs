@@ -20,9 +20,9 @@ pub(crate) struct Testserver {
     /// Where to listen, such as 127.0.0.1:9007; port 0 takes a free one.
     #[arg(long, value_name = "ADDR")]
     listen: SocketAddr,
-    /// The name of this instance, unique in its group.
-    #[arg(long, value_name = "N", default_value = "amps-testserver")]
-    name: String,
+    /// The name of this instance, unique in its group; the address unless given.
+    #[arg(long, value_name = "N")]
+    name: Option<String>,
     /// Where the transaction log is kept; without it, in memory.
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
@@ -54,9 +54,9 @@ impl Testserver {
     /// When the server cannot start, or has to stop since its log fails.
     pub(crate) async fn run(self) -> Result<End, Failure> {
         let mut signals = Signals::listen().map_err(|error| Failure::new("cannot listen for signals", error))?;
-        let name = self.name.clone();
+        let name = self.name.clone().unwrap_or_else(|| self.listen.to_string());
         let what = format!("cannot start a server on {}", self.listen);
-        let server = self.start().await.map_err(|error| Failure::new(what, error))?;
+        let server = self.start(&name).await.map_err(|error| Failure::new(what, error))?;
         let said = writeln!(io::stdout(), "listening on {} (name {name})", server.uri());
         said.map_err(|error| Failure::new("cannot write to standard output", error))?;
         loop {
@@ -71,8 +71,8 @@ impl Testserver {
         Ok(End::Done)
     }
 
-    async fn start(self) -> io::Result<TestServer> {
-        let mut builder = TestServer::builder().name(self.name).listen(self.listen.to_string());
+    async fn start(self, name: &str) -> io::Result<TestServer> {
+        let mut builder = TestServer::builder().name(name).listen(self.listen.to_string());
         if let Some(dir) = self.data {
             builder = builder.data_dir(dir);
         }
