@@ -1,5 +1,7 @@
 //! The command line. One struct a subcommand; each stands with its command.
 
+use std::fmt;
+
 use clap::{Args, Parser, Subcommand};
 
 use crate::{ping, publish, sow, subscribe, testserver};
@@ -27,7 +29,7 @@ pub(crate) enum Command {
 }
 
 /// The servers of a client that goes on when one of them dies.
-#[derive(Debug, Args)]
+#[derive(Args)]
 pub(crate) struct Servers {
     /// Connection strings, tried in turn.
     #[arg(long = "server", value_name = "URI[,URI...]", value_delimiter = ',', required = true)]
@@ -36,6 +38,19 @@ pub(crate) struct Servers {
     /// dead. 0 switches heartbeats off.
     #[arg(long, value_name = "SECS", default_value_t = 5, value_parser = clap::value_parser!(u64).range(0..=86_400))]
     pub(crate) heartbeat: u64,
+}
+
+impl Servers {
+    /// The connection strings without their passwords.
+    pub(crate) fn shown(&self) -> String {
+        self.uris.iter().map(|uri| amps_client::mask(uri)).collect::<Vec<_>>().join(",")
+    }
+}
+
+impl fmt::Debug for Servers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.shown())
+    }
 }
 
 #[cfg(test)]

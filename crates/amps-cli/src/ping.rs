@@ -24,7 +24,7 @@ impl Ping {
     /// # Errors
     /// When no server answers in time.
     pub(crate) async fn run(self) -> Result<End, Failure> {
-        let uris = self.servers.uris.join(",");
+        let uris = self.servers.shown();
         let began = Instant::now();
         let builder = connect::builder(&self.servers, None, "ping").publish_store(amps_client::PublishStore::None);
         let client = builder

@@ -1,6 +1,8 @@
 //! A bar on a terminal; elsewhere nothing but events.
 
-use indicatif::{ProgressBar, ProgressStyle};
+use std::fmt::Write;
+
+use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 
 /// Counts persisted messages. Clones are the same bar.
 #[derive(Debug, Clone)]
@@ -10,9 +12,14 @@ impl Progress {
     /// Draws on standard error if that is a terminal.
     pub(crate) fn new() -> Self {
         let bar = ProgressBar::no_length();
-        if let Ok(style) = ProgressStyle::with_template("{elapsed:>4} {pos} of {msg} persisted, {per_sec}") {
-            bar.set_style(style);
+        if let Ok(style) = ProgressStyle::with_template("{elapsed:>4} {pos} of {msg} persisted, {rate}") {
+            // Digits after the point would only flicker. Writing to a bar does not fail.
+            let rate = |state: &ProgressState, out: &mut dyn Write| {
+                let _ = write!(out, "{:.0}/s", state.per_sec());
+            };
+            bar.set_style(style.with_key("rate", rate));
         }
+        bar.set_message("0");
         Self(bar)
     }
 

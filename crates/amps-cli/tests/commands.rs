@@ -307,3 +307,20 @@ fn a_wrong_command_line_is_refused_before_anything_is_done() {
         assert!(!refused.status.success() && !refused.stderr.is_empty(), "{args:?}");
     }
 }
+
+#[test]
+fn a_password_is_never_printed() {
+    let uri = format!("tcp://me:SECRET@127.0.0.1:{}/amps/json", free_port());
+    for args in [
+        &["ping", "--timeout", "1", "--server", &uri][..],
+        &["sow", "--timeout", "1", "--topic", "t", "--server", &uri],
+        &["publish", "--topic", "t", "--server", "tcp://me:SECRET@nowhere/amps"],
+        &["publish", "--topic", "t", "--server", "me:SECRET@nowhere"],
+        &["subscribe", "--topic", "t", "--server", "tcp://me:SECRET@h:1/amps?x=1"],
+    ] {
+        let output = run(args);
+        let text = format!("{}{}", stdout(&output), String::from_utf8_lossy(&output.stderr));
+        assert!(!output.status.success());
+        assert!(!text.contains("SECRET"), "{args:?}: {text}");
+    }
+}

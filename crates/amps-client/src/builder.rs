@@ -1,8 +1,10 @@
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use amps_core::frame::MAX_FRAME_LEN;
+use amps_core::uri::mask;
 use amps_core::{Connector, TcpConnector, Uri};
 use amps_ha::bookmarks::store::{BookmarkWriter, KvBookmarkStore};
 use amps_ha::client_core::{ClientCore, CoreConfig, Outlets};
@@ -65,13 +67,12 @@ impl BookmarkStore {
 }
 
 /// Sets up a [`Client`].
-#[derive(Debug)]
 #[must_use = "a client is made by `connect` or `start`"]
 pub struct ClientBuilder {
     name: String,
     servers: Vec<String>,
-    chooser: Option<Chooser>,
-    reconnect: Option<Reconnect>,
+    chooser: Option<Box<dyn ServerChooser>>,
+    reconnect: Option<Box<dyn ReconnectStrategy>>,
     connector: Arc<dyn Connector>,
     store: PublishStore,
     durability: Durability,
@@ -86,18 +87,16 @@ pub struct ClientBuilder {
     frame_limit: usize,
 }
 
-struct Chooser(Box<dyn ServerChooser>);
-struct Reconnect(Box<dyn ReconnectStrategy>);
-
-impl std::fmt::Debug for Chooser {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("custom")
-    }
-}
-
-impl std::fmt::Debug for Reconnect {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("custom")
+impl fmt::Debug for ClientBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let servers: Vec<_> = self.servers.iter().map(|uri| mask(uri)).collect();
+        f.debug_struct("ClientBuilder")
+            .field("name", &self.name)
+            .field("servers", &servers)
+            .field("store", &self.store)
+            .field("durability", &self.durability)
+            .field("bookmark_store", &self.bookmark_store)
+            .finish_non_exhaustive()
     }
 }
 
@@ -138,14 +137,14 @@ impl ClientBuilder {
 
     /// Chooses servers in another way than by turns through the list.
     pub fn server_chooser(mut self, chooser: impl ServerChooser) -> Self {
-        self.chooser = Some(Chooser(Box::new(chooser)));
+        self.chooser = Some(Box::new(chooser));
         self
     }
 
     /// Waits between attempts in another way than by exponential backoff from
     /// 200 ms to 20 s with jitter.
     pub fn reconnect(mut self, strategy: impl ReconnectStrategy) -> Self {
-        self.reconnect = Some(Reconnect(Box::new(strategy)));
+        self.reconnect = Some(Box::new(strategy));
         self
     }
 
@@ -274,12 +273,12 @@ impl ClientBuilder {
         let servers = self.servers.iter().map(|uri| uri.parse()).collect::<Result<Vec<Uri>, _>>()?;
         let message_type = message_type(&servers)?;
         let chooser = match self.chooser {
-            Some(Chooser(chooser)) => chooser,
+            Some(chooser) => chooser,
             None if servers.is_empty() => return Err(OpenError::NoServer),
             None => Box::new(ListChooser::new(servers)),
         };
         let reconnect = match self.reconnect {
-            Some(Reconnect(strategy)) => strategy,
+            Some(strategy) => strategy,
             None => Box::new(ExponentialReconnect::new(rand::random())),
         };
         let session = SessionConfig { heartbeats: self.heartbeat.is_some(), ..self.session };

@@ -39,6 +39,7 @@ mod inner;
 mod publish;
 mod subscribe;
 
+pub use amps_core::uri::mask;
 pub use amps_core::{
     AckType, Bookmark, BookmarkList, Connector, Field, Message, Reason, StartAt, TcpConnector, Uri, UriError,
 };

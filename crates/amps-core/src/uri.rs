@@ -133,10 +133,10 @@ impl FromStr for Uri {
     fn from_str(text: &str) -> Result<Self, UriError> {
         let invalid = |uri: String, rule| UriError::Invalid { uri, rule };
         if !text.contains("://") {
-            return Err(invalid(mask_unparsed(text), "not scheme://host:port/protocol/message_type"));
+            return Err(invalid(mask(text), "not scheme://host:port/protocol/message_type"));
         }
         // For errors: whatever may belong to a password is masked.
-        let shown = mask_unparsed(text);
+        let shown = mask(text);
         let Ok(url) = Url::parse(text) else {
             return Err(invalid(shown, "not scheme://host:port/protocol/message_type"));
         };
@@ -181,7 +181,7 @@ impl FromStr for Uri {
             protocol: protocol.to_owned(),
             message_type,
             options,
-            shown: mask(&url),
+            shown: show(&url),
         })
     }
 }
@@ -212,7 +212,7 @@ fn decode(part: &str) -> String {
     percent_decode_str(part).decode_utf8_lossy().into_owned()
 }
 
-fn mask(url: &Url) -> String {
+fn show(url: &Url) -> String {
     let mut shown = url.clone();
     if url.password().is_some() && shown.set_password(Some("***")).is_err() {
         return format!("{}://...", url.scheme());
@@ -220,8 +220,13 @@ fn mask(url: &Url) -> String {
     shown.to_string()
 }
 
-/// For a text that is no URL: everything between scheme and '@' may be secret.
-fn mask_unparsed(text: &str) -> String {
+/// A text that may or may not be a connection string, fit to be shown:
+/// everything between the scheme and the last `@` is masked.
+///
+/// ```
+/// assert_eq!(amps_core::uri::mask("tcp://me:secret@h:9007"), "tcp://***@h:9007");
+/// ```
+pub fn mask(text: &str) -> String {
     match (text.find("://"), text.rfind('@')) {
         (Some(scheme), Some(at)) if at > scheme => format!("{}***{}", &text[..scheme + 3], &text[at..]),
         (_, Some(at)) => format!("***{}", &text[at..]),
