@@ -29,6 +29,9 @@ fn commands_keep_their_place(seed: u64, store: Store) {
     let mut flushes = Vec::new();
     let mut published = 0;
     for round in 0..12 {
+        // Commands also wait for publishes that are not on the disk yet.
+        let held = pair.random.random_range(0..3) == 0;
+        pair.hold_store(client, held);
         for _ in 0..pair.random.random_range(0..60) {
             pair.publish(client, format!("{published}:{:x<50}", "")).unwrap();
             published += 1;
@@ -49,9 +52,12 @@ fn commands_keep_their_place(seed: u64, store: Store) {
             }
             _ => {}
         }
-        for _ in 0..pair.random.random_range(0..200) {
+        for _ in 0..pair.random.random_range(0..40) {
             pair.step();
         }
+        let most = [500, 3_000, 2_000_000][pair.random.random_range(0..3)];
+        let time = Duration::from_micros(pair.random.random_range(0..most));
+        pair.run_for(time);
         for (issued, answer) in &mut flushes {
             if let Ok(Ok(())) = answer.try_recv() {
                 let logged = pair.logged(0, client).len();
@@ -59,6 +65,7 @@ fn commands_keep_their_place(seed: u64, store: Store) {
             }
         }
     }
+    pair.hold_store(client, false);
     pair.run_settled(client);
     pair.run_live(client);
     pair.run_for(SECOND);
