@@ -61,8 +61,13 @@ impl Shared {
         let mut guard = self.lock();
         let State { engine, wakers } = &mut *guard;
         let engine = engine.as_mut()?;
-        let deadline = engine.poll_timeout();
-        let result = f(engine, Instant::now());
+        let (now, deadline) = (Instant::now(), engine.poll_timeout());
+        let result = f(engine, now);
+        // Under load this lock is hard to get for the root task: whoever has it
+        // also does what is due.
+        if engine.poll_timeout().is_some_and(|at| at <= now) {
+            engine.handle_timeout(now);
+        }
         for id in engine.take_dirty() {
             let Some(wakers) = wakers.get(&id) else { continue };
             wakers.write.notify_one();
@@ -200,6 +205,9 @@ async fn serve(shared: Arc<Shared>, id: ConnId, stream: Box<dyn Transport>) {
                 Ok(0) | Err(_) => break,
                 Ok(_) => shared.turn(|engine, now| engine.receive(now, id, &buffer)),
             };
+            // A read can hold a thousand messages, and tokio only counts reads:
+            // let the writing side, and everybody else, have their turn.
+            tokio::task::yield_now().await;
         }
     };
     let write = async {
