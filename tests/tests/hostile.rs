@@ -269,7 +269,7 @@ proptest! {
                 core.transmit(now, &mut out);
                 let written = out.len();
                 out.advance(written);
-                core.transmitted(now);
+                core.written(now, &out);
             }
         }
         core.lost(now, Cause::Closed, &out);

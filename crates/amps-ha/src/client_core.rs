@@ -293,22 +293,25 @@ impl Protocol for ClientCore {
         while let Some(frame) = self.outbox.urgent.pop_front() {
             out.buffer_mut().extend_from_slice(&frame);
         }
-        if !self.session.may_publish() {
-            return;
-        }
-        if self.fill(out) {
+        if self.session.may_publish() && self.fill(out) {
             self.session.replayed(now);
             self.act(now);
             // What that enqueued waits for nothing else.
             self.fill(out);
         }
+        if let Some(heartbeat) = &mut self.heartbeat {
+            heartbeat.writing(now, !out.is_empty());
+        }
     }
 
-    fn transmitted(&mut self, now: Instant) {
+    fn written(&mut self, now: Instant, out: &Transmit) {
         if let Some(heartbeat) = &mut self.heartbeat {
             heartbeat.sent(now);
+            heartbeat.writing(now, !out.is_empty());
         }
-        self.log.with(|log| log.written());
+        if out.is_empty() {
+            self.log.with(|log| log.written());
+        }
     }
 
     fn deadline(&self) -> Option<Instant> {
@@ -334,13 +337,13 @@ impl Protocol for ClientCore {
         self.expire(now);
         self.act(now);
         match self.heartbeat.as_ref().map(|heartbeat| heartbeat.due(now)) {
-            Some(HeartbeatDue::Dead) => {
-                let timeout = self.config.heartbeat.map_or(Duration::ZERO, |(_, timeout)| timeout);
-                return Err(Cause::HeartbeatTimeout(timeout));
-            }
+            Some(HeartbeatDue::Silent) => return Err(Cause::HeartbeatTimeout(self.heartbeat_timeout())),
+            Some(HeartbeatDue::Stuck) => return Err(Cause::WriteTimeout(self.heartbeat_timeout())),
             Some(HeartbeatDue::Beat) => {
                 let beat = Command::new(CommandKind::Heartbeat).text(Field::Options, "beat");
-                self.outbox.urgent.push_back(encode(&beat));
+                if self.outbox.urgent.is_empty() {
+                    self.outbox.urgent.push_back(encode(&beat));
+                }
                 if let Some(heartbeat) = &mut self.heartbeat {
                     heartbeat.sent(now);
                 }
@@ -352,6 +355,10 @@ impl Protocol for ClientCore {
 }
 
 impl ClientCore {
+    fn heartbeat_timeout(&self) -> Duration {
+        self.config.heartbeat.map_or(Duration::ZERO, |(_, timeout)| timeout)
+    }
+
     /// Moves publishes and commands into `out`, in their order. Answers whether
     /// everything that was to be replayed is there.
     fn fill(&mut self, out: &mut Transmit) -> bool {

@@ -93,8 +93,8 @@ impl Protocol for Driven {
     fn transmit(&mut self, now: Instant, out: &mut Transmit) {
         self.core.transmit(now, out);
     }
-    fn transmitted(&mut self, now: Instant) {
-        self.core.transmitted(now);
+    fn written(&mut self, now: Instant, out: &Transmit) {
+        self.core.written(now, out);
     }
     fn deadline(&self) -> Option<Instant> {
         self.core.deadline()

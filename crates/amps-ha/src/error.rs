@@ -32,6 +32,10 @@ pub enum Cause {
     /// Nothing was received for the heartbeat timeout.
     #[error("nothing received for {0:?}")]
     HeartbeatTimeout(Duration),
+    /// The server took nothing of what was to be sent for the heartbeat
+    /// timeout, whatever it may have sent itself.
+    #[error("the server took nothing for {0:?}")]
+    WriteTimeout(Duration),
     /// The server did not confirm the subscriptions in time.
     #[error("the server did not confirm all subscriptions within {0:?}")]
     ResubscribeTimeout(Duration),

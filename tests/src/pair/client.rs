@@ -297,9 +297,7 @@ impl Running {
         let count = if split { random.random_range(1..=room) } else { room };
         pipe.write(now, 0, &out.unwritten()[..count], weather);
         out.advance(count);
-        if out.is_empty() {
-            self.core.transmitted(now);
-        }
+        self.core.written(now, out);
         Some(Ok(()))
     }
 }

@@ -13,6 +13,8 @@ pub struct Heartbeat {
     last_sent: Instant,
     last_received: Instant,
     reading: bool,
+    /// Since when something waits to be written, without progress.
+    writing_since: Option<Instant>,
 }
 
 /// What is due.
@@ -23,18 +25,34 @@ pub enum HeartbeatDue {
     /// Nothing was sent for an interval: send a beat.
     Beat,
     /// Nothing was received for the timeout: the peer is gone.
-    Dead,
+    Silent,
+    /// The peer took nothing for the timeout, though there is something to
+    /// write: it is gone, whatever it still sends.
+    Stuck,
 }
 
 impl Heartbeat {
     /// Starts at `now`. The timeout is at least the interval.
     pub fn new(interval: Duration, timeout: Duration, now: Instant) -> Self {
-        Self { interval, timeout: timeout.max(interval), last_sent: now, last_received: now, reading: true }
+        Self {
+            interval,
+            timeout: timeout.max(interval),
+            last_sent: now,
+            last_received: now,
+            reading: true,
+            writing_since: None,
+        }
     }
 
     /// Bytes were written.
     pub fn sent(&mut self, now: Instant) {
         self.last_sent = now;
+    }
+
+    /// Tells, at each start of writing and at each progress, whether there is
+    /// more to write.
+    pub fn writing(&mut self, now: Instant, more: bool) {
+        self.writing_since = more.then_some(now);
     }
 
     /// Bytes were received.
@@ -55,7 +73,9 @@ impl Heartbeat {
     #[must_use]
     pub fn due(&self, now: Instant) -> HeartbeatDue {
         if self.reading && now >= self.last_received + self.timeout {
-            HeartbeatDue::Dead
+            HeartbeatDue::Silent
+        } else if self.writing_since.is_some_and(|since| now >= since + self.timeout) {
+            HeartbeatDue::Stuck
         } else if now >= self.last_sent + self.interval {
             HeartbeatDue::Beat
         } else {
@@ -67,8 +87,9 @@ impl Heartbeat {
     /// after every other call.
     #[must_use]
     pub fn deadline(&self) -> Instant {
-        let beat = self.last_sent + self.interval;
-        if self.reading { beat.min(self.last_received + self.timeout) } else { beat }
+        let silent = self.reading.then_some(self.last_received + self.timeout);
+        let stuck = self.writing_since.map(|since| since + self.timeout);
+        silent.into_iter().chain(stuck).fold(self.last_sent + self.interval, Instant::min)
     }
 }
 
@@ -88,7 +109,23 @@ mod tests {
         beat.received(start + SECOND);
         assert_eq!(beat.deadline(), start + 2 * SECOND);
         assert_eq!(beat.due(start + 2 * SECOND), HeartbeatDue::Beat);
-        assert_eq!(beat.due(start + 3 * SECOND), HeartbeatDue::Dead);
+        assert_eq!(beat.due(start + 3 * SECOND), HeartbeatDue::Silent);
+    }
+
+    #[test]
+    fn a_peer_that_takes_nothing_is_noticed_whatever_it_sends() {
+        let start = Instant::now();
+        let mut beat = Heartbeat::new(SECOND, 2 * SECOND, start);
+        beat.writing(start + SECOND, true);
+        beat.received(start + 2 * SECOND);
+        beat.sent(start + 2 * SECOND);
+        assert_eq!(beat.due(start + 2 * SECOND), HeartbeatDue::Nothing);
+        beat.writing(start + 2 * SECOND, true);
+        beat.received(start + 4 * SECOND);
+        assert_eq!(beat.due(start + 4 * SECOND), HeartbeatDue::Stuck);
+        beat.writing(start + 4 * SECOND, false);
+        beat.sent(start + 4 * SECOND);
+        assert_eq!(beat.due(start + 5 * SECOND), HeartbeatDue::Beat);
     }
 
     #[test]
@@ -100,6 +137,6 @@ mod tests {
         beat.reading(true, start + 60 * SECOND);
         beat.sent(start + 60 * SECOND);
         assert_eq!(beat.due(start + 60 * SECOND), HeartbeatDue::Nothing);
-        assert_eq!(beat.due(start + 62 * SECOND), HeartbeatDue::Dead);
+        assert_eq!(beat.due(start + 62 * SECOND), HeartbeatDue::Silent);
     }
 }

@@ -39,8 +39,8 @@ pub trait Protocol {
     /// far is written.
     fn transmit(&mut self, now: Instant, out: &mut Transmit);
 
-    /// `out` was written to its end.
-    fn transmitted(&mut self, now: Instant);
+    /// Some of `out` was written; perhaps all, then it is empty.
+    fn written(&mut self, now: Instant, out: &Transmit);
 
     /// When [`timeout`](Self::timeout) wants to be called next.
     fn deadline(&self) -> Option<Instant>;
@@ -104,9 +104,7 @@ pub async fn pump<P: Protocol>(
             Step::Read(Ok(_)) => protocol.receive(now),
             Step::Wrote(Ok(count)) => {
                 out.advance(count);
-                if out.is_empty() {
-                    protocol.transmitted(now);
-                }
+                protocol.written(now, out);
                 Ok(())
             }
             Step::Read(Err(error)) | Step::Wrote(Err(error)) => return Lost::Io(error),
