@@ -7,6 +7,8 @@
 //! is random comes from the seed, which every failure prints.
 
 mod client;
+mod faults;
+mod look;
 mod network;
 mod server;
 mod setup;
@@ -20,11 +22,10 @@ use amps_core::Field;
 use amps_core::connection::Transmit;
 use amps_core::header::FrameWriter;
 
-use amps_ha::client_core::{ClientCore, Request};
-use amps_ha::event::{ConnectionState, Event};
+use amps_ha::client_core::Request;
 use amps_ha::kv::{Kv, MemoryKv, SyncLevel};
-use amps_ha::publish_log::{AppendError, Cursors, SharedLog};
-use amps_testserver::{Engine, Link as ServerLink, LoggedMessage, MemoryJournal};
+use amps_ha::publish_log::AppendError;
+use amps_testserver::Link as ServerLink;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
@@ -215,149 +216,6 @@ impl Pair {
         running.wake.notify_one();
     }
 
-    /// A client's core.
-    pub fn core(&self, client: usize) -> &ClientCore {
-        &self.running(client).core
-    }
-
-    /// A client's publish log.
-    pub fn log_of(&self, client: usize) -> &SharedLog {
-        &self.running(client).log
-    }
-
-    /// How far a client's publish log is.
-    pub fn cursors(&self, client: usize) -> Cursors {
-        self.running(client).log.peek(|log| log.cursors())
-    }
-
-    /// Whether a client is connected and fully recovered, as it says itself.
-    pub fn is_live(&self, client: usize) -> bool {
-        self.running(client).summary.borrow().live
-    }
-
-    /// Topic of the subscription that holds a client's reader back.
-    pub fn stalled(&self, client: usize) -> Option<String> {
-        self.running(client).stalled.borrow().as_deref().map(str::to_owned)
-    }
-
-    /// Whether everything a client published is settled.
-    pub fn settled(&self, client: usize) -> bool {
-        let cursors = self.cursors(client);
-        cursors.settled == cursors.end
-    }
-
-    /// Everything a client told so far, with the time.
-    pub fn events(&self, client: usize) -> &[(Instant, Event)] {
-        &self.clients[client].events
-    }
-
-    /// The connection states a client told so far.
-    pub fn states(&self, client: usize) -> Vec<ConnectionState> {
-        let states = self.events(client).iter().filter_map(|(_, event)| match event {
-            Event::State(change) => Some(change.state),
-            _ => None,
-        });
-        states.collect()
-    }
-
-    /// A client's attempts to connect: when and where.
-    pub fn attempts(&self, client: usize) -> &[(Instant, usize)] {
-        &self.clients[client].attempts
-    }
-
-    /// Every body a client accepted, in order.
-    pub fn published(&self, client: usize) -> &[String] {
-        &self.clients[client].published
-    }
-
-    /// Every body a client promised, in order.
-    pub fn promised(&self, client: usize) -> &[String] {
-        &self.clients[client].promised
-    }
-
-    // Servers and network.
-
-    /// A server's engine.
-    ///
-    /// # Panics
-    /// When it is down.
-    pub fn server(&mut self, server: usize) -> &mut Engine {
-        self.servers[server].engine.as_mut().expect("a server that runs")
-    }
-
-    /// Ends a server as a crash would. Bytes it has sent are on their way.
-    pub fn crash_server(&mut self, server: usize) {
-        self.servers[server].engine = None;
-    }
-
-    /// Starts a server on its journal, if it is down.
-    pub fn start_server(&mut self, server: usize) {
-        self.servers[server].start();
-    }
-
-    /// Starts a server with an empty journal.
-    pub fn wipe_server(&mut self, server: usize) {
-        self.crash_server(server);
-        self.servers[server].journal = MemoryJournal::new();
-        self.start_server(server);
-    }
-
-    /// How new connections fare at a server.
-    pub fn door(&mut self, server: usize, door: Door) {
-        self.servers[server].door = door;
-    }
-
-    /// The next connection of a client to this server dies when so many bytes
-    /// have reached the client, or the server.
-    pub fn cut_next(&mut self, server: usize, to_client: Option<u64>, to_server: Option<u64>) {
-        self.servers[server].cuts = [to_client, to_server];
-    }
-
-    /// Cuts a client's connection now. Bytes on their way are lost.
-    pub fn cut(&mut self, client: usize) -> bool {
-        self.client_pipe(client).map(|pipe| pipe.broken = true).is_some()
-    }
-
-    /// A client's connection swallows everything from now on.
-    pub fn black_hole(&mut self, client: usize) -> bool {
-        self.client_pipe(client).map(|pipe| pipe.black_hole = true).is_some()
-    }
-
-    /// Bytes the server has received on a client's connection.
-    pub fn bytes_out(&mut self, client: usize) -> u64 {
-        self.client_pipe(client).map_or(0, |pipe| pipe.delivered(1))
-    }
-
-    /// Cuts the links between two servers and keeps them down, or not.
-    pub fn partition(&mut self, a: usize, b: usize, on: bool) {
-        let both = (a.min(b), a.max(b));
-        if !on {
-            self.partitions.remove(&both);
-            return;
-        }
-        self.partitions.insert(both);
-        for pipe in self.pipes.values_mut() {
-            if let [End::Server { server: x, .. }, End::Server { server: y, .. }] = pipe.ends
-                && (x.min(y), x.max(y)) == both
-            {
-                pipe.broken = true;
-            }
-        }
-    }
-
-    /// A server's log.
-    pub fn log(&mut self, server: usize) -> Vec<LoggedMessage> {
-        self.server(server).log()
-    }
-
-    /// The bodies one client's name has in a server's log.
-    pub fn logged(&mut self, server: usize, client: usize) -> Vec<String> {
-        let name = self.clients[client].setup.core.name.clone();
-        let log = self.log(server);
-        let own = log.iter().filter(|message| message.client_name == name);
-        own.map(|message| String::from_utf8_lossy(&message.body).into_owned()).collect()
-    }
-
     // Running.
 
     /// Does one thing that can be done now, somewhere. `false` when nothing can.
@@ -427,17 +285,6 @@ impl Pair {
     #[track_caller]
     pub fn run_settled(&mut self, client: usize) {
         self.run_until(Duration::from_secs(300), |pair| pair.settled(client));
-    }
-
-    /// What a failure should say: the seed first.
-    pub fn describe(&self) -> String {
-        let clients = self.clients.iter().map(|client| {
-            let cursors = client.running.as_ref().map(|running| running.log.peek(|log| log.cursors()));
-            let live = client.running.as_ref().map(|running| running.summary.borrow().live);
-            let last: Vec<_> = client.events.iter().rev().take(4).collect();
-            format!("{}: live {live:?}, {cursors:?}, last events {last:?}", client.setup.core.name)
-        });
-        format!("seed {}, at {:?}\n{}", self.seed, self.elapsed(), clients.collect::<Vec<_>>().join("\n"))
     }
 
     fn jump(&mut self, at: Instant) {

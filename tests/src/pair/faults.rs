@@ -1,0 +1,76 @@
+//! What a scenario can do to servers and to the network.
+
+use amps_testserver::{Engine, MemoryJournal};
+
+use super::network::End;
+use super::{Door, Pair};
+
+impl Pair {
+    /// A server's engine.
+    ///
+    /// # Panics
+    /// When it is down.
+    pub fn server(&mut self, server: usize) -> &mut Engine {
+        self.servers[server].engine.as_mut().expect("a server that runs")
+    }
+
+    /// Ends a server as a crash would. Bytes it has sent are on their way.
+    pub fn crash_server(&mut self, server: usize) {
+        self.servers[server].engine = None;
+    }
+
+    /// Starts a server on its journal, if it is down.
+    pub fn start_server(&mut self, server: usize) {
+        self.servers[server].start();
+    }
+
+    /// Starts a server with an empty journal.
+    pub fn wipe_server(&mut self, server: usize) {
+        self.crash_server(server);
+        self.servers[server].journal = MemoryJournal::new();
+        self.start_server(server);
+    }
+
+    /// How new connections fare at a server.
+    pub fn door(&mut self, server: usize, door: Door) {
+        self.servers[server].door = door;
+    }
+
+    /// The next connection of a client to this server dies when so many bytes
+    /// have reached the client, or the server.
+    pub fn cut_next(&mut self, server: usize, to_client: Option<u64>, to_server: Option<u64>) {
+        self.servers[server].cuts = [to_client, to_server];
+    }
+
+    /// Cuts a client's connection now. Bytes on their way are lost.
+    pub fn cut(&mut self, client: usize) -> bool {
+        self.client_pipe(client).map(|pipe| pipe.broken = true).is_some()
+    }
+
+    /// A client's connection swallows everything from now on.
+    pub fn black_hole(&mut self, client: usize) -> bool {
+        self.client_pipe(client).map(|pipe| pipe.black_hole = true).is_some()
+    }
+
+    /// Bytes the server has received on a client's connection.
+    pub fn bytes_out(&mut self, client: usize) -> u64 {
+        self.client_pipe(client).map_or(0, |pipe| pipe.delivered(1))
+    }
+
+    /// Cuts the links between two servers and keeps them down, or not.
+    pub fn partition(&mut self, a: usize, b: usize, on: bool) {
+        let both = (a.min(b), a.max(b));
+        if !on {
+            self.partitions.remove(&both);
+            return;
+        }
+        self.partitions.insert(both);
+        for pipe in self.pipes.values_mut() {
+            if let [End::Server { server: x, .. }, End::Server { server: y, .. }] = pipe.ends
+                && (x.min(y), x.max(y)) == both
+            {
+                pipe.broken = true;
+            }
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! What a scenario can see.
+
+use std::time::Instant;
+
+use amps_ha::client_core::ClientCore;
+use amps_ha::event::{ConnectionState, Event};
+use amps_ha::publish_log::{Cursors, SharedLog};
+use amps_testserver::LoggedMessage;
+
+use super::Pair;
+
+impl Pair {
+    /// A client's core.
+    pub fn core(&self, client: usize) -> &ClientCore {
+        &self.running(client).core
+    }
+
+    /// A client's publish log.
+    pub fn log_of(&self, client: usize) -> &SharedLog {
+        &self.running(client).log
+    }
+
+    /// How far a client's publish log is.
+    pub fn cursors(&self, client: usize) -> Cursors {
+        self.running(client).log.peek(|log| log.cursors())
+    }
+
+    /// Whether a client is connected and fully recovered, as it says itself.
+    pub fn is_live(&self, client: usize) -> bool {
+        self.running(client).summary.borrow().live
+    }
+
+    /// Topic of the subscription that holds a client's reader back.
+    pub fn stalled(&self, client: usize) -> Option<String> {
+        self.running(client).stalled.borrow().as_deref().map(str::to_owned)
+    }
+
+    /// Whether everything a client published is settled.
+    pub fn settled(&self, client: usize) -> bool {
+        let cursors = self.cursors(client);
+        cursors.settled == cursors.end
+    }
+
+    /// Everything a client told so far, with the time.
+    pub fn events(&self, client: usize) -> &[(Instant, Event)] {
+        &self.clients[client].events
+    }
+
+    /// The connection states a client told so far.
+    pub fn states(&self, client: usize) -> Vec<ConnectionState> {
+        let states = self.events(client).iter().filter_map(|(_, event)| match event {
+            Event::State(change) => Some(change.state),
+            _ => None,
+        });
+        states.collect()
+    }
+
+    /// A client's attempts to connect: when and where.
+    pub fn attempts(&self, client: usize) -> &[(Instant, usize)] {
+        &self.clients[client].attempts
+    }
+
+    /// Every body a client accepted, in order.
+    pub fn published(&self, client: usize) -> &[String] {
+        &self.clients[client].published
+    }
+
+    /// Every body a client promised, in order.
+    pub fn promised(&self, client: usize) -> &[String] {
+        &self.clients[client].promised
+    }
+
+    /// A server's log.
+    pub fn log(&mut self, server: usize) -> Vec<LoggedMessage> {
+        self.server(server).log()
+    }
+
+    /// The bodies one client's name has in a server's log.
+    pub fn logged(&mut self, server: usize, client: usize) -> Vec<String> {
+        let name = self.clients[client].setup.core.name.clone();
+        let log = self.log(server);
+        let own = log.iter().filter(|message| message.client_name == name);
+        own.map(|message| String::from_utf8_lossy(&message.body).into_owned()).collect()
+    }
+
+    /// What a failure should say: the seed first.
+    pub fn describe(&self) -> String {
+        let clients = self.clients.iter().map(|client| {
+            let cursors = client.running.as_ref().map(|running| running.log.peek(|log| log.cursors()));
+            let live = client.running.as_ref().map(|running| running.summary.borrow().live);
+            let last: Vec<_> = client.events.iter().rev().take(4).collect();
+            format!("{}: live {live:?}, {cursors:?}, last events {last:?}", client.setup.core.name)
+        });
+        format!("seed {}, at {:?}\n{}", self.seed, self.elapsed(), clients.collect::<Vec<_>>().join("\n"))
+    }
+}
