@@ -55,3 +55,8 @@ pub use error::{ConnectError, OpenError, PublishError};
 pub use events::Events;
 pub use publish::Receipt;
 pub use subscribe::{Sow, Subscribe, Subscription, SubscriptionEvent};
+
+/// The README's example, so that it compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;
