@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use amps_client::{Client, ConnectionState, Event, PublishStore, StartAt, Subscribe, SubscriptionEvent};
+use amps_client::{Client, CommandError, ConnectionState, Event, PublishStore, StartAt, Subscribe, SubscriptionEvent};
 use amps_testserver::TestServer;
 
 const SOON: Duration = Duration::from_secs(20);
@@ -93,4 +93,20 @@ async fn a_stream_stays_open_across_a_failover_and_misses_nothing() {
         other => panic!("{other:?}"),
     }
     client.close(Duration::ZERO).await;
+}
+
+/// Two subscriptions under one id would discard each other's messages.
+#[tokio::test]
+async fn an_id_belongs_to_one_bookmark_subscription_at_a_time() {
+    let server = server().await;
+    let client = Client::builder("me").server(server.uri()).connect().await.unwrap();
+    let orders = || Subscribe::to("orders").bookmark(StartAt::Epoch);
+    let first = client.subscribe(orders()).await.unwrap();
+    let refused = client.subscribe(orders()).await.unwrap_err();
+    assert!(matches!(&refused, CommandError::IdInUse { id } if id == "orders#"), "{refused}");
+    client.subscribe(orders().id("audit")).await.unwrap();
+    client.subscribe("orders").await.unwrap();
+    drop(first);
+    client.subscribe(orders()).await.unwrap();
+    client.close(SOON).await;
 }

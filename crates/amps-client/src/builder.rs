@@ -325,9 +325,10 @@ impl ClientBuilder {
         let core = ClientCore::new(config, session, Arc::clone(&log), outlets);
         let driver = runtime.spawn(driver::run(core, self.connector, Arc::clone(&inbox)));
         let bookmarks = Mutex::new(bookmarks);
+        let ids = Mutex::default();
         let ending = Mutex::new(Some(Ending { driver, store }));
         let inner =
-            Inner { name: self.name, log, inbox, wake, events, stalled: stalled_seen, state, bookmarks, ending };
+            Inner { name: self.name, log, inbox, wake, events, stalled: stalled_seen, state, bookmarks, ids, ending };
         Ok(Client { inner: Arc::new(inner) })
     }
 
@@ -340,6 +341,11 @@ impl ClientBuilder {
             return Err(name("contains a control character or a square bracket"));
         }
         let setting = |setting, rule| OpenError::Setting { setting, rule };
+        if let (PublishStore::Sled(publish), BookmarkStore::Sled(bookmarks)) = (&self.store, &self.bookmark_store)
+            && publish == bookmarks
+        {
+            return Err(setting("bookmark_store", "it is the publish store's directory; give it one of its own"));
+        }
         match self.heartbeat {
             Some((interval, _)) if interval.is_zero() => {
                 Err(setting("heartbeat", "the interval is zero; call no_heartbeat to turn heartbeats off"))
@@ -365,3 +371,6 @@ fn unix_nanos() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_nanos()).unwrap_or(u64::MAX >> 1)
 }
+
+#[cfg(test)]
+mod tests;

@@ -12,7 +12,7 @@ use tokio::time::timeout;
 use crate::builder::ClientBuilder;
 use crate::error::{ConnectError, PublishError};
 use crate::events::Events;
-use crate::inner::{Ending, Inner};
+use crate::inner::{Ending, Inner, TakenId};
 use crate::publish::{Receipt, append, wait};
 use crate::subscribe::{Sow, Subscribe, Subscription};
 
@@ -191,13 +191,15 @@ impl Client {
     ///
     /// # Errors
     /// [`CommandError`]: refused, timed out (10 s by default, also while
-    /// disconnected), or the client is closed.
+    /// disconnected), a bookmark subscription with this id is open already, or
+    /// the client is closed.
     ///
     /// # Cancel safety
     /// A dropped call leaves no subscription behind.
     pub async fn subscribe(&self, subscribe: impl Into<Subscribe>) -> Result<Subscription, CommandError> {
         let subscribe = subscribe.into();
         let key = subscribe.key();
+        let id = subscribe.spec.start.as_ref().map(|_| TakenId::take(&self.inner, &key)).transpose()?;
         let bookmarks = match &subscribe.spec.start {
             None => None,
             Some(start) => Some(match self.inner.bookmark_store() {
@@ -208,7 +210,7 @@ impl Client {
                 None => Bookmarks::new(start.clone(), DEFAULT_OVERLAP),
             }),
         };
-        self.enter(subscribe.spec, key, subscribe.limits, bookmarks).await
+        self.enter(subscribe.spec, key, id, subscribe.limits, bookmarks).await
     }
 
     /// Queries the current records of a SOW topic. The stream yields
@@ -223,20 +225,26 @@ impl Client {
     /// Safe.
     pub async fn sow(&self, query: impl Into<Sow>) -> Result<Subscription, CommandError> {
         let Sow { spec } = query.into();
-        self.enter(spec, String::new(), QueueLimits::default(), None).await
+        self.enter(spec, String::new(), None, QueueLimits::default(), None).await
     }
 
     async fn enter(
         &self,
         spec: SubscriptionSpec,
         key: String,
+        id: Option<TakenId>,
         limits: QueueLimits,
         bookmarks: Option<Bookmarks>,
     ) -> Result<Subscription, CommandError> {
         let queue = Arc::new(SubscriptionQueue::new(limits, bookmarks, Arc::clone(&self.inner.wake)));
         // Made before the wait, so that a dropped call ends it again.
-        let subscription =
-            Subscription { queue: Arc::clone(&queue), client: Arc::clone(&self.inner), key, saved: Mutex::default() };
+        let subscription = Subscription {
+            queue: Arc::clone(&queue),
+            client: Arc::clone(&self.inner),
+            key,
+            _id: id,
+            saved: Mutex::default(),
+        };
         let (reply, answer) = oneshot::channel();
         self.inner.inbox.push(Request::Enter { spec, queue, reply });
         answer.await.unwrap_or(Err(CommandError::Closed))?;

@@ -33,7 +33,7 @@ pub enum OpenError {
         /// Another one.
         other: String,
     },
-    /// A setting is out of range.
+    /// A setting is out of range, or two do not go together.
     #[error("{setting}: {rule}")]
     Setting {
         /// Which.

@@ -1,8 +1,10 @@
+use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use amps_core::Bookmark;
 use amps_ha::bookmarks::store::{BookmarkWriter, Saved};
 use amps_ha::driver::Inbox;
+use amps_ha::error::CommandError;
 use amps_ha::event::{ConnectionSummary, Event};
 use amps_ha::publish_log::{SharedLog, StoreThread};
 use amps_ha::subscriptions::SubscriptionQueue;
@@ -19,6 +21,8 @@ pub(crate) struct Inner {
     pub(crate) stalled: watch::Receiver<Option<Arc<str>>>,
     pub(crate) state: watch::Receiver<ConnectionSummary>,
     pub(crate) bookmarks: Mutex<Option<Arc<BookmarkWriter>>>,
+    /// Ids of the open bookmark subscriptions.
+    pub(crate) ids: Mutex<HashSet<String>>,
     pub(crate) ending: Mutex<Option<Ending>>,
 }
 
@@ -44,6 +48,28 @@ impl Inner {
             let store = store.filter(|_| discarded)?;
             Some(store.save(key, bookmarks.take_changes()))
         })?
+    }
+}
+
+/// The id of a bookmark subscription, taken for as long as this lives.
+pub(crate) struct TakenId {
+    client: Arc<Inner>,
+    id: String,
+}
+
+impl TakenId {
+    pub(crate) fn take(client: &Arc<Inner>, id: &str) -> Result<Self, CommandError> {
+        let fresh = client.ids.lock().unwrap_or_else(PoisonError::into_inner).insert(id.to_owned());
+        match fresh {
+            true => Ok(Self { client: Arc::clone(client), id: id.to_owned() }),
+            false => Err(CommandError::IdInUse { id: id.to_owned() }),
+        }
+    }
+}
+
+impl Drop for TakenId {
+    fn drop(&mut self) {
+        self.client.ids.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.id);
     }
 }
 

@@ -12,7 +12,7 @@ use amps_ha::subscriptions::{
 };
 use futures_core::Stream;
 
-use crate::inner::Inner;
+use crate::inner::{Inner, TakenId};
 
 /// What a subscription's stream yields.
 pub type SubscriptionEvent = Item;
@@ -65,8 +65,9 @@ impl Subscribe {
         self
     }
 
-    /// The name under which the bookmark store keeps this subscription; give
-    /// one that is stable across restarts. Default: topic and filter.
+    /// The name under which the bookmark store keeps this subscription, unique
+    /// among a client's open bookmark subscriptions; give one that is stable
+    /// across restarts. Default: topic and filter.
     #[must_use]
     pub fn id(mut self, id: impl Into<String>) -> Self {
         self.id = Some(id.into());
@@ -164,6 +165,8 @@ pub struct Subscription {
     pub(crate) queue: Arc<SubscriptionQueue>,
     pub(crate) client: Arc<Inner>,
     pub(crate) key: String,
+    /// Given back when the stream is dropped.
+    pub(crate) _id: Option<TakenId>,
     pub(crate) saved: Mutex<Option<Saved>>,
 }
 

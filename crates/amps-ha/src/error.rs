@@ -107,6 +107,13 @@ pub enum CommandError {
     /// The result was cut short by a malformed record.
     #[error("the server sent a corrupt record: {0}")]
     Corrupt(#[from] MessageError),
+    /// Another bookmark subscription of this client has the same id, so that
+    /// the two would discard each other's messages. Give each an id of its own.
+    #[error("a bookmark subscription with the id '{id}' is open already: give each an id of its own")]
+    IdInUse {
+        /// The id.
+        id: String,
+    },
     /// The client is closed.
     #[error("the client is closed")]
     Closed,
