@@ -3,7 +3,10 @@
 
 use std::time::Duration;
 
-use amps_client::{Client, CommandError, ConnectionState, Event, PublishStore, StartAt, Subscribe, SubscriptionEvent};
+use amps_client::{
+    Client, CommandError, ConnectionState, Connector, Event, PublishError, PublishStore, StartAt, Subscribe,
+    SubscriptionEvent, Uri,
+};
 use amps_testserver::TestServer;
 
 const SOON: Duration = Duration::from_secs(20);
@@ -62,13 +65,7 @@ async fn a_server_that_drops_the_connection_again_and_again_loses_and_doubles_no
         .await
         .unwrap();
     for id in 0..20_000u32 {
-        loop {
-            match client.enqueue("orders", id.to_string()) {
-                Ok(_) => break,
-                Err(amps_client::PublishError::StoreFull { .. }) => tokio::task::yield_now().await,
-                Err(other) => panic!("{other}"),
-            }
-        }
+        client.enqueue_wait("orders", id.to_string()).await.unwrap();
     }
     tokio::time::timeout(Duration::from_secs(60), client.flush()).await.unwrap().unwrap();
     let ids: Vec<_> = server.log().iter().map(|m| String::from_utf8_lossy(&m.body).into_owned()).collect();
@@ -109,4 +106,24 @@ async fn an_id_belongs_to_one_bookmark_subscription_at_a_time() {
     drop(first);
     client.subscribe(orders()).await.unwrap();
     client.close(SOON).await;
+}
+
+/// A connector that breaks its own rules.
+#[derive(Debug)]
+struct Panics;
+
+impl Connector for Panics {
+    fn connect<'a>(&'a self, _: &'a Uri) -> amps_core::transport::Connecting<'a> {
+        panic!("on purpose")
+    }
+}
+
+#[tokio::test]
+async fn a_client_whose_task_panicked_does_not_look_alive() {
+    let client = Client::builder("me").server("tcp://h:1/amps").connector(Panics).start().unwrap();
+    assert!(client.connected().await.is_err());
+    assert!(matches!(client.publish("t", "1").await, Err(PublishError::Closed)));
+    assert!(matches!(client.subscribe("t").await, Err(CommandError::Closed)));
+    assert!(matches!(client.flush().await, Ok(()) | Err(PublishError::Closed)));
+    assert_eq!(client.close(SOON).await.unacknowledged, 0);
 }

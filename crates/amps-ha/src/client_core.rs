@@ -208,6 +208,16 @@ impl ClientCore {
         self.session.is_live()
     }
 
+    /// The publish log.
+    pub fn log(&self) -> Arc<SharedLog> {
+        Arc::clone(&self.log)
+    }
+
+    /// Where this tells how things stand.
+    pub fn summary(&self) -> watch::Sender<ConnectionSummary> {
+        self.summary.clone()
+    }
+
     /// The server's version, from its logon acknowledgement.
     pub fn server_version(&self) -> Option<&str> {
         self.server_version.as_deref()

@@ -12,6 +12,8 @@ use tokio::time::sleep_until;
 
 use crate::client_core::{ClientCore, Dial, Request};
 use crate::error::{Cause, CommandError};
+use crate::event::ConnectionSummary;
+use crate::publish_log::SharedLog;
 
 /// How an application's side reaches the task.
 #[derive(Debug)]
@@ -113,19 +115,28 @@ impl Protocol for Driven {
     }
 }
 
-/// Answers what waits even if the task is dropped in the middle, as a runtime
-/// that shuts down does.
-struct EndOnDrop(Arc<Inbox>);
+/// Tells whoever waits that it is over, however the task ends: a panic, or a
+/// runtime that shuts down, must not leave a client that looks alive.
+struct EndOnDrop {
+    inbox: Arc<Inbox>,
+    log: Arc<SharedLog>,
+    summary: watch::Sender<ConnectionSummary>,
+}
 
 impl Drop for EndOnDrop {
     fn drop(&mut self) {
-        self.0.end();
+        self.inbox.end();
+        self.log.with(|log| log.close());
+        self.summary.send_modify(|summary| {
+            summary.live = false;
+            summary.over.get_or_insert_with(|| Cause::GaveUp("the client's task ended".to_owned()));
+        });
     }
 }
 
 /// Runs a client until it is closed or gives up.
 pub async fn run(core: ClientCore, connector: Arc<dyn Connector>, inbox: Arc<Inbox>) {
-    let _end = EndOnDrop(Arc::clone(&inbox));
+    let _end = EndOnDrop { inbox: Arc::clone(&inbox), log: core.log(), summary: core.summary() };
     let mut driven = Driven { core, inbox };
     let wake = Arc::clone(&driven.inbox.wake);
     driven.core.start(now());
