@@ -4,7 +4,7 @@ use std::fmt;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::{ping, publish, sow, subscribe, testserver};
+use crate::{bench, ping, publish, sow, subscribe, testserver};
 
 /// A client for AMPS that survives dead servers, and a server to try it on.
 #[derive(Debug, Parser)]
@@ -24,6 +24,9 @@ pub(crate) enum Command {
     Subscribe(subscribe::Subscribe),
     /// Prints the records of a SOW topic.
     Sow(sow::Sow),
+    /// Measures how fast messages are published and received.
+    #[command(subcommand)]
+    Bench(bench::Bench),
     /// Runs a server for tests and demos. Not for production.
     Testserver(testserver::Testserver),
 }

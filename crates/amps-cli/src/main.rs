@@ -1,6 +1,7 @@
 //! The `amps` command.
 
 mod args;
+mod bench;
 mod connect;
 mod exit;
 mod format;
@@ -37,6 +38,7 @@ fn main() -> ExitCode {
             Command::Publish(command) => command.run().await,
             Command::Subscribe(command) => command.run().await,
             Command::Sow(command) => command.run().await,
+            Command::Bench(probe) => probe.run().await,
             Command::Testserver(command) => command.run().await,
         }
     });

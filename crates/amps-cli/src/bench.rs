@@ -1,0 +1,106 @@
+//! `amps bench`: how fast this client is against the user's own server.
+//!
+//! Each probe connects first and measures then, and prints one JSON line.
+
+mod body;
+mod latency;
+mod publish;
+mod subscribe;
+mod summary;
+
+use std::time::Duration;
+
+use amps_client::{Client, ClientBuilder, Event, Events, Reason};
+use clap::{Args, Subcommand};
+use futures_util::FutureExt;
+
+use crate::args::Servers;
+use crate::connect;
+use crate::exit::{End, Failure};
+use crate::signals::Signals;
+
+/// How long connecting may take.
+const CONNECT: Duration = Duration::from_secs(10);
+
+/// What is measured.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Bench {
+    /// Publishes as fast as it can, from the first message until all are acknowledged.
+    Publish(publish::Publish),
+    /// Counts messages, from subscribing to the last one.
+    Subscribe(subscribe::Subscribe),
+    /// Publishes at a fixed rate to itself; from the moment a message was due to its delivery.
+    Latency(latency::Latency),
+}
+
+impl Bench {
+    /// Measures, and prints one JSON line.
+    ///
+    /// # Errors
+    /// When the settings are wrong, no server is there, or the connection or a
+    /// message was lost: the figures would not mean anything.
+    pub(crate) async fn run(self) -> Result<End, Failure> {
+        let mut signals = Signals::listen().map_err(|error| Failure::new("cannot listen for signals", error))?;
+        let measured = async {
+            match self {
+                Self::Publish(probe) => probe.run().await,
+                Self::Subscribe(probe) => probe.run().await,
+                Self::Latency(probe) => probe.run().await,
+            }
+        };
+        tokio::select! {
+            line = measured => line.map(|line| {
+                println!("{line}");
+                End::Done
+            }),
+            signal = signals.next() => Ok(End::Signal(signal)),
+        }
+    }
+}
+
+/// What all probes take.
+#[derive(Debug, Args)]
+pub(crate) struct Load {
+    #[command(flatten)]
+    servers: Servers,
+    /// The number of messages.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    count: u32,
+    /// The size of a message's body. What is received is counted as it comes.
+    #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u32).range(i64::from(body::MIN)..=100_000_000))]
+    size: u32,
+    /// The topic.
+    #[arg(long, default_value = "bench")]
+    topic: String,
+}
+
+impl Load {
+    fn builder(&self, name: Option<&str>) -> ClientBuilder {
+        connect::builder(&self.servers, name, "bench").connect_within(CONNECT)
+    }
+}
+
+/// A connected client, and what happens to it from then on.
+async fn connect(builder: ClientBuilder) -> Result<(Client, Events), Failure> {
+    let client = builder.connect().await.map_err(|error| Failure::new("cannot connect", error))?;
+    let events = client.events();
+    Ok((client, events))
+}
+
+/// # Errors
+/// When messages were refused or lost, or the connection was.
+fn undisturbed(client: &Client, events: &mut Events) -> Result<(), Failure> {
+    let spoilt = |why: &str| Err(Failure::new("the figures would not mean anything", why));
+    while let Some(Some(event)) = events.next().now_or_never() {
+        match event {
+            Event::FailedWrite(failed) if failed.reason == Reason::Duplicate => {}
+            Event::FailedWrite(failed) => return spoilt(&format!("a message was refused: {}", failed.reason)),
+            Event::Dropped { .. } | Event::Missed(_) => return spoilt("messages were lost"),
+            _ => {}
+        }
+    }
+    match client.reconnects() {
+        0 if client.is_connected() => Ok(()),
+        _ => spoilt("the connection was lost"),
+    }
+}
