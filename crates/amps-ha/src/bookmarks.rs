@@ -204,8 +204,11 @@ impl Bookmarks {
     /// found it empty. Call it then, about once a second is enough. Without it
     /// the overlap reaches back to the start of the subscription: a reader that
     /// is behind does not know how far.
+    ///
+    /// Ignored until `completed` came on this connection: a server that pauses
+    /// within a replay has more for us.
     pub fn drained(&mut self, now: Instant) {
-        if let Some(connection) = &mut self.connection {
+        if let Some(connection) = self.connection.as_mut().filter(|connection| connection.completed) {
             connection.drained = connection.drained.max(Some(now));
         }
     }

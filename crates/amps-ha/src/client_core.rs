@@ -35,6 +35,9 @@ pub use commands::Request;
 /// goes on.
 const UNDELIVERED_MAX: usize = 10_000;
 
+/// How often bookmark subscriptions are told that the socket was empty.
+const DRAINED_EVERY: Duration = Duration::from_millis(500);
+
 /// Settings of a client that the core needs.
 #[derive(Debug, Clone)]
 pub struct CoreConfig {
@@ -297,6 +300,19 @@ impl Protocol for ClientCore {
         self.buffered = self.decoder.buffered();
         self.act(now);
         result
+    }
+
+    /// Bookmark subscriptions are told that they are level with this server,
+    /// unless something waits for a full queue.
+    fn drained(&mut self, now: Instant) {
+        let told = self.drained_at.is_some_and(|last| now < last + DRAINED_EVERY);
+        if told || !self.undelivered.is_empty() {
+            return;
+        }
+        self.drained_at = Some(now);
+        for route in self.subscriptions.iter_mut() {
+            route.queue.with_bookmarks(|bookmarks| bookmarks.drained(now));
+        }
     }
 
     fn transmit(&mut self, now: Instant, out: &mut Transmit) {

@@ -92,6 +92,9 @@ impl Protocol for Driven {
     fn receive(&mut self, now: Instant) -> Result<(), Cause> {
         self.core.receive(now)
     }
+    fn drained(&mut self, now: Instant) {
+        self.core.drained(now);
+    }
     fn transmit(&mut self, now: Instant, out: &mut Transmit) {
         self.core.transmit(now, out);
     }

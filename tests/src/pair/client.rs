@@ -273,7 +273,11 @@ impl Running {
             Found::Broken => Err(broken()),
             Found::Bytes(bytes) => {
                 self.core.receive_buffer().extend_from_slice(&bytes);
-                self.core.receive(now)
+                let received = self.core.receive(now);
+                if bytes.len() < limit {
+                    self.core.drained(now);
+                }
+                received
             }
         })
     }

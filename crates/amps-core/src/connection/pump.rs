@@ -35,6 +35,10 @@ pub trait Protocol {
     /// When the connection is to be given up.
     fn receive(&mut self, now: Instant) -> Result<(), Self::Stop>;
 
+    /// The last read took everything the transport had: this side is level
+    /// with what has arrived.
+    fn drained(&mut self, now: Instant);
+
     /// Appends whole frames to an empty buffer. Called whenever everything so
     /// far is written.
     fn transmit(&mut self, now: Instant, out: &mut Transmit);
@@ -101,7 +105,14 @@ pub async fn pump<P: Protocol>(
         let now = clock();
         let result = match step {
             Step::Read(Ok(0)) => return Lost::Closed,
-            Step::Read(Ok(_)) => protocol.receive(now),
+            Step::Read(Ok(count)) => {
+                let received = protocol.receive(now);
+                // At least READ_LEN were asked for.
+                if count < READ_LEN {
+                    protocol.drained(now);
+                }
+                received
+            }
             Step::Wrote(Ok(count)) => {
                 out.advance(count);
                 protocol.written(now, out);

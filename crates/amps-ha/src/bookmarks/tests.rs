@@ -125,6 +125,7 @@ fn another_server_resumes_behind_what_is_older_than_the_overlap() {
     let (mut bookmarks, start) = entered();
     let at = |seconds| start + Duration::from_secs(seconds);
     receive_all(&mut bookmarks, at(0), &[(1, 1), (2, 1)]);
+    bookmarks.completed(at(0), None);
     for second in 1..=30 {
         receive_all(&mut bookmarks, at(second), &[(1, 1 + second)]);
         bookmarks.drained(at(second));
@@ -152,6 +153,7 @@ fn within_the_overlap_another_server_starts_where_the_subscription_started() {
         let mut bookmarks = Bookmarks::new(start, OVERLAP);
         bookmarks.connect(A);
         receive_all(&mut bookmarks, at, &[(1, 5), (1, 6)]);
+        bookmarks.completed(at, None);
         bookmarks.drained(at + OVERLAP / 2);
         assert_eq!(bookmarks.connect(B), expected);
     }
@@ -160,6 +162,19 @@ fn within_the_overlap_another_server_starts_where_the_subscription_started() {
     receive_all(&mut bookmarks, at, &[(1, 5)]);
     receive_all(&mut bookmarks, at + 10 * OVERLAP, &[(1, 6)]);
     assert_eq!(bookmarks.connect(B), StartAt::Epoch);
+}
+
+#[test]
+fn a_server_that_pauses_within_a_replay_is_not_drained() {
+    let (mut bookmarks, start) = entered();
+    receive_all(&mut bookmarks, start, &[(1, 1), (1, 2)]);
+    // The socket is empty for a moment, but the log holds more for us.
+    bookmarks.drained(start + 2 * OVERLAP);
+    assert_eq!(bookmarks.connect(B), StartAt::Epoch);
+    receive_all(&mut bookmarks, start, &[(1, 3)]);
+    bookmarks.completed(start, None);
+    bookmarks.drained(start + 2 * OVERLAP);
+    assert!(matches!(bookmarks.connect(A), StartAt::Bookmarks(_)));
 }
 
 #[test]
@@ -191,6 +206,7 @@ fn a_flight_that_never_catches_up_keeps_the_old_position() {
     let (mut bookmarks, start) = entered();
     let at = |seconds| start + Duration::from_secs(seconds);
     receive_all(&mut bookmarks, at(0), &[(1, 1)]);
+    bookmarks.completed(at(0), None);
     receive_all(&mut bookmarks, at(20), &[(1, 2)]);
     bookmarks.drained(at(20));
     assert_eq!(bookmarks.connect(B), list(&[(1, 1)]));

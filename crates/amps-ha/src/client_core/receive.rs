@@ -1,4 +1,4 @@
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use amps_core::message::MessageKind;
 use amps_core::{AckType, Field, Message, Status, batch};
@@ -9,16 +9,12 @@ use crate::error::{Cause, CommandError};
 use crate::event::Event;
 use crate::subscriptions::{Delivery, EndCause, Item, SubscriptionKind};
 
-/// How often the bookmark subscriptions are told that the socket was empty.
-const DRAINED_EVERY: Duration = Duration::from_millis(500);
-
 impl ClientCore {
     /// Delivers what waits, then takes frames until there are no more, or a
     /// queue is full.
     pub(super) fn take_frames(&mut self, now: Instant) -> Result<(), Cause> {
         while self.deliver(now) || !self.held_back() {
             let Some(frame) = self.decoder.next_frame()? else {
-                self.drained(now);
                 return Ok(());
             };
             let message = Message::decode(frame)?;
@@ -112,18 +108,6 @@ impl ClientCore {
     fn reading(&mut self, now: Instant, reading: bool) {
         if let Some(heartbeat) = &mut self.heartbeat {
             heartbeat.reading(reading, now);
-        }
-    }
-
-    /// The socket has no more for us: bookmark subscriptions are level with
-    /// this server.
-    fn drained(&mut self, now: Instant) {
-        if self.drained_at.is_some_and(|last| now < last + DRAINED_EVERY) {
-            return;
-        }
-        self.drained_at = Some(now);
-        for route in self.subscriptions.iter_mut() {
-            route.queue.with_bookmarks(|bookmarks| bookmarks.drained(now));
         }
     }
 
