@@ -70,7 +70,7 @@ fn failovers(seed: u64) {
                 // Back before replication lags half the resume overlap.
                 let server = pair.random.random_range(0..3);
                 pair.crash_server(server);
-                let outage = Duration::from_millis(pair.random.random_range(0..2_500));
+                let outage = Duration::from_millis(pair.random.random_range(0..4_500));
                 pair.run_for(outage);
                 pair.start_server(server);
             }

@@ -108,11 +108,11 @@ impl ClientCore {
         route.queue.end(EndCause::Complete);
         self.settle_resubscribe(now);
         if route.entered != Entered::No {
-            self.unsubscribe(&route);
+            self.unsubscribe(now, &route);
         }
     }
 
-    fn unsubscribe(&mut self, route: &Route) {
+    fn unsubscribe(&mut self, now: Instant, route: &Route) {
         let field = match route.spec.kind {
             SubscriptionKind::Sow => Field::QueryId,
             _ => Field::SubscriptionId,
@@ -122,7 +122,8 @@ impl ClientCore {
             .id(command_id(id))
             .text(field, route.id.to_string())
             .acks(AckType::Processed);
-        self.pending.insert(id, None, Waiter::Unsubscribe);
+        // Nobody waits for it, but an answer that never comes is not kept for ever.
+        self.pending.insert(id, Some(now + self.config.command_timeout), Waiter::Unsubscribe);
         self.send(&command);
     }
 
