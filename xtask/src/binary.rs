@@ -35,18 +35,31 @@ pub(crate) fn workspace() -> PathBuf {
 /// # Errors
 /// When it does not build.
 pub(crate) fn amps() -> Result<PathBuf, Failure> {
+    build("amps-cli", "amps", "dev")
+}
+
+/// Builds a program in the release profile and returns its path.
+///
+/// # Errors
+/// When it does not build.
+pub(crate) fn release(package: &str, name: &str) -> Result<PathBuf, Failure> {
+    build(package, name, "release")
+}
+
+fn build(package: &str, name: &str, profile: &str) -> Result<PathBuf, Failure> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let output = Command::new(cargo)
-        .args(["build", "--package", "amps-cli", "--bin", "amps", "--message-format=json-render-diagnostics"])
+        .args(["build", "--package", package, "--bin", name, "--profile", profile])
+        .arg("--message-format=json-render-diagnostics")
         .current_dir(workspace())
         .stderr(Stdio::inherit())
         .output()
         .map_err(|error| Failure::new(format!("cannot run cargo: {error}")))?;
     if !output.status.success() {
-        return Err(Failure::new("the amps program does not build"));
+        return Err(Failure::new(format!("the {name} program does not build")));
     }
-    executable(&String::from_utf8_lossy(&output.stdout), "amps")
-        .ok_or_else(|| Failure::new("cargo built no amps program"))
+    executable(&String::from_utf8_lossy(&output.stdout), name)
+        .ok_or_else(|| Failure::new(format!("cargo built no {name} program")))
 }
 
 fn executable(messages: &str, name: &str) -> Option<PathBuf> {

@@ -1,5 +1,7 @@
-//! `cargo xtask`: real processes, real kills, and a verdict from files.
+//! `cargo xtask`: real processes, real kills, and a verdict from files; and the
+//! benchmark.
 
+mod bench;
 mod binary;
 mod chaos;
 mod demo;
@@ -37,12 +39,19 @@ enum Task {
     Demo(demo::Args),
     /// The same with random faults, from a seed.
     Chaos(chaos::Args),
+    /// Measures the client beside the limit of the machine.
+    Bench(bench::Args),
+    /// One process of the benchmark.
+    #[command(subcommand, hide = true)]
+    BenchPart(bench::Part),
 }
 
 fn main() -> ExitCode {
     let outcome = match Task::parse() {
         Task::Demo(args) => demo::demo(&args),
         Task::Chaos(args) => chaos::chaos(&args),
+        Task::Bench(args) => bench::bench(&args).map(|()| true),
+        Task::BenchPart(part) => bench::run(&part).map(|()| true),
     };
     match outcome {
         Ok(true) => ExitCode::SUCCESS,

@@ -1,0 +1,93 @@
+//! `cargo xtask bench`: this client beside the limit of the machine.
+//!
+//! The limit is what a plain loop reaches on the same bytes against the same
+//! peer, measured in the same run, by turns. Client and peer are processes of
+//! their own.
+
+mod figures;
+mod machine;
+mod part;
+mod probe;
+mod rows;
+mod table;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Instant;
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::Failure;
+use crate::binary;
+use crate::interrupt::Interrupt;
+use figures::Figures;
+use probe::{Bench, Extent, Probe};
+
+pub(crate) use part::{Part, run};
+
+/// Where the table is written.
+const DOCUMENT: &str = "docs/benchmarks.md";
+
+/// Options of the benchmark.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Small counts, under a minute; leaves docs/benchmarks.md alone.
+    #[arg(long)]
+    quick: bool,
+    /// Also writes every single measurement to this file.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+}
+
+/// All measurements, by probe, in the order of the rounds.
+type Samples = BTreeMap<Probe, Vec<Figures>>;
+
+/// Measures and prints. A missed target is a finding, not a failure.
+///
+/// # Errors
+/// When a program does not build or a measurement cannot be carried out.
+pub(crate) fn bench(args: &Args) -> Result<(), Failure> {
+    let interrupt = Interrupt::listen()?;
+    let amps = binary::release("amps-cli", "amps")?;
+    let xtask = binary::release("xtask", "xtask")?;
+    let extent = if args.quick { Extent::QUICK } else { Extent::FULL };
+    let began = Instant::now();
+    let samples = measure(&Bench::new(amps, xtask, extent, interrupt)?)?;
+
+    let command = if args.quick { "cargo xtask bench --quick" } else { "cargo xtask bench" };
+    let rows = rows::judge(&samples);
+    println!("{}", table::plain(&rows));
+    println!("{} rounds, {:.0} s, {}", extent.rounds, began.elapsed().as_secs_f64(), machine::describe());
+    if let Some(path) = &args.json {
+        write(path, &table::json(&samples, &rows)?)?;
+    }
+    if !args.quick {
+        let path = binary::workspace().join(DOCUMENT);
+        let old = std::fs::read_to_string(&path).unwrap_or_default();
+        write(&path, &table::document(&old, &table::markdown(&rows, command, &extent, &machine::describe())))?;
+    }
+    Ok(())
+}
+
+/// Every probe once a round, so that what else the machine does meets all alike.
+fn measure(bench: &Bench) -> Result<Samples, Failure> {
+    let probes = rows::probes();
+    let bar = ProgressBar::new(bench.extent.rounds * probes.len() as u64);
+    if let Ok(style) = ProgressStyle::with_template("{elapsed:>4} {pos}/{len} {msg}") {
+        bar.set_style(style);
+    }
+    let mut samples = Samples::new();
+    for _ in 0..bench.extent.rounds {
+        for probe in &probes {
+            bar.set_message(probe.name());
+            samples.entry(*probe).or_default().push(bench.measure(*probe)?);
+            bar.inc(1);
+        }
+    }
+    bar.finish_and_clear();
+    Ok(samples)
+}
+
+fn write(path: &std::path::Path, text: &str) -> Result<(), Failure> {
+    std::fs::write(path, text).map_err(|error| Failure::new(format!("cannot write {}: {error}", path.display())))
+}

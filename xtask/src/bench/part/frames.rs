@@ -1,0 +1,108 @@
+//! The frames on the wire, the same as the client's.
+
+use amps_core::command::{Command, CommandKind};
+use amps_core::header::{Field, FrameWriter};
+use amps_core::{AckType, Message};
+use bytes::BytesMut;
+
+/// One write call takes so much.
+pub(super) const WRITE_LEN: usize = 64 * 1024;
+/// The topic of all messages.
+pub(super) const TOPIC: &str = "bench";
+/// The client begins with the time in nanoseconds, which has as many digits.
+pub(super) const FIRST_SEQUENCE: u64 = 1_800_000_000_000_000_000;
+
+/// The header of a message on its way to a subscriber.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
+pub(crate) enum Header {
+    /// Command, topic and subscription.
+    Short,
+    /// Also bookmark, timestamp and key.
+    Long,
+}
+
+/// A JSON object of exactly so many bytes.
+pub(super) fn body(size: usize) -> Vec<u8> {
+    let mut body = b"{\"n\":".to_vec();
+    body.resize(size.max(16) - 2, b' ');
+    body.extend_from_slice(b"0}");
+    body
+}
+
+/// A message as a client publishes it.
+pub(super) fn publish(out: &mut BytesMut, sequence: Option<u64>, body: &[u8]) {
+    let mut frame = FrameWriter::new(out, "p");
+    if let Some(sequence) = sequence {
+        frame = frame.number(Field::Sequence, sequence).text(Field::AckType, "persisted");
+    }
+    frame.text(Field::Topic, TOPIC).finish(body);
+}
+
+/// A message as a server sends it to a subscription.
+pub(super) fn deliver(out: &mut BytesMut, header: Header, subscription: &str, body: &[u8]) {
+    let mut frame = FrameWriter::new(out, "p").text(Field::Topic, TOPIC).text(Field::SubscriptionIds, subscription);
+    if header == Header::Long {
+        frame = frame
+            .text(Field::Bookmark, "1394823848312345678|1800000000000001234|")
+            .text(Field::Timestamp, "20261123T060000.123456Z")
+            .text(Field::SowKey, "11281137042168291047");
+    }
+    frame.finish(body);
+}
+
+/// A flush.
+pub(super) fn flush(out: &mut BytesMut) {
+    Command::new(CommandKind::Flush).id("1").acks(AckType::Completed).encode(out);
+}
+
+/// A subscription to all messages.
+pub(super) fn subscribe(out: &mut BytesMut) {
+    let command = Command::new(CommandKind::Subscribe).id("1").text(Field::SubscriptionId, "1");
+    command.topic(TOPIC).acks(AckType::Processed).encode(out);
+}
+
+/// The answer to a command.
+pub(super) fn answer(out: &mut BytesMut, command: &Message, ack: AckType) {
+    FrameWriter::new(out, "ack")
+        .maybe(Field::CommandId, command.command_id())
+        .maybe(Field::SubscriptionId, command.raw(Field::SubscriptionId))
+        .text(Field::AckType, ack.as_str())
+        .text(Field::Status, "success")
+        .finish(b"");
+}
+
+/// Everything up to `sequence` is persisted.
+pub(super) fn persisted(out: &mut BytesMut, sequence: u64) {
+    FrameWriter::new(out, "ack")
+        .text(Field::AckType, "persisted")
+        .number(Field::Sequence, sequence)
+        .text(Field::Status, "success")
+        .finish(b"");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bodies_are_json_of_their_size() {
+        for size in [16, 128, 1_000] {
+            let body = body(size);
+            assert_eq!(body.len(), size);
+            assert!(serde_json::from_slice::<serde_json::Value>(&body).is_ok());
+        }
+    }
+
+    #[test]
+    fn a_long_header_has_what_a_short_one_lacks() {
+        for (header, there) in [(Header::Short, false), (Header::Long, true)] {
+            let mut wire = BytesMut::new();
+            deliver(&mut wire, header, "7", &body(128));
+            let message = Message::decode(wire.freeze().slice(4..)).unwrap();
+            assert_eq!(message.subscription_ids().collect::<Vec<_>>(), ["7"]);
+            assert_eq!(message.bookmark().is_some(), there);
+            assert_eq!(message.sow_key().is_some(), there);
+            assert_eq!(message.data().len(), 128);
+        }
+    }
+}

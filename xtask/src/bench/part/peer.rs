@@ -1,0 +1,174 @@
+//! The peer of all measurements: the least that a client takes for a server.
+//!
+//! It parses every header, acknowledges cumulatively after each read, sends
+//! published messages back to a subscriber, or sends it a fixed number of its
+//! own. One connection, then it ends.
+
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+
+use amps_core::frame::MAX_FRAME_LEN;
+use amps_core::message::MessageKind;
+use amps_core::{AckType, Field, FrameDecoder, Message};
+use bytes::{Bytes, BytesMut};
+use clap::Args;
+
+use super::failed;
+use super::frames::{self, Header, WRITE_LEN};
+use crate::Failure;
+
+/// What it does beside answering.
+#[derive(Debug, Args)]
+pub(crate) struct Peer {
+    /// Sends so many messages to a subscription; 0 sends back what is published.
+    #[arg(long, default_value_t = 0)]
+    pub(super) send: u64,
+    #[arg(long, value_enum, default_value_t = Header::Short)]
+    pub(super) header: Header,
+    /// The bytes of a body it sends.
+    #[arg(long, default_value_t = 128)]
+    pub(super) size: usize,
+}
+
+impl Peer {
+    /// Prints its port, and serves one connection to its end.
+    pub(super) fn run(&self) -> Result<(), Failure> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(|error| failed("listen", error))?;
+        let port = listener.local_addr().map_err(|error| failed("listen", error))?.port();
+        println!("{port}");
+        self.serve_one(&listener)
+    }
+
+    pub(super) fn serve_one(&self, listener: &TcpListener) -> Result<(), Failure> {
+        let (mut stream, _) = listener.accept().map_err(|error| failed("accept", error))?;
+        stream.set_nodelay(true).map_err(|error| failed("set up the connection", error))?;
+        match self.serve(&mut stream) {
+            // A client that ends without reading the rest.
+            Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => Ok(()),
+            ended => ended.map_err(|error| failed("serve the client", error)),
+        }
+    }
+
+    fn serve(&self, stream: &mut TcpStream) -> std::io::Result<()> {
+        let mut decoder = FrameDecoder::new(MAX_FRAME_LEN);
+        let mut buffer = vec![0; WRITE_LEN];
+        let mut answers = Answers::default();
+        loop {
+            let read = stream.read(&mut buffer)?;
+            if read == 0 {
+                return Ok(());
+            }
+            decoder.extend(&buffer[..read]);
+            while let Some(frame) = decoder.next_frame().map_err(std::io::Error::other)? {
+                answers.take(frame).map_err(std::io::Error::other)?;
+            }
+            answers.write(stream)?;
+            if self.send > 0
+                && let Some(subscription) = answers.subscription.take()
+            {
+                self.feed(stream, &subscription)?;
+            }
+        }
+    }
+
+    /// Sends all messages, the same bytes again and again.
+    fn feed(&self, stream: &mut TcpStream, subscription: &str) -> std::io::Result<()> {
+        let body = frames::body(self.size);
+        let mut one = BytesMut::new();
+        frames::deliver(&mut one, self.header, subscription, &body);
+        let in_block = (WRITE_LEN / one.len()).max(1);
+        let block = one.repeat(in_block);
+        let (blocks, rest) = (self.send / in_block as u64, (self.send % in_block as u64) as usize);
+        for _ in 0..blocks {
+            stream.write_all(&block)?;
+        }
+        stream.write_all(&block[..rest * one.len()])
+    }
+}
+
+/// What is to be written after a read.
+#[derive(Debug, Default)]
+struct Answers {
+    out: BytesMut,
+    subscription: Option<String>,
+    highest: Option<u64>,
+}
+
+impl Answers {
+    fn take(&mut self, frame: Bytes) -> Result<(), amps_core::MessageError> {
+        let message = Message::decode(frame)?;
+        match message.kind() {
+            MessageKind::Publish => {
+                self.highest = message.sequence().or(self.highest);
+                if let Some(subscription) = &self.subscription {
+                    frames::deliver(&mut self.out, Header::Short, subscription, message.data());
+                }
+            }
+            MessageKind::Flush => frames::answer(&mut self.out, &message, AckType::Completed),
+            MessageKind::Subscribe => {
+                let id = message.raw(Field::SubscriptionId).or_else(|| message.command_id());
+                self.subscription = id.map(str::to_owned);
+                frames::answer(&mut self.out, &message, AckType::Processed);
+            }
+            // The beat of a heart has no id and no answer.
+            _ if message.command_id().is_some() => frames::answer(&mut self.out, &message, AckType::Processed),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, stream: &mut TcpStream) -> std::io::Result<()> {
+        if let Some(highest) = self.highest.take() {
+            frames::persisted(&mut self.out, highest);
+        }
+        if !self.out.is_empty() {
+            stream.write_all(&self.out)?;
+            self.out.clear();
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What it answers to these frames.
+    fn answers(wire: BytesMut) -> Vec<Message> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (mut stream, _) = listener.accept().unwrap();
+        client.write_all(&wire).unwrap();
+        client.shutdown(std::net::Shutdown::Write).unwrap();
+        Peer { send: 0, header: Header::Short, size: 128 }.serve(&mut stream).unwrap();
+        drop(stream);
+        let mut decoder = FrameDecoder::new(MAX_FRAME_LEN);
+        let mut bytes = Vec::new();
+        client.read_to_end(&mut bytes).unwrap();
+        decoder.extend(&bytes);
+        std::iter::from_fn(|| decoder.next_frame().unwrap()).map(|frame| Message::decode(frame).unwrap()).collect()
+    }
+
+    #[test]
+    fn one_acknowledgement_covers_everything_read() {
+        let mut wire = BytesMut::new();
+        for sequence in 5..=7 {
+            frames::publish(&mut wire, Some(sequence), b"{}");
+        }
+        let [ack] = &answers(wire)[..] else { panic!("one answer") };
+        assert_eq!((ack.ack_type(), ack.sequence()), (Some(AckType::Persisted), Some(7)));
+    }
+
+    #[test]
+    fn a_subscriber_gets_back_what_it_publishes_and_a_flush_is_answered() {
+        let mut wire = BytesMut::new();
+        frames::subscribe(&mut wire);
+        frames::publish(&mut wire, None, b"{\"n\":1}");
+        frames::flush(&mut wire);
+        let got = answers(wire);
+        let kinds: Vec<_> = got.iter().map(Message::kind).collect();
+        assert_eq!(kinds, [MessageKind::Ack, MessageKind::Publish, MessageKind::Ack]);
+        assert_eq!(got[1].data(), b"{\"n\":1}");
+        assert_eq!(got[2].ack_type(), Some(AckType::Completed));
+    }
+}

@@ -1,0 +1,77 @@
+//! The limit of receiving: reads of 64 KiB, and nothing but the lengths of the
+//! frames in them.
+
+use std::io::{Read, Write};
+
+use amps_core::frame::frame_len;
+use bytes::BytesMut;
+use clap::Args;
+
+use super::clocks::Clocks;
+use super::frames::{self, WRITE_LEN};
+use super::publish::connect;
+use super::{Figures, Load, failed};
+use crate::Failure;
+
+/// Options of the loop.
+#[derive(Debug, Args)]
+pub(crate) struct Receive {
+    #[command(flatten)]
+    pub(super) load: Load,
+}
+
+impl Receive {
+    pub(super) fn run(&self) -> Result<Figures, Failure> {
+        let mut stream = connect(&self.load)?;
+        let mut command = BytesMut::new();
+        frames::subscribe(&mut command);
+        let mut buffer = vec![0; 2 * WRITE_LEN];
+        let mut held = 0;
+        // The answer comes first.
+        let mut left = self.load.count + 1;
+
+        let clocks = Clocks::start();
+        stream.write_all(&command).map_err(|error| failed("write to the peer", error))?;
+        while left > 0 {
+            let room = &mut buffer[held..held + WRITE_LEN];
+            let read = stream.read(room).map_err(|error| failed("read from the peer", error))?;
+            if read == 0 {
+                return Err(failed("read from the peer", "it ended early"));
+            }
+            held += read;
+            let (frames, walked) = walk(&buffer[..held]);
+            left = left.saturating_sub(frames);
+            buffer.copy_within(walked..held, 0);
+            held -= walked;
+            if held > WRITE_LEN {
+                return Err(failed("read a frame", "it is too long for this measurement"));
+            }
+        }
+        Ok(clocks.stop(&self.load))
+    }
+}
+
+/// The whole frames in these bytes, and their length together.
+fn walk(bytes: &[u8]) -> (u64, usize) {
+    let (mut frames, mut at) = (0, 0);
+    while let Some(len) = frame_len(&bytes[at..])
+        && at + len <= bytes.len()
+    {
+        frames += 1;
+        at += len;
+    }
+    (frames, at)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_whole_frames_count() {
+        let wire = b"\0\0\0\x01a\0\0\0\x02bc\0\0\0\x03de";
+        assert_eq!(walk(wire), (2, 11));
+        assert_eq!(walk(&wire[..3]), (0, 0));
+        assert_eq!(walk(b""), (0, 0));
+    }
+}
