@@ -31,6 +31,12 @@ macro_rules! fields {
 
             /// The field a key names, in either spelling.
             pub fn from_key(key: &[u8]) -> Option<Self> {
+                // Most keys of most messages are one letter.
+                if let [letter] = key
+                    && let Some(field) = ONE_LETTER.get(usize::from(*letter)).copied().flatten()
+                {
+                    return Some(field);
+                }
                 $(if key == $wire.as_bytes() $(|| key == $alias.as_bytes())* { return Some(Self::$name); })+
                 None
             }
@@ -106,6 +112,20 @@ fields! {
     /// The number of a batch within a query's result.
     GroupSequence "gseq" "group_sequence_number";
 }
+
+/// Fields with a key of one letter, by that letter.
+static ONE_LETTER: [Option<Field>; 128] = {
+    let mut table = [None; 128];
+    let mut index = 0;
+    while index < Field::ALL.len() {
+        let field = Field::ALL[index];
+        if let [letter] = field.key().as_bytes() {
+            table[*letter as usize] = Some(field);
+        }
+        index += 1;
+    }
+    table
+};
 
 /// Where a field's value stands in its frame, quotes excluded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -343,4 +363,28 @@ fn escape(out: &mut BytesMut, value: &str) {
         clean = at + 1;
     }
     out.put_slice(&bytes[clean..]);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_spelling_of_every_key_is_read() {
+        for field in Field::ALL {
+            assert_eq!(Field::from_key(field.key().as_bytes()), Some(*field));
+        }
+        for (key, field) in [
+            ("cmd", Field::Command),
+            ("v", Field::Version),
+            ("lease_period", Field::LeasePeriod),
+            ("password", Field::Password),
+            ("seq", Field::Sequence),
+        ] {
+            assert_eq!(Field::from_key(key.as_bytes()), Some(field), "{key}");
+        }
+        for key in ["", "z", "C", "sid", "\u{fc}"] {
+            assert_eq!(Field::from_key(key.as_bytes()), None, "{key}");
+        }
+    }
 }
