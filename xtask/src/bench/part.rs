@@ -3,6 +3,7 @@
 
 mod clocks;
 mod frames;
+mod headers;
 mod log_file;
 mod peer;
 mod publish;
@@ -17,6 +18,7 @@ use clap::{Args, Subcommand};
 use super::figures::Figures;
 use crate::Failure;
 pub(super) use frames::Header;
+pub(super) use headers::Parser;
 
 /// One process.
 #[derive(Debug, Subcommand)]
@@ -29,6 +31,8 @@ pub(crate) enum Part {
     LogFile(log_file::LogFile),
     /// Receives and looks at nothing but the frames' lengths.
     Receive(receive::Receive),
+    /// Parses typical headers, without a connection.
+    Headers(headers::Headers),
     /// Sends a message and waits until it comes back, at a fixed rate.
     RoundTrip(round_trip::RoundTrip),
 }
@@ -63,6 +67,7 @@ fn figures(part: &Part) -> Result<Figures, Failure> {
         Part::Publish(publish) => publish.run(),
         Part::LogFile(log) => log.run(),
         Part::Receive(receive) => receive.run(),
+        Part::Headers(headers) => headers.run(),
         Part::RoundTrip(round_trip) => round_trip.run(),
     }
 }
@@ -88,6 +93,15 @@ mod tests {
         assert_eq!((figures.messages, figures.bytes), (3_000, 384_000));
         assert!(figures.msgs_per_s > 0.0 && figures.cpu_ns_per_msg > 0.0);
         figures
+    }
+
+    #[test]
+    fn both_parsers_take_every_header() {
+        for parser in [Parser::Ours, Parser::Serde] {
+            let figures = figures(&Part::Headers(headers::Headers { parser, count: 4_000 })).unwrap();
+            assert_eq!(figures.messages, 4_000);
+            assert!(figures.msgs_per_s > 0.0);
+        }
     }
 
     #[test]

@@ -10,7 +10,7 @@ use serde::{Serialize, Serializer};
 use tempfile::TempDir;
 
 use super::figures::Figures;
-use super::part::Header;
+use super::part::{Header, Parser};
 use crate::Failure;
 use crate::interrupt::Interrupt;
 use crate::process::Process;
@@ -34,13 +34,14 @@ pub(super) struct Extent {
     pub(super) durable: u64,
     pub(super) receive: u64,
     pub(super) latency: u64,
+    pub(super) parse: u64,
 }
 
 impl Extent {
     pub(super) const QUICK: Self =
-        Self { rounds: 3, publish: 300_000, durable: 50_000, receive: 500_000, latency: 10_000 };
+        Self { rounds: 3, publish: 300_000, durable: 50_000, receive: 500_000, latency: 10_000, parse: 1_000_000 };
     pub(super) const FULL: Self =
-        Self { rounds: 5, publish: 2_000_000, durable: 500_000, receive: 3_000_000, latency: 50_000 };
+        Self { rounds: 5, publish: 2_000_000, durable: 500_000, receive: 3_000_000, latency: 50_000, parse: 5_000_000 };
 }
 
 /// What is measured, ours or a limit.
@@ -60,6 +61,8 @@ pub(super) enum Probe {
     Latency,
     /// The blocking round trip.
     RoundTrip,
+    /// Headers; the peer stays idle.
+    Parse(Parser),
 }
 
 /// A store of the client.
@@ -87,6 +90,8 @@ impl Probe {
             Self::RawReceive(Header::Long) => "raw receive, long header",
             Self::Latency => "client latency",
             Self::RoundTrip => "raw round trip",
+            Self::Parse(Parser::Ours) => "client header",
+            Self::Parse(Parser::Serde) => "serde_json into borrowed fields",
         }
     }
 
@@ -96,6 +101,7 @@ impl Probe {
             Self::Publish(Store::ProcessCrash | Store::PowerLoss) | Self::LogFile => extent.durable,
             Self::Subscribe(_) | Self::RawReceive(_) => extent.receive,
             Self::Latency | Self::RoundTrip => extent.latency,
+            Self::Parse(_) => extent.parse,
         }
     }
 }
@@ -170,6 +176,11 @@ impl Bench {
 
     fn client(&self, probe: Probe, count: u64, port: u16, dir: &Path) -> Command {
         let load = [("--count", count), ("--size", SIZE)];
+        let headers = |parser| {
+            let mut command = self.part("headers", &load[..1]);
+            command.args(["--parser", parser]);
+            command
+        };
         let raw = |name: &str| {
             let mut command = self.part(name, &load);
             command.args(["--to", &format!("127.0.0.1:{port}")]);
@@ -188,6 +199,8 @@ impl Bench {
             Probe::LogFile => raw("log-file"),
             Probe::RawReceive(_) => raw("receive"),
             Probe::RoundTrip => raw("round-trip"),
+            Probe::Parse(Parser::Ours) => headers("ours"),
+            Probe::Parse(Parser::Serde) => headers("serde"),
         };
         let sled = || format!("sled:{}", dir.join("store").display());
         match probe {
@@ -198,7 +211,9 @@ impl Bench {
             Probe::RawPublish { sequenced: true } => command.arg("--sequenced"),
             Probe::LogFile => command.arg("--file").arg(dir.join("log")),
             Probe::Latency | Probe::RoundTrip => command.args(["--rate", &RATE.to_string()]),
-            Probe::RawPublish { sequenced: false } | Probe::Subscribe(_) | Probe::RawReceive(_) => &mut command,
+            Probe::RawPublish { sequenced: false } | Probe::Subscribe(_) | Probe::RawReceive(_) | Probe::Parse(_) => {
+                &mut command
+            }
         };
         command
     }

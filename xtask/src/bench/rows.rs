@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::Samples;
 use super::figures::{Figures, Spread};
-use super::part::Header;
+use super::part::{Header, Parser};
 use super::probe::{Probe, Store};
 
 /// What of a measurement a row is about.
@@ -64,7 +64,7 @@ const fn plan(
     Plan { number, path, ours, limit, metric, target }
 }
 
-const PLANS: [Plan; 8] = {
+const PLANS: [Plan; 9] = {
     use Target::{AtLeast, AtMost};
     const POWER: Probe = Probe::Publish(Store::PowerLoss);
     const CRASH: Probe = Probe::Publish(Store::ProcessCrash);
@@ -72,6 +72,7 @@ const PLANS: [Plan; 8] = {
     const MEMORY: [Probe; 2] = [Probe::Publish(Store::Memory), Probe::RawPublish { sequenced: true }];
     const SHORT: [Probe; 2] = [Probe::Subscribe(Header::Short), Probe::RawReceive(Header::Short)];
     const LONG: [Probe; 2] = [Probe::Subscribe(Header::Long), Probe::RawReceive(Header::Long)];
+    const PARSE: [Probe; 2] = [Probe::Parse(Parser::Ours), Probe::Parse(Parser::Serde)];
     const LATENCY: [Probe; 2] = [Probe::Latency, Probe::RoundTrip];
     [
         plan("1", "publish, no store, until a flush is answered", NONE, Metric::Rate, AtLeast(0.9)),
@@ -82,6 +83,7 @@ const PLANS: [Plan; 8] = {
         plan("6b", "subscribe, long header: CPU a message", LONG, Metric::Cpu, AtMost(5.0)),
         plan("9a", "latency at 10,000 a second: p50", LATENCY, Metric::P50, AtMost(1.5)),
         plan("9b", "latency at 10,000 a second: p99", LATENCY, Metric::P99, AtMost(3.0)),
+        plan("12", "parse a header, 4 typical ones", PARSE, Metric::Rate, AtLeast(2.5)),
     ]
 };
 
@@ -174,6 +176,6 @@ mod tests {
     fn ours_and_its_limit_take_turns() {
         let probes = probes();
         assert_eq!(probes[..2], [PLANS[0].ours, PLANS[0].limit]);
-        assert_eq!(probes.len(), 13);
+        assert_eq!(probes.len(), 15);
     }
 }

@@ -59,10 +59,11 @@ pub(super) fn markdown(rows: &[Row], command: &str, extent: &Extent, machine: &s
          Client and peer are processes of their own on loopback; both sides of a row face the same peer, a loop that\n\
          parses every header and acknowledges after each read. Figures are medians [least, most]. Processor time is\n\
          that of the client process, user and system. The ratio is ours by the limit.\n\n\
-         Messages a measurement: {} published, {} of them through a disk, {} received, {} for latency.\n\n\
+         Messages a measurement: {} published, {} of them through a disk, {} received, {} for latency,\n\
+         {} headers parsed.\n\n\
          | # | path | ratio | target | | ours | limit | limit is | CPU ns/msg, ours | limit |\n\
          | --- | --- | ---: | --- | --- | --- | --- | --- | ---: | ---: |\n",
-        extent.rounds, extent.publish, extent.durable, extent.receive, extent.latency,
+        extent.rounds, extent.publish, extent.durable, extent.receive, extent.latency, extent.parse,
     );
     for row in rows {
         let _ = writeln!(

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use rustix::time::{ClockId, clock_gettime};
 
-use super::{Figures, Load};
+use super::Figures;
 
 /// Both, running.
 #[derive(Debug)]
@@ -18,15 +18,15 @@ impl Clocks {
         Self { wall: Instant::now(), cpu: cpu() }
     }
 
-    /// What they show for this load.
-    pub(super) fn stop(&self, load: &Load) -> Figures {
+    /// What they show for so many messages of this size.
+    pub(super) fn stop(&self, messages: u64, size: usize) -> Figures {
         let (wall, cpu) = (self.wall.elapsed().as_secs_f64(), cpu().saturating_sub(self.cpu));
         Figures {
-            messages: load.count,
-            bytes: load.count * load.size as u64,
+            messages,
+            bytes: messages * size as u64,
             seconds: wall,
-            msgs_per_s: load.count as f64 / wall.max(1e-9),
-            cpu_ns_per_msg: cpu.as_nanos() as f64 / load.count.max(1) as f64,
+            msgs_per_s: messages as f64 / wall.max(1e-9),
+            cpu_ns_per_msg: cpu.as_nanos() as f64 / messages.max(1) as f64,
             ..Figures::default()
         }
     }

@@ -75,7 +75,7 @@ impl LogFile {
         })
         .map_err(|error| failed("write the log", error))?;
         join(acks)?;
-        Ok(clocks.stop(&self.load))
+        Ok(clocks.stop(self.load.count, self.load.size))
     }
 }
 

@@ -48,7 +48,7 @@ impl Publish {
         }
         stream.write_all(&out).map_err(lost)?;
         join(acks)?;
-        Ok(clocks.stop(&self.load))
+        Ok(clocks.stop(self.load.count, self.load.size))
     }
 }
 

@@ -47,7 +47,7 @@ impl Receive {
                 return Err(failed("read a frame", "it is too long for this measurement"));
             }
         }
-        Ok(clocks.stop(&self.load))
+        Ok(clocks.stop(self.load.count, self.load.size))
     }
 }
 

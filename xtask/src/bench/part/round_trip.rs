@@ -58,7 +58,7 @@ impl RoundTrip {
             times.push(start.elapsed());
             due += interval;
         }
-        let figures = clocks.stop(&self.load);
+        let figures = clocks.stop(self.load.count, self.load.size);
         times.sort_unstable();
         Ok(Figures { p50_us: quantile(&times, 0.5), p99_us: quantile(&times, 0.99), ..figures })
     }
