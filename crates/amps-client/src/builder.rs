@@ -327,8 +327,19 @@ impl ClientBuilder {
         let bookmarks = Mutex::new(bookmarks);
         let ids = Mutex::default();
         let ending = Mutex::new(Some(Ending { driver, store }));
-        let inner =
-            Inner { name: self.name, log, inbox, wake, events, stalled: stalled_seen, state, bookmarks, ids, ending };
+        let inner = Inner {
+            name: self.name,
+            log,
+            inbox,
+            wake,
+            events,
+            stalled: stalled_seen,
+            state,
+            bookmarks,
+            ids,
+            ending,
+            stores_closed: watch::Sender::new(false),
+        };
         Ok(Client { inner: Arc::new(inner) })
     }
 

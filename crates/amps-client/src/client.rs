@@ -35,6 +35,10 @@ pub struct Closed {
     /// holds them, and the next client on it delivers them; otherwise they may
     /// be lost.
     pub unacknowledged: u64,
+    /// Whether the stores are closed. If not, their disk was slower than the
+    /// deadline: they go on in the background, and their directories stay
+    /// locked until they are done. Another close waits for that.
+    pub stores_closed: bool,
 }
 
 impl Client {
@@ -259,7 +263,8 @@ impl Client {
     /// Ends the client: waits until everything published is settled, then
     /// disconnects and closes the stores. Returns within `deadline`, of which up
     /// to half a second is kept for the stores; a slower disk goes on by itself
-    /// in the background. Later calls, and calls on other clones, only report.
+    /// in the background. Later calls, and calls on other clones, wait for the
+    /// same and report.
     ///
     /// # Cancel safety
     /// A dropped call leaves the client open, unless it was already
@@ -270,9 +275,11 @@ impl Client {
         tracing::debug!(settled = settled.is_ok(), "closing");
         self.inner.inbox.close();
         let ending = self.inner.ending.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let closed = &self.inner.stores_closed;
         if let Some(Ending { driver, store }) = ending {
             let bookmarks = self.inner.bookmarks.lock().unwrap_or_else(PoisonError::into_inner).take();
-            let finish = tokio::spawn(async move {
+            let closed = closed.clone();
+            tokio::spawn(async move {
                 let _ = driver.await;
                 let stores = tokio::task::spawn_blocking(move || {
                     if let Some(store) = store {
@@ -282,10 +289,12 @@ impl Client {
                     drop(bookmarks);
                 });
                 let _ = stores.await;
+                closed.send_replace(true);
             });
-            let _ = tokio::time::timeout_at(until, finish).await;
         }
-        Closed { unacknowledged: self.unacknowledged() }
+        let mut closed = closed.subscribe();
+        let stores_closed = tokio::time::timeout_at(until, closed.wait_for(|closed| *closed)).await.is_ok();
+        Closed { unacknowledged: self.unacknowledged(), stores_closed }
     }
 
     async fn settled(&self) {

@@ -24,6 +24,7 @@ pub(crate) struct Inner {
     /// Ids of the open bookmark subscriptions.
     pub(crate) ids: Mutex<HashSet<String>>,
     pub(crate) ending: Mutex<Option<Ending>>,
+    pub(crate) stores_closed: watch::Sender<bool>,
 }
 
 /// What a close has to wait for.
