@@ -115,6 +115,13 @@ proptest! {
     }
 }
 
+/// A seed that found it: bytes of a new connection's logon counted as if the
+/// server before had nothing more for the subscription.
+#[test]
+fn a_logon_elsewhere_says_nothing_of_the_server_before() {
+    failovers(17_171_133_674_866_968_626);
+}
+
 #[test]
 fn a_plain_subscription_is_entered_again_exactly_once() {
     for seed in 0..20 {

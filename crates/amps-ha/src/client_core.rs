@@ -27,7 +27,7 @@ use crate::error::{Cause, CommandError};
 use crate::event::{ConnectionSummary, Event};
 use crate::publish_log::{OnPublishGap, SharedLog};
 use crate::session::{Action, Session};
-use crate::subscriptions::{Item, Table};
+use crate::subscriptions::{Entered, Item, Table};
 
 pub use commands::Request;
 
@@ -310,7 +310,9 @@ impl Protocol for ClientCore {
             return;
         }
         self.drained_at = Some(now);
-        for route in self.subscriptions.iter_mut() {
+        // Those not entered on this connection yet know nothing of its server,
+        // and this says nothing of the one before.
+        for route in self.subscriptions.iter_mut().filter(|route| route.entered == Entered::Yes) {
             route.queue.with_bookmarks(|bookmarks| bookmarks.drained(now));
         }
     }
