@@ -12,7 +12,7 @@ use amps_ha::driver::{self, Inbox};
 use amps_ha::event::ConnectionSummary;
 use amps_ha::kv::{SledKv, SledOptions, SyncLevel};
 use amps_ha::publish_log::{
-    Durability, Identity, Limits, OnPublishGap, PublishLog, SegmentStore, SharedLog, StoreThread,
+    Durability, Identity, Limits, OnPublishGap, OnStoreFull, PublishLog, SegmentStore, SharedLog, StoreThread,
 };
 use amps_ha::reconnect::{ExponentialReconnect, ReconnectStrategy};
 use amps_ha::server_chooser::{ListChooser, ServerChooser};
@@ -77,6 +77,7 @@ pub struct ClientBuilder {
     store: PublishStore,
     durability: Durability,
     limits: Limits,
+    on_full: OnStoreFull,
     bookmark_store: BookmarkStore,
     heartbeat: Option<(Duration, Duration)>,
     session: SessionConfig,
@@ -111,6 +112,7 @@ impl ClientBuilder {
             store: PublishStore::Memory,
             durability: Durability::PowerLoss,
             limits: Limits::default(),
+            on_full: OnStoreFull::default(),
             bookmark_store: BookmarkStore::Memory,
             heartbeat: Some((Duration::from_secs(5), Duration::from_secs(10))),
             session: SessionConfig::default(),
@@ -167,10 +169,33 @@ impl ClientBuilder {
         self
     }
 
-    /// Bytes of unacknowledged messages; 256 MiB by default. At the bound
-    /// [`Client::publish`] waits and [`Client::enqueue`] fails.
+    /// Bytes of unacknowledged messages; 256 MiB by default. What happens at the
+    /// bound says [`on_store_full`](Self::on_store_full).
     pub fn store_bound(mut self, bytes: usize) -> Self {
         self.limits.bytes = bytes;
+        self
+    }
+
+    /// Unacknowledged messages; any number by default. Holds beside
+    /// [`store_bound`](Self::store_bound).
+    pub fn store_bound_messages(mut self, messages: u64) -> Self {
+        self.limits.messages = messages;
+        self
+    }
+
+    /// What publishing does when the publish store is full. By default
+    /// [`Client::publish`] and [`Client::enqueue_wait`] wait for room;
+    /// [`Client::enqueue`] never waits.
+    ///
+    /// ```
+    /// # use amps_client::{Client, OnStoreFull};
+    /// // Grows by 64 MiB at a time, up to 1 GiB; then publishing fails.
+    /// let builder = Client::builder("gateway")
+    ///     .store_bound(64 << 20)
+    ///     .on_store_full(OnStoreFull::resize(|proposed| proposed.bytes <= 1 << 30));
+    /// ```
+    pub fn on_store_full(mut self, policy: OnStoreFull) -> Self {
+        self.on_full = policy;
         self
     }
 
@@ -304,7 +329,7 @@ impl ClientBuilder {
                 Some(Arc::new(BookmarkWriter::start(store).map_err(OpenError::Thread)?))
             }
         };
-        let log = Arc::new(SharedLog::new(log, Arc::clone(&wake)));
+        let log = Arc::new(SharedLog::new(log, Arc::clone(&wake)).on_full(self.on_full));
         let store = segments.map(|segments| StoreThread::start(Arc::clone(&log), segments)).transpose();
         let store = store.map_err(OpenError::Thread)?;
 
@@ -356,6 +381,9 @@ impl ClientBuilder {
             && publish == bookmarks
         {
             return Err(setting("bookmark_store", "it is the publish store's directory; give it one of its own"));
+        }
+        if self.limits.bytes == 0 || self.limits.messages == 0 {
+            return Err(setting("store_bound", "it is zero: no message would ever fit"));
         }
         match self.heartbeat {
             Some((interval, _)) if interval.is_zero() => {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use amps_ha::bookmarks::{Bookmarks, DEFAULT_OVERLAP};
 use amps_ha::client_core::Request;
 use amps_ha::error::{Cause, CommandError};
+use amps_ha::publish_log::Full;
 use amps_ha::subscriptions::{QueueLimits, SubscriptionQueue, SubscriptionSpec};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
@@ -97,7 +98,9 @@ impl Client {
 
     /// Publishes a message. Returns once the publish store's durability level
     /// is reached; from then on the message is promised. While the store is
-    /// full this waits for room. Being disconnected is no reason to wait.
+    /// full this waits for room, unless
+    /// [`on_store_full`](ClientBuilder::on_store_full) says otherwise. Being
+    /// disconnected is no reason to wait.
     ///
     /// # Errors
     /// [`PublishError`]. On [`PublishError::StoreFailed`] whether the message
@@ -112,7 +115,8 @@ impl Client {
     }
 
     /// As [`enqueue`](Self::enqueue), but waits for room while the publish
-    /// store is full: a pipeline with back-pressure.
+    /// store is full, unless [`on_store_full`](ClientBuilder::on_store_full)
+    /// says otherwise: a pipeline with back-pressure.
     ///
     /// # Errors
     /// [`PublishError`]; nothing was published.
@@ -123,7 +127,7 @@ impl Client {
         let body = body.as_ref();
         loop {
             match self.enqueue(topic, body) {
-                Err(full @ PublishError::StoreFull { .. }) => self.room(full).await?,
+                Err(PublishError::StoreFull(full)) if self.inner.log.blocks() => self.room(&full).await?,
                 done => return done,
             }
         }
@@ -148,11 +152,10 @@ impl Client {
     ///
     /// # Cancel safety
     /// Safe.
-    async fn room(&self, full: PublishError) -> Result<(), PublishError> {
-        let PublishError::StoreFull { held, .. } = full else { return Err(full) };
+    async fn room(&self, full: &Full) -> Result<(), PublishError> {
         let mut stalled = self.inner.stalled.clone();
         tokio::select! {
-            room = wait(&self.inner.log, |cursors| cursors.bytes < held) => room,
+            room = wait(&self.inner.log, |cursors| full.is_over(cursors)) => room,
             Ok(topic) = stalled.wait_for(Option::is_some) => {
                 let topic = topic.as_deref().unwrap_or_default().to_owned();
                 Err(PublishError::WouldDeadlock { topic })

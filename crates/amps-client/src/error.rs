@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use amps_core::{Reason, UriError};
 use amps_ha::error::Cause;
-use amps_ha::publish_log::{AppendError, StoreError};
+use amps_ha::publish_log::{AppendError, Full, StoreError};
 
 /// Why a client cannot be started. Nothing was changed on disk or network.
 #[derive(Debug, thiserror::Error)]
@@ -111,14 +111,12 @@ pub enum PublishError {
         /// The bound in bytes.
         bound: usize,
     },
-    /// The publish store is full. `publish` waits instead.
-    #[error("the publish store is full: {held} bytes unacknowledged, the bound is {bound}")]
-    StoreFull {
-        /// Bytes held.
-        held: usize,
-        /// The bound in bytes.
-        bound: usize,
-    },
+    /// The publish store is full, and nothing was published. Room comes with
+    /// the servers' acknowledgements.
+    #[error(
+        "the publish store is full: {0}; wait with `enqueue_wait` under `OnStoreFull::Block`, or raise the bound with `store_bound` or `store_bound_messages`"
+    )]
+    StoreFull(Full),
     /// Not connected, and there is no publish store.
     #[error("not connected, and there is no publish store to keep the message")]
     Disconnected,
@@ -146,7 +144,7 @@ pub enum PublishError {
 impl From<AppendError> for PublishError {
     fn from(error: AppendError) -> Self {
         match error {
-            AppendError::StoreFull { held, bound } => Self::StoreFull { held, bound },
+            AppendError::StoreFull(full) => Self::StoreFull(full),
             AppendError::TooLarge { len, bound } => Self::TooLarge { len, bound },
             AppendError::Disconnected => Self::Disconnected,
             AppendError::StoreFailed(error) => Self::StoreFailed(error),

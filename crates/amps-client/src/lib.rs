@@ -45,7 +45,7 @@ pub use amps_core::{
 };
 pub use amps_ha::error::{Cause, CommandError};
 pub use amps_ha::event::{ConnectionState, Event, StateChange};
-pub use amps_ha::publish_log::{Durability, FailedWrite, OnPublishGap, StoreError};
+pub use amps_ha::publish_log::{Durability, FailedWrite, Full, OnPublishGap, OnStoreFull, Resize, StoreError};
 pub use amps_ha::subscriptions::{OnUnknownBookmark, QueueStats};
 pub use amps_ha::{reconnect, server_chooser};
 

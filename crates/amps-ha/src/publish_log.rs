@@ -18,6 +18,7 @@
 //! what carries a sequence. A reconnect moves the `sent` cursor back; there is
 //! no separate replay.
 
+mod capacity;
 mod disk;
 mod error;
 mod log;
@@ -31,8 +32,9 @@ mod store;
 mod tests;
 mod work;
 
+pub use capacity::{Full, Limits, OnStoreFull, Resize, ResizeHandler};
 pub use error::{LogonRefused, StoreError};
-pub use log::{AppendError, Cursors, FailedWrite, Limits, PublishLog};
+pub use log::{AppendError, Cursors, FailedWrite, PublishLog};
 pub use logon::{LogonReport, OnPublishGap};
 pub use meta::Identity;
 pub use open::Recovered;

@@ -22,6 +22,8 @@ async fn wrong_settings_are_named_before_anything_is_done() {
         (client().server("tcp://h:1/amps/fix"), "'json' and 'fix'"),
         (client().heartbeat(Duration::ZERO, Duration::from_secs(1)), "no_heartbeat"),
         (client().heartbeat(Duration::from_secs(2), Duration::from_secs(1)), "shorter than the interval"),
+        (client().store_bound(0), "store_bound"),
+        (client().store_bound_messages(0), "would ever fit"),
         (
             client()
                 .publish_store(PublishStore::sled(dir.path().join("s")))

@@ -2,8 +2,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::capacity::Limits;
 use super::error::StoreError;
-use super::log::{Limits, PublishLog};
+use super::log::PublishLog;
 use super::meta::Meta;
 use super::segment::{Body, Segment};
 use super::work::{Commit, Done, Job, JobDone, Renumber, StoredSegment, Work};

@@ -8,6 +8,7 @@ use amps_core::frame::PREFIX_LEN;
 use amps_core::{Field, Message, Reason};
 
 use super::Durability;
+use super::capacity::{Full, Limits};
 use super::disk::Disk;
 use super::error::StoreError;
 use super::segment::{Body, SEGMENT_LEN, Segment, frames, offset_of};
@@ -21,37 +22,14 @@ const DROPS: usize = 64;
 /// How many sequences may be settled ahead of an older, unsettled one.
 const SETTLED_AHEAD: usize = 65_536;
 
-/// Bounds of a log.
-#[derive(Debug, Clone, Copy)]
-pub struct Limits {
-    /// Bytes of unacknowledged frames.
-    pub bytes: usize,
-    /// Messages unacknowledged.
-    pub messages: u64,
-    /// With a disk store: bytes of frames kept in memory.
-    pub resident_bytes: usize,
-}
-
-impl Default for Limits {
-    /// 256 MiB, any number of messages, 8 MiB resident.
-    fn default() -> Self {
-        Self { bytes: 256 << 20, messages: u64::MAX, resident_bytes: 8 << 20 }
-    }
-}
-
 /// Why a message was not appended. Nothing was changed.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum AppendError {
     /// The bound on unacknowledged messages is reached; room comes with the
     /// servers' acknowledgements.
-    #[error("the publish store is full: {held} bytes unacknowledged, the bound is {bound}")]
-    StoreFull {
-        /// Bytes held.
-        held: usize,
-        /// The bound in bytes.
-        bound: usize,
-    },
+    #[error("the publish store is full: {0}")]
+    StoreFull(Full),
     /// The message alone is larger than the bound; it can never be accepted.
     #[error("a message of {len} bytes can never fit: the bound is {bound} bytes")]
     TooLarge {
@@ -176,22 +154,7 @@ impl PublishLog {
     /// # Errors
     /// [`AppendError`]; nothing was changed.
     pub fn append(&mut self, len: usize, encode: impl FnOnce(Option<u64>, &mut BytesMut)) -> Result<u64, AppendError> {
-        if self.closed {
-            return Err(AppendError::Closed);
-        }
-        if let Some(error) = self.disk.as_ref().and_then(|disk| disk.failed.clone()) {
-            return Err(AppendError::StoreFailed(error));
-        }
-        if !self.sequenced && !self.online {
-            return Err(AppendError::Disconnected);
-        }
-        let bound = self.limits.bytes;
-        if len > bound {
-            return Err(AppendError::TooLarge { len, bound });
-        }
-        if self.bytes + len > bound || self.end - self.acked >= self.limits.messages {
-            return Err(AppendError::StoreFull { held: self.bytes, bound });
-        }
+        self.admit(len)?;
         let fits = self.segments.back().is_some_and(|tail| {
             matches!(tail.body, Body::Open(_))
                 && tail.len + len <= SEGMENT_LEN
@@ -215,6 +178,20 @@ impl PublishLog {
         self.end += 1;
         self.next_sequence += 1;
         Ok(ordinal)
+    }
+
+    /// Whether messages are accepted at all, however much room there is.
+    pub(super) fn accepts(&self) -> Result<(), AppendError> {
+        if self.closed {
+            return Err(AppendError::Closed);
+        }
+        if let Some(error) = self.disk.as_ref().and_then(|disk| disk.failed.clone()) {
+            return Err(AppendError::StoreFailed(error));
+        }
+        if !self.sequenced && !self.online {
+            return Err(AppendError::Disconnected);
+        }
+        Ok(())
     }
 
     /// Accepts nothing more.

@@ -4,6 +4,7 @@ use std::thread::JoinHandle;
 use bytes::BytesMut;
 use tokio::sync::{Notify, watch};
 
+use super::capacity::{Limits, OnStoreFull, ResizeHandler, allows};
 use super::log::{AppendError, Cursors, PublishLog};
 use super::store::SegmentStore;
 
@@ -17,6 +18,9 @@ pub struct SharedLog {
     work: Condvar,
     cursors: watch::Sender<Cursors>,
     writer: Arc<Notify>,
+    on_full: OnStoreFull,
+    /// The bounds the log began with: by so much they grow.
+    step: Limits,
 }
 
 #[derive(Debug)]
@@ -33,8 +37,22 @@ impl SharedLog {
     /// Shares a log. `writer` is woken when there is something to send.
     pub fn new(log: PublishLog, writer: Arc<Notify>) -> Self {
         let cursors = watch::Sender::new(log.cursors());
+        let step = log.limits;
         let state = State { log, writer_idle: false, store_idle: false, stop: false };
-        Self { log: Mutex::new(state), work: Condvar::new(), cursors, writer }
+        Self { log: Mutex::new(state), work: Condvar::new(), cursors, writer, on_full: OnStoreFull::Block, step }
+    }
+
+    /// What happens when a message finds the log full; nothing but an error by
+    /// default.
+    #[must_use]
+    pub fn on_full(mut self, policy: OnStoreFull) -> Self {
+        self.on_full = policy;
+        self
+    }
+
+    /// Whether who finds the log full is to wait for room.
+    pub fn blocks(&self) -> bool {
+        matches!(self.on_full, OnStoreFull::Block)
     }
 
     /// Appends a message; see [`PublishLog::append`].
@@ -42,7 +60,10 @@ impl SharedLog {
     /// # Errors
     /// See [`PublishLog::append`].
     pub fn append(&self, len: usize, encode: impl FnOnce(Option<u64>, &mut BytesMut)) -> Result<u64, AppendError> {
-        let mut state = self.lock();
+        let mut state = match &self.on_full {
+            OnStoreFull::Resize(handler) => self.lock_with_room(len, handler),
+            _ => self.lock(),
+        };
         let ordinal = state.log.append(len, encode)?;
         let wake_writer = state.log.has_more(u64::MAX) && std::mem::take(&mut state.writer_idle);
         let wake_store = std::mem::take(&mut state.store_idle);
@@ -54,6 +75,21 @@ impl SharedLog {
             self.work.notify_one();
         }
         Ok(ordinal)
+    }
+
+    /// Lets the log grow to take `len` bytes more, if `handler` allows it.
+    fn lock_with_room(&self, len: usize, handler: &ResizeHandler) -> MutexGuard<'_, State> {
+        let mut state = self.lock();
+        while let Some(resize) = state.log.growth(len, &self.step) {
+            drop(state);
+            let allowed = allows(handler, &resize);
+            state = self.lock();
+            if !allowed {
+                break;
+            }
+            state.log.grow(&resize);
+        }
+        state
     }
 
     /// Does something to the log as its writer: afterwards the store's thread

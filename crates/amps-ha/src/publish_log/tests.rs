@@ -1,6 +1,7 @@
 //! The log's rules, against a server that does nothing but apply its own:
 //! a sequence at or below the highest seen is dropped.
 
+mod capacity;
 mod oracle;
 mod rules;
 

@@ -119,7 +119,7 @@ impl World {
                 self.pending.push((self.next_id, ordinal));
                 self.next_id += 1;
             }
-            Err(AppendError::StoreFull { .. }) => {}
+            Err(AppendError::StoreFull(_)) => {}
             Err(other) => panic!("{other}"),
         }
     }

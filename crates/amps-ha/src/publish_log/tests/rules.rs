@@ -256,7 +256,7 @@ fn the_bound_refuses_and_room_comes_back() {
     log.logged_on(0, OnPublishGap::Refuse).unwrap();
     assert!(matches!(log.append(201, |_, _| unreachable!()), Err(AppendError::TooLarge { len: 201, bound: 200 })));
     while append(&mut log, 0).is_ok() {}
-    assert!(matches!(append(&mut log, 0), Err(AppendError::StoreFull { bound: 200, .. })));
+    assert!(matches!(append(&mut log, 0), Err(AppendError::StoreFull(Full { bytes_bound: 200, .. }))));
     drain(&mut log, None);
     log.acknowledged(CLOCK + 100);
     append(&mut log, 1).unwrap();

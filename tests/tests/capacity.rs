@@ -1,0 +1,121 @@
+//! A full publish store: whoever publishes waits, fails, or makes it larger.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use amps_client::{Client, ClientBuilder, OnStoreFull, PublishError, PublishStore};
+use amps_testserver::TestServer;
+
+const SOON: Duration = Duration::from_secs(20);
+
+async fn server() -> TestServer {
+    TestServer::builder().ack_conflation(Duration::from_millis(5)).start().await.unwrap()
+}
+
+fn client(server: &TestServer) -> ClientBuilder {
+    Client::builder("me").server(server.uri()).store_bound_messages(10)
+}
+
+fn bodies(server: &TestServer) -> Vec<String> {
+    server.log().iter().map(|message| String::from_utf8_lossy(&message.body).into_owned()).collect()
+}
+
+/// A client whose ten messages are at the server, unacknowledged.
+async fn full(server: &TestServer, builder: ClientBuilder) -> Client {
+    server.faults(|faults| faults.withhold_acks(true));
+    let client = builder.connect().await.unwrap();
+    for id in 0..10 {
+        client.publish("t", id.to_string()).await.unwrap();
+    }
+    tokio::time::timeout(SOON, server.wait_for_log(|log| log.len() == 10)).await.unwrap();
+    client
+}
+
+#[tokio::test]
+async fn publish_waits_for_room_and_goes_on_when_there_is_some() {
+    let dir = tempfile::tempdir().unwrap();
+    for store in [PublishStore::Memory, PublishStore::sled(dir.path())] {
+        let server = server().await;
+        let client = full(&server, client(&server).publish_store(store)).await;
+        let error = client.enqueue("t", "no room").unwrap_err();
+        assert!(matches!(&error, PublishError::StoreFull(full) if full.messages == 10), "{error}");
+        assert!(error.to_string().contains("store_bound_messages"), "says what to do: {error}");
+        let waiting = client.publish("t", "10");
+        let freed = async { server.faults(|faults| faults.withhold_acks(false)) };
+        let (published, ()) = tokio::time::timeout(SOON, async { tokio::join!(biased; waiting, freed) }).await.unwrap();
+        published.unwrap();
+        client.flush().await.unwrap();
+        assert!(bodies(&server).into_iter().eq((0..=10).map(|id| id.to_string())));
+        client.close(SOON).await;
+    }
+}
+
+#[tokio::test]
+async fn with_reject_every_way_of_publishing_fails_at_once() {
+    let server = server().await;
+    let client = full(&server, client(&server).on_store_full(OnStoreFull::Reject)).await;
+    for result in [
+        client.publish("t", "no").await,
+        client.enqueue_wait("t", "no").await.map(drop),
+        client.enqueue("t", "no").map(drop),
+    ] {
+        assert!(matches!(result, Err(PublishError::StoreFull(_))), "{result:?}");
+    }
+    assert_eq!(client.unacknowledged(), 10, "nothing was changed");
+    server.faults(|faults| faults.withhold_acks(false));
+    client.flush().await.unwrap();
+    client.publish("t", "10").await.unwrap();
+    client.flush().await.unwrap();
+    assert_eq!(bodies(&server).len(), 11, "what failed was never sent");
+}
+
+/// 11.7.6#5: the handler is asked with the proposed size; `false` is
+/// `StoreFull`, the store unchanged and nothing on the wire.
+#[tokio::test]
+async fn a_resize_handler_lets_the_store_grow_or_vetoes() {
+    let server = server().await;
+    let asked = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&asked);
+    let policy = OnStoreFull::resize(move |resize| {
+        count.fetch_add(1, Ordering::Relaxed);
+        resize.messages <= 20
+    });
+    let client = full(&server, client(&server).on_store_full(policy)).await;
+    assert_eq!(asked.load(Ordering::Relaxed), 0);
+    for id in 10..20 {
+        client.publish("t", id.to_string()).await.unwrap();
+    }
+    assert_eq!(asked.load(Ordering::Relaxed), 1, "asked once a step");
+    for _ in 0..3 {
+        let vetoed = client.publish("t", "vetoed").await;
+        assert!(matches!(vetoed, Err(PublishError::StoreFull(full)) if full.messages_bound == 20), "{vetoed:?}");
+    }
+    assert_eq!((asked.load(Ordering::Relaxed), client.unacknowledged()), (4, 20));
+    server.faults(|faults| faults.withhold_acks(false));
+    client.flush().await.unwrap();
+    assert!(bodies(&server).into_iter().eq((0..20).map(|id| id.to_string())));
+}
+
+/// Calling the client from a handler is legal, also when it panics.
+#[tokio::test]
+async fn a_resize_handler_may_call_the_client_and_panic() {
+    let server = server().await;
+    let handle: Arc<Mutex<Option<Client>>> = Arc::default();
+    let client_of_handler = Arc::clone(&handle);
+    let policy = OnStoreFull::resize(move |_| {
+        let client = client_of_handler.lock().unwrap().clone().unwrap();
+        assert_eq!(client.unacknowledged(), 10);
+        assert!(client.is_connected());
+        assert!(matches!(client.enqueue("t", "from the handler"), Err(PublishError::StoreFull(_))));
+        panic!("the user's");
+    });
+    let client = full(&server, client(&server).on_store_full(policy)).await;
+    *handle.lock().unwrap() = Some(client.clone());
+    for _ in 0..2 {
+        assert!(matches!(client.publish("t", "no").await, Err(PublishError::StoreFull(_))));
+    }
+    server.faults(|faults| faults.withhold_acks(false));
+    client.flush().await.unwrap();
+    client.publish("t", "10").await.unwrap();
+}
