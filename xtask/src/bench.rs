@@ -4,14 +4,18 @@
 //! peer, measured in the same run, by turns. Client and peer are processes of
 //! their own.
 
+mod document;
 mod figures;
 mod machine;
+mod outage;
 mod part;
 mod probe;
 mod rows;
+mod runner;
 mod table;
 
 use std::collections::BTreeMap;
+use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -21,7 +25,9 @@ use crate::Failure;
 use crate::binary;
 use crate::interrupt::Interrupt;
 use figures::Figures;
-use probe::{Bench, Extent, Probe};
+use probe::{Extent, Probe};
+use rows::Row;
+use runner::Runner;
 
 pub(crate) use part::{Part, run};
 
@@ -52,35 +58,42 @@ pub(crate) fn bench(args: &Args) -> Result<(), Failure> {
     let xtask = binary::release("xtask", "xtask")?;
     let extent = if args.quick { Extent::QUICK } else { Extent::FULL };
     let began = Instant::now();
-    let samples = measure(&Bench::new(amps, xtask, extent, interrupt)?)?;
+    let samples = measure(&Runner::new(amps, xtask, extent, interrupt)?)?;
 
-    let command = if args.quick { "cargo xtask bench --quick" } else { "cargo xtask bench" };
-    let rows = rows::judge(&samples);
-    println!("{}", table::plain(&rows));
-    println!("{} rounds, {:.0} s, {}", extent.rounds, began.elapsed().as_secs_f64(), machine::describe());
+    let report = Report { samples: &samples, rows: &rows::judge(&samples, &extent), extent: &extent };
+    println!("{}", table::plain(&report, colours()));
+    println!("\n{} rounds, {:.0} s, {}", extent.rounds, began.elapsed().as_secs_f64(), machine::describe());
     if let Some(path) = &args.json {
-        write(path, &table::json(&samples, &rows)?)?;
+        write(path, &table::json(&report)?)?;
     }
     if !args.quick {
         let path = binary::workspace().join(DOCUMENT);
         let old = std::fs::read_to_string(&path).unwrap_or_default();
-        write(&path, &table::document(&old, &table::markdown(&rows, command, &extent, &machine::describe())))?;
+        write(&path, &document::with(&old, &document::text(&report, &machine::describe())))?;
     }
     Ok(())
 }
 
+/// What was measured, and what it means.
+#[derive(Debug, Clone, Copy)]
+struct Report<'a> {
+    samples: &'a Samples,
+    rows: &'a [Row],
+    extent: &'a Extent,
+}
+
 /// Every probe once a round, so that what else the machine does meets all alike.
-fn measure(bench: &Bench) -> Result<Samples, Failure> {
+fn measure(runner: &Runner) -> Result<Samples, Failure> {
     let probes = rows::probes();
-    let bar = ProgressBar::new(bench.extent.rounds * probes.len() as u64);
+    let bar = ProgressBar::new(runner.extent.rounds * probes.len() as u64);
     if let Ok(style) = ProgressStyle::with_template("{elapsed:>4} {pos}/{len} {msg}") {
         bar.set_style(style);
     }
     let mut samples = Samples::new();
-    for _ in 0..bench.extent.rounds {
+    for _ in 0..runner.extent.rounds {
         for probe in &probes {
             bar.set_message(probe.name());
-            samples.entry(*probe).or_default().push(bench.measure(*probe)?);
+            samples.entry(*probe).or_default().push(runner.measure(*probe)?);
             bar.inc(1);
         }
     }
@@ -90,4 +103,9 @@ fn measure(bench: &Bench) -> Result<Samples, Failure> {
 
 fn write(path: &std::path::Path, text: &str) -> Result<(), Failure> {
     std::fs::write(path, text).map_err(|error| Failure::new(format!("cannot write {}: {error}", path.display())))
+}
+
+/// Whether the output is looked at by somebody who sees colours.
+fn colours() -> bool {
+    std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none()
 }

@@ -4,7 +4,10 @@
 
 mod body;
 mod latency;
+mod outage;
 mod publish;
+mod resubscribe;
+mod sow;
 mod subscribe;
 mod summary;
 
@@ -13,6 +16,7 @@ use std::time::Duration;
 use amps_client::{Client, ClientBuilder, Event, Events, Reason};
 use clap::{Args, Subcommand};
 use futures_util::FutureExt;
+use serde::Serialize;
 
 use crate::args::Servers;
 use crate::connect;
@@ -31,6 +35,14 @@ pub(crate) enum Bench {
     Subscribe(subscribe::Subscribe),
     /// Publishes at a fixed rate to itself; from the moment a message was due to its delivery.
     Latency(latency::Latency),
+    /// Counts the records of a SOW query, from the query to its end.
+    Sow(sow::Sow),
+    /// Publishes into the store while no server is there, until everything is durable.
+    Outage(outage::Outage),
+    /// Sends what a store holds, from opening it until it is empty.
+    Replay(outage::Replay),
+    /// Waits until the connection is lost; from the next logon until all subscriptions are entered again.
+    Resubscribe(resubscribe::Resubscribe),
 }
 
 impl Bench {
@@ -46,38 +58,59 @@ impl Bench {
                 Self::Publish(probe) => probe.run().await,
                 Self::Subscribe(probe) => probe.run().await,
                 Self::Latency(probe) => probe.run().await,
+                Self::Sow(probe) => probe.run().await,
+                Self::Outage(probe) => probe.run().await,
+                Self::Replay(probe) => probe.run().await,
+                Self::Resubscribe(probe) => probe.run().await,
             }
         };
         tokio::select! {
-            line = measured => line.map(|line| {
-                println!("{line}");
-                End::Done
-            }),
+            measured = measured => measured.map(|()| End::Done),
             signal = signals.next() => Ok(End::Signal(signal)),
         }
     }
 }
 
-/// What all probes take.
+/// A topic of some servers.
+#[derive(Debug, Args)]
+pub(crate) struct Target {
+    #[command(flatten)]
+    servers: Servers,
+    /// The topic.
+    #[arg(long, default_value = "bench")]
+    topic: String,
+}
+
+impl Target {
+    fn builder(&self, name: Option<&str>) -> ClientBuilder {
+        connect::builder(&self.servers, name, "bench").connect_within(CONNECT)
+    }
+}
+
+/// Messages of one size.
 #[derive(Debug, Args)]
 pub(crate) struct Load {
     #[command(flatten)]
-    servers: Servers,
+    target: Target,
     /// The number of messages.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     count: u32,
     /// The size of a message's body. What is received is counted as it comes.
     #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u32).range(i64::from(body::MIN)..=100_000_000))]
     size: u32,
-    /// The topic.
-    #[arg(long, default_value = "bench")]
-    topic: String,
 }
 
 impl Load {
-    fn builder(&self, name: Option<&str>) -> ClientBuilder {
-        connect::builder(&self.servers, name, "bench").connect_within(CONNECT)
+    fn bytes(&self) -> u64 {
+        u64::from(self.count) * u64::from(self.size)
     }
+}
+
+/// Prints the figures, one JSON line.
+fn print(figures: &impl Serialize) -> Result<(), Failure> {
+    let line = serde_json::to_string(figures).map_err(|error| Failure::new("cannot print the figures", error))?;
+    println!("{line}");
+    Ok(())
 }
 
 /// A connected client, and what happens to it from then on.

@@ -1,5 +1,6 @@
 //! What one measurement gives: the line that `amps bench` prints.
 
+use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
 /// One measurement.
@@ -15,7 +16,29 @@ pub(super) struct Figures {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) p50_us: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) p90_us: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) p99_us: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) p999_us: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) max_us: Option<f64>,
+    /// Of durable publishing by tasks that wait: messages in a sync.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) per_sync: Option<f64>,
+    /// Of a replay: from the start of the process to its first byte at the server.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) first_byte_s: Option<f64>,
+}
+
+impl Figures {
+    /// With the quantiles of these times in nanoseconds.
+    pub(super) fn with_times(self, times: &Histogram<u64>) -> Self {
+        let micros = |nanos: u64| Some((nanos as f64 / 100.0).round() / 10.0);
+        let at = |quantile: f64| micros(times.value_at_quantile(quantile));
+        let max_us = micros(times.max());
+        Self { p50_us: at(0.5), p90_us: at(0.9), p99_us: at(0.99), p999_us: at(0.999), max_us, ..self }
+    }
 }
 
 /// The middle of several measurements, and their ends.
@@ -27,11 +50,11 @@ pub(super) struct Spread {
 }
 
 impl Spread {
-    /// Of no numbers at all, zero.
+    /// Of no numbers at all, not a number.
     pub(super) fn of(mut numbers: Vec<f64>) -> Self {
         numbers.sort_by(f64::total_cmp);
         let (Some(min), Some(max)) = (numbers.first().copied(), numbers.last().copied()) else {
-            return Self { median: 0.0, min: 0.0, max: 0.0 };
+            return Self { median: f64::NAN, min: f64::NAN, max: f64::NAN };
         };
         let upper = numbers[numbers.len() / 2];
         let median = if numbers.len() % 2 == 1 { upper } else { f64::midpoint(numbers[numbers.len() / 2 - 1], upper) };

@@ -2,6 +2,7 @@
 //! loops that set the limits.
 
 mod clocks;
+mod feed;
 mod frames;
 mod headers;
 mod log_file;
@@ -17,7 +18,8 @@ use clap::{Args, Subcommand};
 
 use super::figures::Figures;
 use crate::Failure;
-pub(super) use frames::Header;
+pub(super) use clocks::monotonic;
+pub(super) use frames::{Header, publish_len};
 pub(super) use headers::Parser;
 
 /// One process.
@@ -86,7 +88,8 @@ mod tests {
     fn measure(send: u64, part: impl FnOnce(Load) -> Part) -> Figures {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let to = listener.local_addr().unwrap();
-        let peer = peer::Peer { send, header: Header::Long, size: 128 };
+        let peer =
+            peer::Peer { send, header: Header::Long, size: 128, delay_us: 0, hang_up_after: 0, note_first: false };
         let served = std::thread::spawn(move || peer.serve_one(&listener));
         let figures = figures(&part(Load { to, count: 3_000, size: 128 })).unwrap();
         served.join().unwrap().unwrap();
@@ -108,7 +111,8 @@ mod tests {
     fn every_loop_comes_to_its_end() {
         measure(0, |load| Part::Publish(publish::Publish { load, sequenced: false }));
         measure(0, |load| Part::Publish(publish::Publish { load, sequenced: true }));
-        measure(3_000, |load| Part::Receive(receive::Receive { load }));
+        measure(3_000, |load| Part::Receive(receive::Receive { load, batch: 0 }));
+        measure(3_000, |load| Part::Receive(receive::Receive { load, batch: 100 }));
         let figures = measure(0, |load| Part::RoundTrip(round_trip::RoundTrip { load, rate: 100_000 }));
         assert!(figures.p50_us > Some(0.0) && figures.p50_us <= figures.p99_us);
     }

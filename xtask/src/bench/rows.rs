@@ -4,8 +4,8 @@ use serde::Serialize;
 
 use super::Samples;
 use super::figures::{Figures, Spread};
-use super::part::{Header, Parser};
-use super::probe::{Probe, Store};
+use super::part::{Header, Parser, publish_len};
+use super::probe::{Bookmarks, Extent, Outage, Probe, SIZE, Store};
 
 /// What of a measurement a row is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -19,9 +19,25 @@ pub(super) enum Metric {
     P50,
     /// Microseconds.
     P99,
+    /// All in all, in microseconds.
+    Took,
+    /// Messages a sync.
+    PerSync,
+    /// Resident bytes at the most, in 10^6.
+    Memory,
+    /// Seconds.
+    FirstByte,
 }
 
-/// The bound on the ratio of ours to the limit.
+/// One side of a row: what of which measurement.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Side {
+    Of(Probe, Metric),
+    /// The bytes of the frames that wait during an outage, in 10^6.
+    Frames,
+}
+
+/// The bound on the ratio of ours to the limit, or on ours.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Target {
@@ -32,9 +48,9 @@ pub(super) enum Target {
 struct Plan {
     number: &'static str,
     path: &'static str,
-    ours: Probe,
-    limit: Probe,
-    metric: Metric,
+    ours: Side,
+    /// `None` where the target is for the figure itself.
+    limit: Option<Side>,
     target: Target,
 }
 
@@ -43,54 +59,151 @@ struct Plan {
 pub(super) struct Row {
     pub(super) number: &'static str,
     pub(super) path: &'static str,
-    pub(super) limit_name: &'static str,
-    pub(super) metric: Metric,
-    pub(super) ours: Spread,
-    pub(super) limit: Spread,
-    pub(super) ratio: f64,
+    pub(super) ours: Value,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) limit: Option<Value>,
+    /// Ours by the limit; without a limit, ours.
+    pub(super) judged: f64,
     pub(super) target: Target,
     pub(super) met: bool,
-    /// Nanoseconds a message in the client process: ours, and the limit's.
-    pub(super) cpu: [f64; 2],
 }
 
-const fn plan(
-    number: &'static str,
-    path: &'static str,
-    [ours, limit]: [Probe; 2],
-    metric: Metric,
-    target: Target,
-) -> Plan {
-    Plan { number, path, ours, limit, metric, target }
+/// One side of a row.
+#[derive(Debug, Serialize)]
+pub(super) struct Value {
+    pub(super) what: &'static str,
+    pub(super) metric: Metric,
+    #[serde(flatten)]
+    pub(super) spread: Spread,
 }
 
-const PLANS: [Plan; 9] = {
+const fn plan(number: &'static str, path: &'static str, ours: Side, limit: Side, target: Target) -> Plan {
+    Plan { number, path, ours, limit: Some(limit), target }
+}
+
+/// A row without a limit to be held against.
+const fn alone(number: &'static str, path: &'static str, ours: Side, target: Target) -> Plan {
+    Plan { number, path, ours, limit: None, target }
+}
+
+const fn rate(probe: Probe) -> Side {
+    Side::Of(probe, Metric::Rate)
+}
+
+const fn cpu(probe: Probe) -> Side {
+    Side::Of(probe, Metric::Cpu)
+}
+
+const fn memory(outage: Outage) -> Side {
+    Side::Of(Probe::Outage(outage), Metric::Memory)
+}
+
+const fn first_byte(outage: Outage) -> Side {
+    Side::Of(Probe::Outage(outage), Metric::FirstByte)
+}
+
+const PLANS: [Plan; 19] = {
+    use Header::{Long, Short};
+    use Metric::{P50, P99, PerSync, Took};
+    use Probe::{LateRoundTrip, Latency, LogFile, Parse, Publish, RawPublish, RawReceive, RawSow, Resubscribe};
+    use Probe::{RoundTrip, Sow, Subscribe, Tasks};
+    use Side::{Frames, Of};
     use Target::{AtLeast, AtMost};
-    const POWER: Probe = Probe::Publish(Store::PowerLoss);
-    const CRASH: Probe = Probe::Publish(Store::ProcessCrash);
-    const NONE: [Probe; 2] = [Probe::Publish(Store::None), Probe::RawPublish { sequenced: false }];
-    const MEMORY: [Probe; 2] = [Probe::Publish(Store::Memory), Probe::RawPublish { sequenced: true }];
-    const SHORT: [Probe; 2] = [Probe::Subscribe(Header::Short), Probe::RawReceive(Header::Short)];
-    const LONG: [Probe; 2] = [Probe::Subscribe(Header::Long), Probe::RawReceive(Header::Long)];
-    const PARSE: [Probe; 2] = [Probe::Parse(Parser::Ours), Probe::Parse(Parser::Serde)];
-    const LATENCY: [Probe; 2] = [Probe::Latency, Probe::RoundTrip];
+    const POWER: Side = rate(Publish(Store::PowerLoss));
+    const CRASH: Side = rate(Publish(Store::ProcessCrash));
+    const RAW: Side = rate(RawPublish { sequenced: false });
+    const SEQUENCED: Side = rate(RawPublish { sequenced: true });
+    const IN_MEMORY: Side = cpu(Probe::Bookmarks(Bookmarks::Memory));
+    const IN_SLED: Side = cpu(Probe::Bookmarks(Bookmarks::Sled));
     [
-        plan("1", "publish, no store, until a flush is answered", NONE, Metric::Rate, AtLeast(0.9)),
-        plan("2", "publish, memory store, until it is empty", MEMORY, Metric::Rate, AtLeast(0.9)),
-        plan("3", "publish, sled, PowerLoss, until it is empty", [POWER, Probe::LogFile], Metric::Rate, AtLeast(0.8)),
-        plan("4", "publish, sled, ProcessCrash; beside row 3", [CRASH, POWER], Metric::Rate, AtLeast(1.0)),
-        plan("6a", "subscribe, short header: CPU a message", SHORT, Metric::Cpu, AtMost(2.5)),
-        plan("6b", "subscribe, long header: CPU a message", LONG, Metric::Cpu, AtMost(5.0)),
-        plan("9a", "latency at 10,000 a second: p50", LATENCY, Metric::P50, AtMost(1.5)),
-        plan("9b", "latency at 10,000 a second: p99", LATENCY, Metric::P99, AtMost(3.0)),
-        plan("12", "parse a header, 4 typical ones", PARSE, Metric::Rate, AtLeast(2.5)),
+        plan("1", "publish, no store, to the flush", rate(Publish(Store::None)), RAW, AtLeast(0.9)),
+        plan("2", "publish, memory store", rate(Publish(Store::Memory)), SEQUENCED, AtLeast(0.9)),
+        plan("3", "publish, sled, PowerLoss", POWER, rate(LogFile), AtLeast(0.8)),
+        plan("4", "publish, sled, ProcessCrash; by row 3", CRASH, POWER, AtLeast(1.0)),
+        alone("5", "64 tasks that wait, PowerLoss", Of(Tasks, PerSync), AtLeast(30.0)),
+        plan("6a", "subscribe, short header", cpu(Subscribe(Short)), cpu(RawReceive(Short)), AtMost(2.5)),
+        plan("6b", "subscribe, long header", cpu(Subscribe(Long)), cpu(RawReceive(Long)), AtMost(5.0)),
+        plan("7a", "discard each, memory; by row 6b", IN_MEMORY, cpu(Subscribe(Long)), AtMost(2.0)),
+        plan("7b", "discard each, sled; by row 6b", IN_SLED, cpu(Subscribe(Long)), AtMost(2.0)),
+        plan("8", "SOW query, 100 records a frame", rate(Sow), rate(RawSow), AtLeast(0.4)),
+        plan("9a", "latency at 10,000 a second, p50", Of(Latency, P50), Of(RoundTrip, P50), AtMost(1.5)),
+        plan("9b", "latency at 10,000 a second, p99", Of(Latency, P99), Of(RoundTrip, P99), AtMost(3.0)),
+        plan("10a", "outage, memory store, resident", memory(Outage::Memory), Frames, AtMost(1.3)),
+        alone("10b", "outage, sled, resident", memory(Outage::SledClosed), AtMost(100.0)),
+        alone("10c", "outage, sled, kill -9, resident", memory(Outage::SledKilled), AtMost(100.0)),
+        alone("10d", "reopened, to the first byte", first_byte(Outage::SledClosed), AtMost(1.0)),
+        alone("10e", "reopened after kill -9, first byte", first_byte(Outage::SledKilled), AtMost(1.0)),
+        plan("11", "1,000 subscriptions entered again", Of(Resubscribe, Took), Of(LateRoundTrip, P50), AtMost(50.0)),
+        plan(
+            "12",
+            "parse a header, 4 typical ones",
+            rate(Parse(Parser::Ours)),
+            rate(Parse(Parser::Serde)),
+            AtLeast(2.5),
+        ),
     ]
 };
+
+impl Plan {
+    fn probes(&self) -> impl Iterator<Item = Probe> {
+        [Some(self.ours), self.limit].into_iter().flatten().filter_map(|side| match side {
+            Side::Of(probe, _) => Some(probe),
+            Side::Frames => None,
+        })
+    }
+
+    fn judge(&self, samples: &Samples, extent: &Extent) -> Row {
+        let ours = self.ours.value(samples, extent);
+        let limit = self.limit.map(|limit| limit.value(samples, extent));
+        let judged = ours.spread.median / limit.as_ref().map_or(1.0, |limit| limit.spread.median);
+        let met = match self.target {
+            Target::AtLeast(bound) => judged >= bound,
+            Target::AtMost(bound) => judged <= bound,
+        };
+        Row { number: self.number, path: self.path, ours, limit, judged, target: self.target, met }
+    }
+}
+
+impl Side {
+    fn value(self, samples: &Samples, extent: &Extent) -> Value {
+        match self {
+            Self::Of(probe, metric) => {
+                let figures = samples.get(&probe).map_or(&[][..], Vec::as_slice);
+                let spread = Spread::of(figures.iter().map(|figures| metric.of(figures)).collect());
+                Value { what: probe.name(), metric, spread }
+            }
+            Self::Frames => {
+                let bytes = publish_len(SIZE as usize) as u64 * extent.outage;
+                Value {
+                    what: "bytes of the frames",
+                    metric: Metric::Memory,
+                    spread: Spread::of(vec![bytes as f64 / 1e6]),
+                }
+            }
+        }
+    }
+}
+
+impl Metric {
+    /// A measurement that does not tell is not a number: that meets no target.
+    fn of(self, figures: &Figures) -> f64 {
+        match self {
+            Self::Rate => figures.msgs_per_s,
+            Self::Cpu => figures.cpu_ns_per_msg,
+            Self::Took => figures.seconds * 1e6,
+            Self::P50 => figures.p50_us.unwrap_or(f64::NAN),
+            Self::P99 => figures.p99_us.unwrap_or(f64::NAN),
+            Self::PerSync => figures.per_sync.unwrap_or(f64::NAN),
+            Self::Memory => figures.max_rss_mb.unwrap_or(f64::NAN),
+            Self::FirstByte => figures.first_byte_s.unwrap_or(f64::NAN),
+        }
+    }
+}
 
 /// Everything to be measured in one round, in order: ours, then its limit.
 pub(super) fn probes() -> Vec<Probe> {
     let mut probes = Vec::new();
-    for probe in PLANS.iter().flat_map(|plan| [plan.ours, plan.limit]) {
+    for probe in PLANS.iter().flat_map(Plan::probes) {
         if !probes.contains(&probe) {
             probes.push(probe);
         }
@@ -99,45 +212,8 @@ pub(super) fn probes() -> Vec<Probe> {
 }
 
 /// The rows, from the medians of all rounds.
-pub(super) fn judge(samples: &Samples) -> Vec<Row> {
-    PLANS.iter().map(|plan| row(plan, samples)).collect()
-}
-
-fn row(plan: &Plan, samples: &Samples) -> Row {
-    let spread = |probe, metric| {
-        let figures = samples.get(&probe).map_or(&[][..], Vec::as_slice);
-        Spread::of(figures.iter().map(|figures| value(figures, metric)).collect())
-    };
-    let (ours, limit) = (spread(plan.ours, plan.metric), spread(plan.limit, plan.metric));
-    let ratio = ours.median / limit.median;
-    let met = match plan.target {
-        Target::AtLeast(bound) => ratio >= bound,
-        Target::AtMost(bound) => ratio <= bound,
-    };
-    let cpu = [plan.ours, plan.limit].map(|probe| spread(probe, Metric::Cpu).median);
-    let limit_name = plan.limit.name();
-    Row {
-        number: plan.number,
-        path: plan.path,
-        limit_name,
-        metric: plan.metric,
-        ours,
-        limit,
-        ratio,
-        target: plan.target,
-        met,
-        cpu,
-    }
-}
-
-fn value(figures: &Figures, metric: Metric) -> f64 {
-    match metric {
-        Metric::Rate => figures.msgs_per_s,
-        Metric::Cpu => figures.cpu_ns_per_msg,
-        // A probe of latency that says none would miss its target.
-        Metric::P50 => figures.p50_us.unwrap_or(f64::INFINITY),
-        Metric::P99 => figures.p99_us.unwrap_or(f64::INFINITY),
-    }
+pub(super) fn judge(samples: &Samples, extent: &Extent) -> Vec<Row> {
+    PLANS.iter().map(|plan| plan.judge(samples, extent)).collect()
 }
 
 #[cfg(test)]
@@ -148,34 +224,55 @@ mod tests {
         Figures { msgs_per_s: rate, cpu_ns_per_msg: rate / 10.0, ..Figures::default() }
     }
 
+    /// The first row, on these rates of ours and of the limit.
+    fn first(ours: &[f64], limit: &[f64]) -> Row {
+        let rates = |rates: &[f64]| rates.iter().map(|rate| figures(*rate)).collect();
+        let [a, b] = [PLANS[0].probes().next().unwrap(), PLANS[0].probes().nth(1).unwrap()];
+        PLANS[0].judge(&Samples::from([(a, rates(ours)), (b, rates(limit))]), &Extent::QUICK)
+    }
+
+    fn numbered(number: &str) -> &'static Plan {
+        PLANS.iter().find(|plan| plan.number == number).unwrap()
+    }
+
     #[test]
     fn a_row_is_met_by_the_ratio_of_the_medians() {
-        let ours = vec![figures(900.0), figures(1.0), figures(5_000.0)];
-        let limit = vec![figures(1_000.0), figures(999.0), figures(1_001.0)];
-        let mut samples = Samples::from([(PLANS[0].ours, ours), (PLANS[0].limit, limit)]);
-        let met = row(&PLANS[0], &samples);
-        assert_eq!((met.ratio, met.met, met.cpu), (0.9, true, [90.0, 100.0]));
-        samples.insert(PLANS[0].ours, vec![figures(899.0)]);
-        assert!(!row(&PLANS[0], &samples).met);
+        let met = first(&[900.0, 1.0, 5_000.0], &[1_000.0, 999.0, 1_001.0]);
+        assert_eq!((met.judged, met.met), (0.9, true));
+        assert!(!first(&[899.0], &[1_000.0]).met);
     }
 
     #[test]
     fn more_is_worse_for_processor_time() {
-        let plan = &PLANS[4];
-        let of = |ours| Samples::from([(plan.ours, vec![figures(ours)]), (plan.limit, vec![figures(100.0)])]);
-        assert!(row(plan, &of(250.0)).met);
-        assert!(!row(plan, &of(251.0)).met);
+        let plan = numbered("6a");
+        let [ours, limit] = [plan.probes().next().unwrap(), plan.probes().nth(1).unwrap()];
+        let of = |rate| Samples::from([(ours, vec![figures(rate)]), (limit, vec![figures(100.0)])]);
+        assert!(plan.judge(&of(250.0), &Extent::QUICK).met);
+        assert!(!plan.judge(&of(251.0), &Extent::QUICK).met);
+    }
+
+    #[test]
+    fn memory_is_held_against_the_frames_or_a_number() {
+        let frames = publish_len(128) as f64 * Extent::FULL.outage as f64 / 1e6;
+        for (number, bound) in [("10a", 1.3 * frames), ("10b", 100.0)] {
+            let plan = numbered(number);
+            let judge = |memory| {
+                let figures = Figures { max_rss_mb: memory, ..Figures::default() };
+                plan.judge(&Samples::from([(plan.probes().next().unwrap(), vec![figures])]), &Extent::FULL).met
+            };
+            assert!(judge(Some(bound - 0.1)) && !judge(Some(bound + 0.1)) && !judge(None), "{number}");
+        }
     }
 
     #[test]
     fn nothing_measured_meets_nothing() {
-        assert!(judge(&Samples::new()).iter().all(|row| !row.met));
+        assert!(judge(&Samples::new(), &Extent::QUICK).iter().all(|row| !row.met));
     }
 
     #[test]
     fn ours_and_its_limit_take_turns() {
         let probes = probes();
-        assert_eq!(probes[..2], [PLANS[0].ours, PLANS[0].limit]);
-        assert_eq!(probes.len(), 15);
+        assert_eq!(probes[..2], [Probe::Publish(Store::None), Probe::RawPublish { sequenced: false }]);
+        assert_eq!(probes.len(), 25);
     }
 }

@@ -1,162 +1,213 @@
-//! The table for the screen, for docs/benchmarks.md, and as JSON.
+//! The tables for the screen, and everything as JSON.
 
 use std::fmt::Write;
 
 use serde::Serialize;
 
-use super::Samples;
 use super::figures::{Figures, Spread};
-use super::probe::{Extent, Probe, SIZE};
-use super::rows::{Metric, Row, Target};
+use super::probe::Probe;
+use super::rows::{Metric, Row, Target, Value};
+use super::{Report, Samples};
 use crate::Failure;
 
-/// What the command writes in the document stands between these.
-const BEGIN: &str = "<!-- written by `cargo xtask bench`; do not edit -->\n";
-const END: &str = "<!-- end of what is written by `cargo xtask bench` -->\n";
+const GREEN: &str = "\x1b[32m";
+const RED: &str = "\x1b[1;31m";
+const PLAIN: &str = "\x1b[0m";
 
-/// What a document begins with that was not there.
-const TITLE: &str = "# Benchmarks\n\n";
-
-/// What the limits are.
-const LIMITS: &str = "\
-The limits:
-
-* raw publish: one loop that encodes the same frames into a buffer and writes it when 64 KiB are full, until a flush is
-  answered; with sequences, until the last one is acknowledged.
-* raw log file: one thread encodes, another takes what has gathered (8 MiB at most), appends it to a file with length
-  and CRC, syncs it once (`fdatasync`), and then sends it; until the last sequence is acknowledged.
-* raw receive: reads of 64 KiB in which only the lengths of the frames are looked at.
-* raw round trip: one blocking write and one blocking read a message, from the moment the message was due or, if the one
-  before it was still under way, from the end of that. The client's latency runs from the moment the message was due in
-  any case.
-";
-
-/// Ratios first.
-pub(super) fn plain(rows: &[Row]) -> String {
-    let mut text = format!("{:>6}  {:<10} {:<4} {:<3} {:<46} {:<37} limit", "ratio", "target", "", "#", "path", "ours");
-    for row in rows {
-        let (ours, limit) = (spread(row.ours, row.metric), spread(row.limit, row.metric));
+/// Ratios first; then what each measurement took.
+pub(super) fn plain(report: &Report<'_>, colours: bool) -> String {
+    let mut text =
+        format!("{:>6}  {:<9} {:<4}  {:<3}  {:<37} {:<24}  limit\n", "ratio", "target", "", "#", "path", "ours");
+    for row in report.rows {
+        let limit = row.limit.as_ref().map_or_else(|| "-".to_owned(), spread);
+        let (colour, plain) = match (colours, row.met) {
+            (false, _) => ("", ""),
+            (true, true) => (GREEN, PLAIN),
+            (true, false) => (RED, PLAIN),
+        };
         // Writing into a String cannot fail.
-        let _ = write!(
-            text,
-            "\n{:>6.2}  {:<12} {:<4}  {:<3} {:<44} {ours:<32} {limit}; CPU ns/msg {:.0} / {:.0}",
-            row.ratio,
-            target(row.target),
-            met(row.met),
-            row.number,
-            row.path,
-            row.cpu[0],
-            row.cpu[1]
-        );
-    }
-    text
-}
-
-/// The table of the document, and how it came about.
-pub(super) fn markdown(rows: &[Row], command: &str, extent: &Extent, machine: &str) -> String {
-    let mut text = format!(
-        "`{command}`, {} rounds by turns, bodies of {SIZE} bytes, on {machine}.\n\n\
-         Client and peer are processes of their own on loopback; both sides of a row face the same peer, a loop that\n\
-         parses every header and acknowledges after each read. Figures are medians [least, most]. Processor time is\n\
-         that of the client process, user and system. The ratio is ours by the limit.\n\n\
-         Messages a measurement: {} published, {} of them through a disk, {} received, {} for latency,\n\
-         {} headers parsed.\n\n\
-         | # | path | ratio | target | | ours | limit | limit is | CPU ns/msg, ours | limit |\n\
-         | --- | --- | ---: | --- | --- | --- | --- | --- | ---: | ---: |\n",
-        extent.rounds, extent.publish, extent.durable, extent.receive, extent.latency, extent.parse,
-    );
-    for row in rows {
         let _ = writeln!(
             text,
-            "| {} | {} | {:.2} | {} | {} | {} | {} | {} | {:.0} | {:.0} |",
+            "{:>6}  {:<9} {colour}{:<4}{plain}  {:<3}  {:<37} {:<24}  {limit}",
+            judged(row),
+            target(row),
+            met(row),
             row.number,
             row.path,
-            row.ratio,
-            target(row.target),
-            met(row.met),
-            spread(row.ours, row.metric),
-            spread(row.limit, row.metric),
-            row.limit_name,
-            row.cpu[0],
-            row.cpu[1]
+            spread(&row.ours),
         );
     }
-    text.push('\n');
-    text.push_str(LIMITS);
-    text
-}
-
-/// The document with the new text in place of the old; what else it says stays.
-pub(super) fn document(old: &str, text: &str) -> String {
-    let ours = format!("{BEGIN}\n{text}\n{END}");
-    match old.split_once(BEGIN).and_then(|(before, rest)| Some((before, rest.split_once(END)?.1))) {
-        Some((before, after)) => format!("{before}{ours}{after}"),
-        None if old.is_empty() => format!("{TITLE}{ours}"),
-        None => format!("{old}\n{ours}"),
+    let _ = writeln!(text, "\n{:<46} {:>9} {:>11} {:>8}", "measurement", "rate", "CPU ns/msg", "peak MB");
+    for (probe, figures) in in_order(report) {
+        let [rate, cpu, memory] = cells(figures);
+        let _ = writeln!(text, "{:<46} {rate:>9} {cpu:>11} {memory:>8}", probe.name());
     }
+    let _ = write!(text, "\n{:<46}", "microseconds");
+    for (name, _) in QUANTILES {
+        let _ = write!(text, " {name:>8}");
+    }
+    for (probe, quantiles) in latencies(report) {
+        let _ = write!(text, "\n{:<46}", probe.name());
+        for micros in quantiles {
+            let _ = write!(text, " {micros:>8}");
+        }
+    }
+    text
 }
 
 /// Every measurement and every row.
-pub(super) fn json(samples: &Samples, rows: &[Row]) -> Result<String, Failure> {
+pub(super) fn json(report: &Report<'_>) -> Result<String, Failure> {
     #[derive(Serialize)]
     struct Measured<'a> {
         probe: Probe,
         figures: &'a [Figures],
     }
     #[derive(Serialize)]
-    struct Report<'a> {
+    struct All<'a> {
         rows: &'a [Row],
         measurements: Vec<Measured<'a>>,
     }
-    let measurements = samples.iter().map(|(probe, figures)| Measured { probe: *probe, figures }).collect();
-    serde_json::to_string_pretty(&Report { rows, measurements })
+    let measurements = in_order(report).map(|(probe, figures)| Measured { probe, figures }).collect();
+    serde_json::to_string_pretty(&All { rows: report.rows, measurements })
         .map_err(|error| Failure::new(format!("cannot write the measurements as JSON: {error}")))
 }
 
-fn met(met: bool) -> &'static str {
-    if met { "met" } else { "MISS" }
+/// The measurements as they were carried out.
+pub(super) fn in_order<'a>(report: &Report<'a>) -> impl Iterator<Item = (Probe, &'a [Figures])> {
+    let samples: &Samples = report.samples;
+    super::rows::probes().into_iter().filter_map(|probe| Some((probe, samples.get(&probe)?.as_slice())))
 }
 
-fn target(target: Target) -> String {
-    match target {
-        Target::AtLeast(bound) => format!("at least {bound}"),
-        Target::AtMost(bound) => format!("at most {bound}"),
+/// Messages a second, processor time a message, and memory.
+pub(super) fn cells(figures: &[Figures]) -> [String; 3] {
+    let of = |value: fn(&Figures) -> f64| Spread::of(figures.iter().map(value).collect()).median;
+    let rate = of(|figures| figures.msgs_per_s);
+    let memory = of(|figures| figures.max_rss_mb.unwrap_or(f64::NAN));
+    let (scale, unit, digits) = scale(rate, Metric::Rate);
+    [
+        format!("{:.digits$} {unit}", rate / scale),
+        format!("{:.0}", of(|figures| figures.cpu_ns_per_msg)),
+        if memory.is_nan() { "-".to_owned() } else { format!("{memory:.1}") },
+    ]
+}
+
+type Quantile = (&'static str, fn(&Figures) -> Option<f64>);
+
+pub(super) const QUANTILES: [Quantile; 5] = [
+    ("p50", |figures| figures.p50_us),
+    ("p90", |figures| figures.p90_us),
+    ("p99", |figures| figures.p99_us),
+    ("p99.9", |figures| figures.p999_us),
+    ("max", |figures| figures.max_us),
+];
+
+/// Of the measurements that have them, medians of the rounds.
+pub(super) fn latencies(report: &Report<'_>) -> impl Iterator<Item = (Probe, Vec<String>)> {
+    in_order(report).filter(|(_, figures)| figures.iter().any(|figures| figures.p50_us.is_some())).map(
+        |(probe, figures)| {
+            let median = |of: fn(&Figures) -> Option<f64>| Spread::of(figures.iter().filter_map(of).collect()).median;
+            (probe, QUANTILES.iter().map(|(_, of)| format!("{:.0}", median(*of))).collect())
+        },
+    )
+}
+
+pub(super) fn met(row: &Row) -> &'static str {
+    if row.met { "met" } else { "MISS" }
+}
+
+/// The ratio, or ours where there is no limit to be held against.
+pub(super) fn judged(row: &Row) -> String {
+    let digits = if row.judged >= 10.0 { 1 } else { 2 };
+    format!("{:.digits$}", row.judged)
+}
+
+pub(super) fn target(row: &Row) -> String {
+    let unit = match (&row.limit, row.ours.metric) {
+        (None, Metric::Memory) => " MB",
+        (None, Metric::FirstByte) => " s",
+        _ => "",
+    };
+    match row.target {
+        Target::AtLeast(bound) => format!(">= {bound}{unit}"),
+        Target::AtMost(bound) => format!("<= {bound}{unit}"),
     }
 }
 
-fn spread(Spread { median, min, max }: Spread, metric: Metric) -> String {
-    match metric {
-        Metric::Rate => {
-            let thousands = |rate: f64| (rate / 1_000.0).round();
-            format!("{} [{}, {}] k msg/s", thousands(median), thousands(min), thousands(max))
-        }
-        Metric::Cpu => format!("{median:.0} [{min:.0}, {max:.0}] ns"),
-        Metric::P50 | Metric::P99 => format!("{median:.0} [{min:.0}, {max:.0}] us"),
+/// `median [least, most] unit`.
+pub(super) fn spread(Value { metric, spread: Spread { median, min, max }, .. }: &Value) -> String {
+    let (scale, unit, digits) = scale(*median, *metric);
+    let shown = |number: f64| format!("{:.digits$}", number / scale);
+    match min == max {
+        true => format!("{} {unit}", shown(*median)),
+        false => format!("{} [{}, {}] {unit}", shown(*median), shown(*min), shown(*max)),
     }
+}
+
+/// The unit for a number, what it is divided by, and the digits that make three
+/// or so.
+fn scale(number: f64, metric: Metric) -> (f64, &'static str, usize) {
+    let (scale, unit) = match metric {
+        Metric::Rate if number >= 1e6 => (1e6, "M/s"),
+        Metric::Rate => (1e3, "k/s"),
+        Metric::P50 | Metric::P99 | Metric::Took if number >= 1e4 => (1e3, "ms"),
+        Metric::P50 | Metric::P99 | Metric::Took => (1.0, "us"),
+        Metric::Cpu => (1.0, "ns"),
+        Metric::PerSync => (1.0, "a sync"),
+        Metric::Memory => (1.0, "MB"),
+        Metric::FirstByte => (1.0, "s"),
+    };
+    let digits = match number / scale {
+        ..10.0 => 2,
+        10.0..100.0 => 1,
+        _ => 0,
+    };
+    (scale, unit, digits)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bench::probe::Extent;
     use crate::bench::rows;
 
-    #[test]
-    fn only_the_commands_own_part_of_the_document_changes() {
-        let first = document("", "one\n");
-        assert!(first.starts_with(TITLE) && first.contains("one"));
-        let edited = first.replace(TITLE, "# Mine\n\nbefore\n") + "after\n";
-        let second = document(&edited, "two\n");
-        assert_eq!(second, edited.replace("one", "two"));
-        assert!(document("other text\n", "three\n").starts_with("other text\n"));
+    fn value(metric: Metric, median: f64, min: f64, max: f64) -> Value {
+        Value { what: "x", metric, spread: Spread { median, min, max } }
     }
 
     #[test]
-    fn a_miss_is_said_plainly_in_every_form() {
-        let rows = rows::judge(&Samples::new());
-        let table = markdown(&rows, "cargo xtask bench", &Extent::QUICK, "2 cores");
-        for text in [plain(&rows), table] {
-            assert_eq!(text.matches("MISS").count(), rows.len(), "{text}");
+    fn numbers_have_three_digits_and_a_unit() {
+        assert_eq!(spread(&value(Metric::Rate, 3_063_000.0, 2_830_000.0, 12_398_000.0)), "3.06 [2.83, 12.40] M/s");
+        assert_eq!(spread(&value(Metric::Rate, 393_400.0, 4_000.0, 499_000.0)), "393 [4, 499] k/s");
+        assert_eq!(spread(&value(Metric::P99, 9_019.0, 739.0, 37_552.0)), "9019 [739, 37552] us");
+        assert_eq!(spread(&value(Metric::Took, 13_420.0, 12_000.0, 14_000.0)), "13.4 [12.0, 14.0] ms");
+        assert_eq!(spread(&value(Metric::Memory, 96.5, 96.5, 96.5)), "96.5 MB");
+    }
+
+    #[test]
+    fn every_row_and_measurement_is_in_the_tables_and_no_line_is_long() {
+        let figures = Figures {
+            msgs_per_s: 1_234_567.0,
+            cpu_ns_per_msg: 12_345.0,
+            max_rss_mb: Some(100.1),
+            p50_us: Some(1_000.0),
+            ..Figures::default()
+        };
+        let samples: Samples = rows::probes().into_iter().map(|probe| (probe, vec![figures.clone(); 3])).collect();
+        let rows = rows::judge(&samples, &Extent::FULL);
+        let text = plain(&Report { samples: &samples, rows: &rows, extent: &Extent::FULL }, false);
+        for name in rows::probes().iter().map(|probe| probe.name()).chain(rows.iter().map(|row| row.path)) {
+            assert!(text.contains(name), "{name}");
         }
-        assert!(json(&Samples::new(), &rows).unwrap().contains("\"met\": false"));
+        assert!(text.lines().all(|line| line.chars().count() <= 120), "{text}");
+        assert!(!text.contains('\x1b'));
+    }
+
+    #[test]
+    fn a_miss_is_said_plainly() {
+        let samples = Samples::new();
+        let rows = rows::judge(&samples, &Extent::QUICK);
+        let report = Report { samples: &samples, rows: &rows, extent: &Extent::QUICK };
+        assert_eq!(plain(&report, true).matches("MISS").count(), rows.len());
+        assert_eq!(json(&report).unwrap().matches("\"met\": false").count(), rows.len());
     }
 }

@@ -13,7 +13,7 @@ use serde::Serialize;
 
 use super::body::Body;
 use super::summary::{Clocks, Summary, round};
-use super::{Load, connect, undisturbed};
+use super::{Load, connect, print, undisturbed};
 use crate::exit::Failure;
 
 /// Later than this counts as this late.
@@ -44,9 +44,10 @@ struct Figures {
 }
 
 impl Latency {
-    pub(super) async fn run(self) -> Result<String, Failure> {
-        let Load { count, size, topic, .. } = &self.load;
-        let (client, mut events) = connect(self.load.builder(None).publish_store(PublishStore::None)).await?;
+    pub(super) async fn run(self) -> Result<(), Failure> {
+        let Load { count, size, target } = &self.load;
+        let topic = &target.topic;
+        let (client, mut events) = connect(target.builder(None).publish_store(PublishStore::None)).await?;
         let stream = client.subscribe(topic.as_str()).await;
         let stream = stream.map_err(|error| Failure::new(format!("cannot subscribe to {topic}"), error))?;
 
@@ -62,11 +63,10 @@ impl Latency {
         let broke = |error| Failure::new("the measurement broke off", error);
         sender.await.map_err(broke)??;
         let times = receiver.await.map_err(broke)??;
-        let summary = clocks.stop(u64::from(*count), u64::from(*count) * u64::from(*size));
+        let summary = clocks.stop(u64::from(*count), self.load.bytes());
 
         undisturbed(&client, &mut events)?;
-        serde_json::to_string(&Figures::new(summary, &times))
-            .map_err(|error| Failure::new("cannot print the summary", error))
+        print(&Figures::new(summary, &times))
     }
 }
 

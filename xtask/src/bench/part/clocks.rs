@@ -27,6 +27,7 @@ impl Clocks {
             seconds: wall,
             msgs_per_s: messages as f64 / wall.max(1e-9),
             cpu_ns_per_msg: cpu.as_nanos() as f64 / messages.max(1) as f64,
+            max_rss_mb: std::fs::read_to_string("/proc/self/status").ok().and_then(|status| max_rss_mb(&status)),
             ..Figures::default()
         }
     }
@@ -34,6 +35,32 @@ impl Clocks {
 
 /// User and system.
 fn cpu() -> Duration {
-    let time = clock_gettime(ClockId::ProcessCPUTime);
+    duration(clock_gettime(ClockId::ProcessCPUTime))
+}
+
+/// A time that all processes of a machine share.
+pub(in crate::bench) fn monotonic() -> Duration {
+    duration(clock_gettime(ClockId::Monotonic))
+}
+
+fn duration(time: rustix::time::Timespec) -> Duration {
     Duration::new(u64::try_from(time.tv_sec).unwrap_or(0), u32::try_from(time.tv_nsec).unwrap_or(0))
+}
+
+/// The line `VmHWM` of Linux's `/proc/PID/status`, in 10^6 bytes.
+fn max_rss_mb(status: &str) -> Option<f64> {
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let kib: f64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some((kib * 1_024.0 / 1e5).round() / 10.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_peak_of_memory_is_found() {
+        assert_eq!(max_rss_mb("Name:\txtask\nVmHWM:\t    2000 kB\nVmRSS:\t 1 kB\n"), Some(2.0));
+        assert_eq!(max_rss_mb("Name:\txtask\n"), None);
+    }
 }

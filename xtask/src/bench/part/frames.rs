@@ -38,16 +38,35 @@ pub(super) fn publish(out: &mut BytesMut, sequence: Option<u64>, body: &[u8]) {
     frame.text(Field::Topic, TOPIC).finish(body);
 }
 
-/// A message as a server sends it to a subscription.
-pub(super) fn deliver(out: &mut BytesMut, header: Header, subscription: &str, body: &[u8]) {
+/// The bytes of such a frame with a sequence.
+pub(in crate::bench) fn publish_len(size: usize) -> usize {
+    let mut out = BytesMut::new();
+    publish(&mut out, Some(FIRST_SEQUENCE), &body(size));
+    out.len()
+}
+
+/// A message as a server sends it to a subscription. The publisher stands in the
+/// bookmark of the long header, with [`FIRST_SEQUENCE`].
+pub(super) fn deliver(out: &mut BytesMut, header: Header, publisher: &str, subscription: &str, body: &[u8]) {
     let mut frame = FrameWriter::new(out, "p").text(Field::Topic, TOPIC).text(Field::SubscriptionIds, subscription);
     if header == Header::Long {
         frame = frame
-            .text(Field::Bookmark, "1394823848312345678|1800000000000001234|")
+            .text(Field::Bookmark, &format!("{publisher}|{FIRST_SEQUENCE}|"))
             .text(Field::Timestamp, "20261123T060000.123456Z")
             .text(Field::SowKey, "11281137042168291047");
     }
     frame.finish(body);
+}
+
+/// Records of a query in one frame, each with [`FIRST_SEQUENCE`] as its key.
+pub(super) fn records(out: &mut BytesMut, query: &str, batch: u64, body: &[u8]) {
+    let mut record = format!("{{\"k\":\"{FIRST_SEQUENCE}\",\"l\":{}}}", body.len()).into_bytes();
+    record.extend_from_slice(body);
+    FrameWriter::new(out, "sow")
+        .text(Field::Topic, TOPIC)
+        .text(Field::QueryId, query)
+        .number(Field::BatchSize, batch)
+        .finish(&record.repeat(batch as usize));
 }
 
 /// A flush.
@@ -59,6 +78,12 @@ pub(super) fn flush(out: &mut BytesMut) {
 pub(super) fn subscribe(out: &mut BytesMut) {
     let command = Command::new(CommandKind::Subscribe).id("1").text(Field::SubscriptionId, "1");
     command.topic(TOPIC).acks(AckType::Processed).encode(out);
+}
+
+/// A query for all records, so many in a frame.
+pub(super) fn query(out: &mut BytesMut, batch: u64) {
+    let command = Command::new(CommandKind::Sow).id("1").text(Field::QueryId, "1").topic(TOPIC);
+    command.number(Field::BatchSize, batch).acks(AckType::Processed | AckType::Completed).encode(out);
 }
 
 /// The answer to a command.
@@ -97,7 +122,7 @@ mod tests {
     fn a_long_header_has_what_a_short_one_lacks() {
         for (header, there) in [(Header::Short, false), (Header::Long, true)] {
             let mut wire = BytesMut::new();
-            deliver(&mut wire, header, "7", &body(128));
+            deliver(&mut wire, header, "1", "7", &body(128));
             let message = Message::decode(wire.freeze().slice(4..)).unwrap();
             assert_eq!(message.subscription_ids().collect::<Vec<_>>(), ["7"]);
             assert_eq!(message.bookmark().is_some(), there);

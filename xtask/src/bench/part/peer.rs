@@ -2,10 +2,11 @@
 //!
 //! It parses every header, acknowledges cumulatively after each read, sends
 //! published messages back to a subscriber, or sends it a fixed number of its
-//! own. One connection, then it ends.
+//! own; the same number of records answers a query. One connection, then it ends.
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::time::Duration;
 
 use amps_core::frame::MAX_FRAME_LEN;
 use amps_core::message::MessageKind;
@@ -13,12 +14,14 @@ use amps_core::{AckType, Field, FrameDecoder, Message};
 use bytes::{Bytes, BytesMut};
 use clap::Args;
 
+use super::clocks::monotonic;
 use super::failed;
+use super::feed::{self, Feed};
 use super::frames::{self, Header, WRITE_LEN};
 use crate::Failure;
 
 /// What it does beside answering.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub(crate) struct Peer {
     /// Sends so many messages to a subscription; 0 sends back what is published.
     #[arg(long, default_value_t = 0)]
@@ -28,6 +31,15 @@ pub(crate) struct Peer {
     /// The bytes of a body it sends.
     #[arg(long, default_value_t = 128)]
     pub(super) size: usize,
+    /// Answers so many microseconds after each read.
+    #[arg(long, default_value_t = 0)]
+    pub(super) delay_us: u64,
+    /// Hangs up after so many subscriptions, and serves one more connection.
+    #[arg(long, default_value_t = 0)]
+    pub(super) hang_up_after: u64,
+    /// Prints when the first message came, in nanoseconds of the monotonic clock.
+    #[arg(long)]
+    pub(super) note_first: bool,
 }
 
 impl Peer {
@@ -36,7 +48,11 @@ impl Peer {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(|error| failed("listen", error))?;
         let port = listener.local_addr().map_err(|error| failed("listen", error))?.port();
         println!("{port}");
-        self.serve_one(&listener)
+        self.serve_one(&listener)?;
+        match self.hang_up_after {
+            0 => Ok(()),
+            _ => Self { hang_up_after: 0, ..self.clone() }.serve_one(&listener),
+        }
     }
 
     pub(super) fn serve_one(&self, listener: &TcpListener) -> Result<(), Failure> {
@@ -53,6 +69,7 @@ impl Peer {
         let mut decoder = FrameDecoder::new(MAX_FRAME_LEN);
         let mut buffer = vec![0; WRITE_LEN];
         let mut answers = Answers::default();
+        let mut note_first = self.note_first;
         loop {
             let read = stream.read(&mut buffer)?;
             if read == 0 {
@@ -62,28 +79,49 @@ impl Peer {
             while let Some(frame) = decoder.next_frame().map_err(std::io::Error::other)? {
                 answers.take(frame).map_err(std::io::Error::other)?;
             }
+            if note_first && answers.highest.is_some() {
+                println!("{}", monotonic().as_nanos());
+                note_first = false;
+            }
+            if self.delay_us > 0 {
+                std::thread::sleep(Duration::from_micros(self.delay_us));
+            }
             answers.write(stream)?;
+            if let Some(query) = answers.query.take() {
+                self.result(stream, &query)?;
+            }
             if self.send > 0
                 && let Some(subscription) = answers.subscription.take()
             {
-                self.feed(stream, &subscription)?;
+                Feed::stream(self.header, &subscription, &frames::body(self.size)).send(stream, self.send)?;
+            }
+            if self.hang_up_after > 0 && answers.subscriptions >= self.hang_up_after {
+                return Ok(());
             }
         }
     }
 
-    /// Sends all messages, the same bytes again and again.
-    fn feed(&self, stream: &mut TcpStream, subscription: &str) -> std::io::Result<()> {
-        let body = frames::body(self.size);
-        let mut one = BytesMut::new();
-        frames::deliver(&mut one, self.header, subscription, &body);
-        let in_block = (WRITE_LEN / one.len()).max(1);
-        let block = one.repeat(in_block);
-        let (blocks, rest) = (self.send / in_block as u64, (self.send % in_block as u64) as usize);
-        for _ in 0..blocks {
-            stream.write_all(&block)?;
-        }
-        stream.write_all(&block[..rest * one.len()])
+    /// Sends all records, and the end of the query.
+    fn result(&self, stream: &mut TcpStream, query: &Query) -> std::io::Result<()> {
+        let mut around = BytesMut::new();
+        feed::group(&mut around, "group_begin", &query.id);
+        stream.write_all(&around)?;
+        Feed::records(&query.id, query.batch, &frames::body(self.size)).send(stream, self.send)?;
+        around.clear();
+        feed::group(&mut around, "group_end", &query.id);
+        around.extend_from_slice(&query.completed);
+        stream.write_all(&around)
     }
+}
+
+/// A query to be answered.
+#[derive(Debug)]
+struct Query {
+    id: String,
+    /// Records in a frame.
+    batch: u64,
+    /// The last frame.
+    completed: BytesMut,
 }
 
 /// What is to be written after a read.
@@ -91,6 +129,9 @@ impl Peer {
 struct Answers {
     out: BytesMut,
     subscription: Option<String>,
+    /// How many there were on this connection.
+    subscriptions: u64,
+    query: Option<Query>,
     highest: Option<u64>,
 }
 
@@ -101,14 +142,22 @@ impl Answers {
             MessageKind::Publish => {
                 self.highest = message.sequence().or(self.highest);
                 if let Some(subscription) = &self.subscription {
-                    frames::deliver(&mut self.out, Header::Short, subscription, message.data());
+                    frames::deliver(&mut self.out, Header::Short, "", subscription, message.data());
                 }
             }
             MessageKind::Flush => frames::answer(&mut self.out, &message, AckType::Completed),
             MessageKind::Subscribe => {
                 let id = message.raw(Field::SubscriptionId).or_else(|| message.command_id());
                 self.subscription = id.map(str::to_owned);
+                self.subscriptions += 1;
                 frames::answer(&mut self.out, &message, AckType::Processed);
+            }
+            MessageKind::Sow => {
+                frames::answer(&mut self.out, &message, AckType::Processed);
+                let mut completed = BytesMut::new();
+                frames::answer(&mut completed, &message, AckType::Completed);
+                let id = message.raw(Field::QueryId).or_else(|| message.command_id()).unwrap_or_default().to_owned();
+                self.query = Some(Query { id, batch: message.number(Field::BatchSize).unwrap_or(1), completed });
             }
             // The beat of a heart has no id and no answer.
             _ if message.command_id().is_some() => frames::answer(&mut self.out, &message, AckType::Processed),
@@ -133,6 +182,10 @@ impl Answers {
 mod tests {
     use super::*;
 
+    fn peer() -> Peer {
+        Peer { send: 0, header: Header::Short, size: 128, delay_us: 0, hang_up_after: 0, note_first: false }
+    }
+
     /// What it answers to these frames.
     fn answers(wire: BytesMut) -> Vec<Message> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
@@ -140,7 +193,7 @@ mod tests {
         let (mut stream, _) = listener.accept().unwrap();
         client.write_all(&wire).unwrap();
         client.shutdown(std::net::Shutdown::Write).unwrap();
-        Peer { send: 0, header: Header::Short, size: 128 }.serve(&mut stream).unwrap();
+        peer().serve(&mut stream).unwrap();
         drop(stream);
         let mut decoder = FrameDecoder::new(MAX_FRAME_LEN);
         let mut bytes = Vec::new();

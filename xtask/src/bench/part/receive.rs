@@ -1,5 +1,5 @@
-//! The limit of receiving: reads of 64 KiB, and nothing but the lengths of the
-//! frames in them.
+//! The limit of receiving, from a subscription or a query: reads of 64 KiB, and
+//! nothing but the lengths of the frames in them.
 
 use std::io::{Read, Write};
 
@@ -18,17 +18,29 @@ use crate::Failure;
 pub(crate) struct Receive {
     #[command(flatten)]
     pub(super) load: Load,
+    /// Records of a query, so many in a frame; 0 for a subscription.
+    #[arg(long, default_value_t = 0)]
+    pub(super) batch: u64,
 }
 
 impl Receive {
     pub(super) fn run(&self) -> Result<Figures, Failure> {
         let mut stream = connect(&self.load)?;
         let mut command = BytesMut::new();
-        frames::subscribe(&mut command);
+        // Beside messages: the answer; for a query also its end, and a frame
+        // around the records on each side.
+        let mut left = match self.batch {
+            0 => {
+                frames::subscribe(&mut command);
+                self.load.count + 1
+            }
+            batch => {
+                frames::query(&mut command, batch);
+                self.load.count.div_ceil(batch) + 4
+            }
+        };
         let mut buffer = vec![0; 2 * WRITE_LEN];
         let mut held = 0;
-        // The answer comes first.
-        let mut left = self.load.count + 1;
 
         let clocks = Clocks::start();
         stream.write_all(&command).map_err(|error| failed("write to the peer", error))?;
@@ -52,7 +64,7 @@ impl Receive {
 }
 
 /// The whole frames in these bytes, and their length together.
-fn walk(bytes: &[u8]) -> (u64, usize) {
+pub(super) fn walk(bytes: &[u8]) -> (u64, usize) {
     let (mut frames, mut at) = (0, 0);
     while let Some(len) = frame_len(&bytes[at..])
         && at + len <= bytes.len()

@@ -1,22 +1,27 @@
-//! The limit of latency: a message to the peer and back, with blocking calls.
+//! The limit of latency: messages to the peer and back, with blocking calls.
 //!
-//! A message's time runs from the moment it was due, as the client's does; but
-//! not while the message before it was still under way: what is wanted is a round
-//! trip, not a queue.
+//! One thread sleeps until a message is due and writes it; another waits in a
+//! read. As the client's, a message's time runs from the moment it was due, so
+//! that a stall counts for every message it held up (corrected for coordinated
+//! omission).
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use amps_core::frame::frame_len;
 use bytes::BytesMut;
 use clap::Args;
+use hdrhistogram::Histogram;
 
 use super::clocks::Clocks;
 use super::frames::{self, WRITE_LEN};
-use super::publish::connect;
+use super::publish::{connect, join};
+use super::receive::walk;
 use super::{Figures, Load, failed};
 use crate::Failure;
+
+/// Later than this counts as this late.
+const MAX: Duration = Duration::from_secs(600);
 
 /// Options of the loop.
 #[derive(Debug, Args)]
@@ -28,61 +33,85 @@ pub(crate) struct RoundTrip {
     pub(super) rate: u32,
 }
 
-impl RoundTrip {
-    pub(super) fn run(&self) -> Result<Figures, Failure> {
-        let mut stream = connect(&self.load)?;
-        let mut wire = BytesMut::new();
-        frames::subscribe(&mut wire);
-        let mut buffer = vec![0; WRITE_LEN];
-        exchange(&mut stream, &wire, &mut buffer)?;
-        wire.clear();
-        frames::publish(&mut wire, None, &frames::body(self.load.size));
-        #[cfg(target_os = "linux")]
-        {
-            // Linux lets a thread sleep 50 microseconds longer than asked, unless
-            // told otherwise. Where it is not allowed the figures only get worse.
-            let _ = rustix::thread::set_current_timer_slack(std::num::NonZeroU64::new(1));
-        }
+/// When each message is due.
+#[derive(Debug, Clone, Copy)]
+struct Plan {
+    start: Instant,
+    interval: Duration,
+    count: u32,
+}
 
-        let clocks = Clocks::start();
-        let interval = Duration::from_secs(1) / self.rate.max(1);
-        let mut due = Instant::now();
-        let mut times = Vec::new();
-        for _ in 0..self.load.count {
-            let now = Instant::now();
-            if due > now {
-                std::thread::sleep(due - now);
-            }
-            let start = due.max(now);
-            exchange(&mut stream, &wire, &mut buffer)?;
-            times.push(start.elapsed());
-            due += interval;
-        }
-        let figures = clocks.stop(self.load.count, self.load.size);
-        times.sort_unstable();
-        Ok(Figures { p50_us: quantile(&times, 0.5), p99_us: quantile(&times, 0.99), ..figures })
+impl Plan {
+    fn due(&self, number: u32) -> Instant {
+        self.start + self.interval * number
     }
 }
 
-/// Writes, and waits for one whole frame.
-fn exchange(stream: &mut TcpStream, wire: &[u8], buffer: &mut [u8]) -> Result<(), Failure> {
-    stream.write_all(wire).map_err(|error| failed("write to the peer", error))?;
-    let mut held = 0;
-    while frame_len(&buffer[..held]).is_none_or(|len| held < len) {
-        match stream.read(&mut buffer[held..]) {
-            Ok(0) => return Err(failed("read from the peer", "it ended early")),
-            Ok(read) => held += read,
-            Err(error) => return Err(failed("read from the peer", error)),
+impl RoundTrip {
+    pub(super) fn run(&self) -> Result<Figures, Failure> {
+        let count = u32::try_from(self.load.count).map_err(|error| failed("count so many messages", error))?;
+        let mut reader = connect(&self.load)?;
+        let mut wire = BytesMut::new();
+        frames::subscribe(&mut wire);
+        reader.write_all(&wire).map_err(|error| failed("write to the peer", error))?;
+        let mut buffer = vec![0; WRITE_LEN];
+        let mut held = 0;
+        read_frames(&mut reader, &mut buffer, &mut held)?;
+        wire.clear();
+        frames::publish(&mut wire, None, &frames::body(self.load.size));
+        let mut writer = reader.try_clone().map_err(|error| failed("share the connection", error))?;
+        let mut times =
+            Histogram::new_with_max(MAX.as_nanos() as u64, 3).map_err(|error| failed("keep the times", error))?;
+
+        let clocks = Clocks::start();
+        let plan = Plan { start: Instant::now(), interval: Duration::from_secs(1) / self.rate.max(1), count };
+        let sender = std::thread::spawn(move || send(&mut writer, &wire, plan));
+        let mut got = 0;
+        while got < count {
+            let came = read_frames(&mut reader, &mut buffer, &mut held)?;
+            let now = Instant::now();
+            for number in got..count.min(got + came) {
+                times.saturating_record(now.saturating_duration_since(plan.due(number)).as_nanos() as u64);
+            }
+            got += came;
         }
+        join(sender)?;
+        Ok(clocks.stop(self.load.count, self.load.size).with_times(&times))
+    }
+}
+
+fn send(writer: &mut TcpStream, wire: &[u8], plan: Plan) -> Result<(), Failure> {
+    #[cfg(target_os = "linux")]
+    {
+        // Linux lets a thread sleep 50 microseconds longer than asked, unless
+        // told otherwise. Where it is not allowed the figures only get worse.
+        let _ = rustix::thread::set_current_timer_slack(std::num::NonZeroU64::new(1));
+    }
+    for number in 0..plan.count {
+        let (now, due) = (Instant::now(), plan.due(number));
+        if due > now {
+            std::thread::sleep(due - now);
+        }
+        writer.write_all(wire).map_err(|error| failed("write to the peer", error))?;
     }
     Ok(())
 }
 
-/// In microseconds, of sorted times.
-fn quantile(times: &[Duration], quantile: f64) -> Option<f64> {
-    let rank = (times.len() as f64 * quantile).ceil() as usize;
-    let time = times.get(rank.saturating_sub(1))?;
-    Some(time.as_nanos() as f64 / 1_000.0)
+/// Waits for at least one whole frame, and takes all that came.
+fn read_frames(reader: &mut TcpStream, buffer: &mut [u8], held: &mut usize) -> Result<u32, Failure> {
+    loop {
+        match reader.read(&mut buffer[*held..]) {
+            Ok(0) => return Err(failed("read from the peer", "it ended early")),
+            Ok(read) => *held += read,
+            Err(error) => return Err(failed("read from the peer", error)),
+        }
+        let (frames, walked) = walk(&buffer[..*held]);
+        buffer.copy_within(walked..*held, 0);
+        *held -= walked;
+        if frames > 0 {
+            return Ok(frames as u32);
+        }
+    }
 }
 
 #[cfg(test)]
@@ -90,10 +119,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn quantiles_are_by_rank() {
-        let times: Vec<_> = (1..=100).map(Duration::from_micros).collect();
-        assert_eq!(quantile(&times, 0.5), Some(50.0));
-        assert_eq!(quantile(&times, 0.99), Some(99.0));
-        assert_eq!(quantile(&[], 0.5), None);
+    fn messages_are_due_at_the_rate_whatever_happens() {
+        let plan = Plan { start: Instant::now(), interval: Duration::from_secs(1) / 10_000, count: 10 };
+        assert_eq!(plan.due(10_000) - plan.start, Duration::from_secs(1));
     }
 }
