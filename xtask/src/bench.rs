@@ -9,6 +9,7 @@ mod figures;
 mod machine;
 mod outage;
 mod part;
+mod placement;
 mod probe;
 mod rows;
 mod runner;

@@ -10,6 +10,7 @@ mod resubscribe;
 mod sow;
 mod subscribe;
 mod summary;
+mod ticks;
 
 use std::time::Duration;
 

@@ -21,6 +21,7 @@ What is measured:
   wait until a message is durable before the next; the syncs are those the store counts.
 * Processor time rows are by message. Row 7 is held against the same subscription without a bookmark store.
 * Latency runs from the moment a message was due (corrected for coordinated omission) to its delivery to the publisher.
+  Client and peer are held to one core each; the client publishes and receives on one thread.
 * An outage: no server listens while the store fills. Memory is the most the process had resident, with a disk store
   also while it replays. The first byte is timed from the start of the new process to the peer's read.
 * Subscriptions are entered again after the peer hung up; timed from the logon's answer, with a peer that answers 2 ms

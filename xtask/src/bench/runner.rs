@@ -10,6 +10,7 @@ use tempfile::TempDir;
 
 use super::figures::Figures;
 use super::part::{Header, Parser};
+use super::placement::Core;
 use super::probe::{BATCH, Bookmarks, DELAY_US, Extent, Probe, RATE, SIZE, Store, TASKS};
 use crate::Failure;
 use crate::interrupt::Interrupt;
@@ -52,8 +53,14 @@ impl Runner {
             return self.outage(outage, dir);
         }
         let count = probe.count(&self.extent);
-        let (mut peer, port) = self.peer(&peer_options(probe, count), dir)?;
-        let mut figures = self.client(self.command(probe, count, port, dir), probe.name(), &mut peer, dir)?;
+        // Which cores a message wakes up is most of its latency.
+        let [client, server] = match probe {
+            Probe::Latency | Probe::RoundTrip => [Core::First, Core::Second],
+            _ => [Core::Any; 2],
+        };
+        let (mut peer, port) = server.hold(|| self.peer(&peer_options(probe, count), dir))?;
+        let command = self.command(probe, count, port, dir);
+        let mut figures = client.hold(|| self.client(command, probe.name(), &mut peer, dir))?;
         if probe == Probe::Tasks {
             figures.per_sync = Some(count as f64 / syncs(&store(dir))? as f64);
         }

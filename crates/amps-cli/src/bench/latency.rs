@@ -3,6 +3,9 @@
 //! A message's time runs from the moment it was due, not from when it was sent:
 //! a stall counts for every message it held up (corrected for coordinated
 //! omission).
+//!
+//! Everything runs on one thread: no message goes from one thread to another on
+//! its way out or in.
 
 use std::time::{Duration, Instant};
 
@@ -13,6 +16,7 @@ use serde::Serialize;
 
 use super::body::Body;
 use super::summary::{Clocks, Summary, round};
+use super::ticks::Ticks;
 use super::{Load, connect, print, undisturbed};
 use crate::exit::Failure;
 
@@ -53,13 +57,9 @@ impl Latency {
 
         let clocks = Clocks::start();
         let plan = Plan { start: Instant::now(), interval: Duration::from_secs(1) / self.rate, count: *count };
-        // On a worker, as an application's task would be; and sent from a thread
-        // of its own, since the runtime's timer counts milliseconds.
+        let ticks = Ticks::every(plan.interval).map_err(|error| Failure::new("cannot keep time", error))?;
         let receiver = tokio::spawn(receive(stream, plan));
-        let sender = {
-            let (client, topic, body) = (client.clone(), topic.clone(), Body::new(*size));
-            tokio::task::spawn_blocking(move || send(&client, &topic, body, plan))
-        };
+        let sender = tokio::spawn(send(client.clone(), topic.clone(), Body::new(*size), plan, ticks));
         let broke = |error| Failure::new("the measurement broke off", error);
         sender.await.map_err(broke)??;
         let times = receiver.await.map_err(broke)??;
@@ -84,28 +84,15 @@ impl Plan {
     }
 }
 
-fn send(client: &Client, topic: &str, mut body: Body, plan: Plan) -> Result<(), Failure> {
-    sleep_precisely();
+async fn send(client: Client, topic: String, mut body: Body, plan: Plan, mut ticks: Ticks) -> Result<(), Failure> {
     for number in 0..plan.count {
-        let now = Instant::now();
-        let due = plan.due(number);
-        if due > now {
-            std::thread::sleep(due - now);
+        while Instant::now() < plan.due(number) {
+            ticks.next().await.map_err(|error| Failure::new("cannot keep time", error))?;
         }
-        let sent = client.enqueue(topic, body.number(number));
+        let sent = client.enqueue(&topic, body.number(number));
         sent.map_err(|error| Failure::new(format!("cannot publish message {number}"), error))?;
     }
     Ok(())
-}
-
-/// Linux lets a thread sleep 50 microseconds longer than asked, unless told
-/// otherwise.
-fn sleep_precisely() {
-    #[cfg(target_os = "linux")]
-    {
-        // Where it is not allowed the figures only get worse.
-        let _ = rustix::thread::set_current_timer_slack(std::num::NonZeroU64::new(1));
-    }
 }
 
 async fn receive(mut stream: Subscription, plan: Plan) -> Result<Histogram<u64>, Failure> {
