@@ -54,6 +54,20 @@ pub trait Kv: Send + 'static {
     /// Any error fails the store for good.
     fn remove(&mut self, key: &[u8]) -> Result<(), KvError>;
 
+    /// Removes the entries with `from <= key < to`, in any order. Cheaper than
+    /// to remove them one by one.
+    ///
+    /// # Errors
+    /// Any error fails the store for good.
+    fn remove_range(&mut self, from: &[u8], to: &[u8]) -> Result<(), KvError> {
+        let mut keys = Vec::new();
+        self.scan(from, to, &mut |key, _| {
+            keys.push(key.to_vec());
+            ControlFlow::Continue(())
+        })?;
+        keys.iter().try_for_each(|key| self.remove(key))
+    }
+
     /// Shows the entries with `from <= key < to` to `visit`, in key order, one
     /// at a time, until it breaks.
     ///
@@ -83,6 +97,10 @@ impl Kv for Box<dyn Kv> {
 
     fn remove(&mut self, key: &[u8]) -> Result<(), KvError> {
         (**self).remove(key)
+    }
+
+    fn remove_range(&mut self, from: &[u8], to: &[u8]) -> Result<(), KvError> {
+        (**self).remove_range(from, to)
     }
 
     fn scan(&self, from: &[u8], to: &[u8], visit: &mut Visit<'_>) -> Result<(), KvError> {

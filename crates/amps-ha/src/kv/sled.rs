@@ -6,6 +6,8 @@
 //! * `flush` is not an fsync on Linux: [`SyncLevel::Power`] adds one.
 //! * Values above a quarter of a segment go to files that are never synced:
 //!   keys and values are limited so that a full leaf stays below that.
+//! * It writes values that share a leaf about five times: large ones stand in
+//!   [`slots`], and the entry only names its slot.
 //! * A crash while it opens can leave `snap.*.generating`, which it would then
 //!   read as a snapshot and refuse to open for ever: removed first.
 //! * It may panic on damaged files: no panic leaves this module. (A program
@@ -17,6 +19,7 @@
 //!   fewer inside than beside means that synced writes are gone.
 
 mod directory;
+mod slots;
 
 use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -26,6 +29,7 @@ use std::time::{Duration, Instant};
 
 use super::{Kv, KvError, SyncCount, SyncLevel, Visit, check_size};
 use directory::{Directory, write_synced};
+use slots::Slots;
 
 /// How long sled's own threads may hold a store that was just closed here.
 const CLOSING: Duration = Duration::from_secs(5);
@@ -35,6 +39,15 @@ const OWN_TREE: &str = "amps";
 const CREATED_KEY: &str = "created";
 const SYNCED_KEY: &str = "synced";
 
+/// Longer values stand in slots.
+const INLINE_MAX: usize = 4096;
+/// What the first byte of an entry says: the value follows, or its slot.
+const INLINE: u8 = 0;
+const IN_SLOT: u8 = 1;
+
+/// How many entries a range is removed at a time.
+const REMOVED_AT_ONCE: usize = 1024;
+
 /// How a [`SledKv`] uses disk and memory.
 #[derive(Debug, Clone)]
 pub struct SledOptions {
@@ -43,10 +56,11 @@ pub struct SledOptions {
 }
 
 impl Default for SledOptions {
-    /// For a log: segments of 8 MiB, values to 64 KiB, a cache of 64 MiB.
-    /// Takes some 40 MiB of disk at least.
+    /// For a log: segments of 8 MiB, values to 124 KiB, a cache of 16 MiB.
+    /// Takes some 40 MiB of disk at least, and up to 32 MiB of memory for
+    /// values beside the cache.
     fn default() -> Self {
-        Self { segment: 8 << 20, cache: 64 << 20 }
+        Self { segment: 8 << 20, cache: 16 << 20 }
     }
 }
 
@@ -56,7 +70,8 @@ impl SledOptions {
         Self { segment: 512 << 10, cache: 8 << 20 }
     }
 
-    /// Sets the memory sled may use for its cache, in bytes.
+    /// Sets the memory sled may use for its cache, in bytes, beside the values
+    /// it holds back: one of each 256 at least.
     pub fn cache(mut self, bytes: u64) -> Self {
         self.cache = bytes;
         self
@@ -72,7 +87,7 @@ impl SledOptions {
 #[derive(Debug)]
 pub struct SledKv {
     /// Taken when dropped.
-    db: Option<sled::Db>,
+    engine: Option<Engine>,
     db_file: File,
     synced_file: File,
     /// `Power` syncs in the life of the store.
@@ -81,6 +96,15 @@ pub struct SledKv {
     max_value: usize,
     failed: Option<KvError>,
     syncs: SyncCount,
+}
+
+/// The trees of a store.
+#[derive(Debug)]
+struct Engine {
+    /// What the caller put in, each value with a byte in front.
+    db: sled::Db,
+    own: sled::Tree,
+    slots: Slots,
 }
 
 impl SledKv {
@@ -110,20 +134,22 @@ impl SledKv {
         let segment = created.unwrap_or(options.segment);
         directory.remove_leftovers(created.is_some())?;
         let db = open_db(&directory, segment, options.cache)?;
+        let engine = guarded(&directory, || Ok(Engine { own: db.open_tree(OWN_TREE)?, slots: Slots::open(&db)?, db }))?;
         let db_file = directory.db_file()?;
         let (synced_file, synced) = directory.synced()?;
         let mut kv = Self {
-            db: Some(db),
+            engine: Some(engine),
             db_file,
             synced_file,
             synced: 0,
-            max_value: segment / 128,
+            max_value: max_value(segment),
             failed: None,
             syncs: SyncCount::default(),
             directory,
         };
         kv.check_created(created.is_some())?;
         kv.check_synced(synced)?;
+        kv.check_slots()?;
         kv.directory.check_no_blobs()?;
         if created.is_none() {
             kv.sync_files(SyncLevel::Power)?;
@@ -145,8 +171,7 @@ impl SledKv {
     /// Our entry inside must be there if, and is written unless, the marker
     /// file says that the store exists.
     fn check_created(&mut self, created: bool) -> Result<(), KvError> {
-        self.run(|db| {
-            let own = db.open_tree(OWN_TREE)?;
+        self.run(|Engine { own, .. }| {
             if own.contains_key(CREATED_KEY)? {
                 return Ok(true);
             }
@@ -165,7 +190,7 @@ impl SledKv {
 
     /// What was synced must be there; `beside` is what the file beside says.
     fn check_synced(&mut self, beside: u64) -> Result<(), KvError> {
-        let inside = self.run(|db| db.open_tree(OWN_TREE)?.get(SYNCED_KEY))?;
+        let inside = self.run(|engine| engine.own.get(SYNCED_KEY))?;
         self.synced = inside.and_then(|count| count.as_ref().try_into().ok()).map_or(0, u64::from_be_bytes);
         if self.synced < beside {
             return Err(self.directory.damaged("writes that were on the disk are gone"));
@@ -173,21 +198,60 @@ impl SledKv {
         Ok(())
     }
 
-    /// Runs one operation of sled; no panic gets out.
-    fn run<T>(&self, operation: impl FnOnce(&sled::Db) -> Result<T, sled::Error>) -> Result<T, KvError> {
-        if let Some(first) = &self.failed {
-            return Err(KvError::Failed { first: Box::new(first.clone()) });
+    /// Finds out which slots are free.
+    fn check_slots(&mut self) -> Result<(), KvError> {
+        let sound = self.write(|Engine { db, slots, .. }| {
+            let mut used = Vec::new();
+            for entry in db.iter() {
+                if let Some(slot) = slot_of(&entry?.1) {
+                    used.push(slot);
+                }
+            }
+            Ok(slots.set_used(used))
+        })?;
+        if sound {
+            Ok(())
+        } else {
+            Err(self.directory.damaged("its entries name the same place, or one that is not there"))
         }
-        let Some(db) = &self.db else { unreachable!("only dropping takes it") };
-        guarded(&self.directory, || operation(db))
     }
 
-    fn write<T>(&mut self, operation: impl FnOnce(&sled::Db) -> Result<T, sled::Error>) -> Result<(), KvError> {
-        let result = self.run(operation).map(drop);
+    /// Runs one operation of sled; no panic gets out.
+    fn run<T>(&self, operation: impl FnOnce(&Engine) -> Result<T, sled::Error>) -> Result<T, KvError> {
+        self.check_failed()?;
+        let Some(engine) = &self.engine else { unreachable!("only dropping takes it") };
+        guarded(&self.directory, || operation(engine))
+    }
+
+    fn write<T>(&mut self, operation: impl FnOnce(&mut Engine) -> Result<T, sled::Error>) -> Result<T, KvError> {
+        self.check_failed()?;
+        let Some(engine) = &mut self.engine else { unreachable!("only dropping takes it") };
+        let result = guarded(&self.directory, || operation(engine));
         self.remember(result)
     }
 
-    fn remember(&mut self, result: Result<(), KvError>) -> Result<(), KvError> {
+    fn check_failed(&self) -> Result<(), KvError> {
+        match &self.failed {
+            Some(first) => Err(KvError::Failed { first: Box::new(first.clone()) }),
+            None => Ok(()),
+        }
+    }
+
+    /// Shows `to` the value an entry stands for.
+    fn value<T>(&self, entry: &[u8], to: impl FnOnce(&[u8]) -> T) -> Result<T, KvError> {
+        match (entry, slot_of(entry)) {
+            ([INLINE, value @ ..], _) => return Ok(to(value)),
+            (_, Some(slot)) => {
+                if let Some(value) = self.run(|engine| engine.slots.get(slot))? {
+                    return Ok(to(&value));
+                }
+            }
+            _ => {}
+        }
+        Err(self.directory.damaged("an entry has no value"))
+    }
+
+    fn remember<T>(&mut self, result: Result<T, KvError>) -> Result<T, KvError> {
         if let Err(error) = &result
             && self.failed.is_none()
         {
@@ -198,11 +262,11 @@ impl SledKv {
 
     fn sync_files(&mut self, level: SyncLevel) -> Result<(), KvError> {
         if level == SyncLevel::Process {
-            return self.run(|db| db.flush()).map(drop);
+            return self.run(|engine| engine.db.flush()).map(drop);
         }
         let count = self.synced + 1;
-        self.run(|db| {
-            db.open_tree(OWN_TREE)?.insert(SYNCED_KEY, &count.to_be_bytes())?;
+        self.run(|Engine { db, own, .. }| {
+            own.insert(SYNCED_KEY, &count.to_be_bytes())?;
             db.flush()
         })?;
         self.db_file.sync_data().map_err(|error| self.directory.io(error))?;
@@ -214,25 +278,58 @@ impl SledKv {
 
 impl Kv for SledKv {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, KvError> {
-        self.run(|db| db.get(key)).map(|value| value.map(|value| value.to_vec()))
+        let Some(entry) = self.run(|engine| engine.db.get(key))? else { return Ok(None) };
+        self.value(&entry, |value| Some(value.to_vec()))
     }
 
     fn insert(&mut self, key: &[u8], value: &[u8]) -> Result<(), KvError> {
         check_size(key, value, self.max_value)?;
-        self.write(|db| db.insert(key, value))
+        self.write(|Engine { db, slots, .. }| {
+            let old = if value.len() <= INLINE_MAX {
+                db.insert(key, [&[INLINE], value].concat())
+            } else {
+                let [a, b, c, d] = slots.put(value)?.to_be_bytes();
+                db.insert(key, &[IN_SLOT, a, b, c, d])
+            };
+            slots.release(old?.as_deref().and_then(slot_of).as_slice())
+        })
     }
 
     fn remove(&mut self, key: &[u8]) -> Result<(), KvError> {
-        self.write(|db| db.remove(key))
+        self.write(|Engine { db, slots, .. }| {
+            let old = db.remove(key)?;
+            slots.release(old.as_deref().and_then(slot_of).as_slice())
+        })
+    }
+
+    /// Never reads the values.
+    fn remove_range(&mut self, from: &[u8], to: &[u8]) -> Result<(), KvError> {
+        if from >= to {
+            return Ok(());
+        }
+        loop {
+            let removed = self.write(|Engine { db, slots, .. }| {
+                let entries: Vec<_> = db.range(from..to).take(REMOVED_AT_ONCE).collect::<Result<_, _>>()?;
+                for (key, _) in &entries {
+                    db.remove(key)?;
+                }
+                let in_slots: Vec<_> = entries.iter().filter_map(|(_, entry)| slot_of(entry)).collect();
+                slots.release(&in_slots)?;
+                Ok(entries.len())
+            })?;
+            if removed < REMOVED_AT_ONCE {
+                return Ok(());
+            }
+        }
     }
 
     fn scan(&self, from: &[u8], to: &[u8], visit: &mut Visit<'_>) -> Result<(), KvError> {
         if from >= to {
             return Ok(());
         }
-        let mut entries = self.run(|db| Ok(db.range(from..to)))?;
-        while let Some((key, value)) = self.run(|_| entries.next().transpose())? {
-            if visit(&key, &value).is_break() {
+        let mut entries = self.run(|engine| Ok(engine.db.range(from..to)))?;
+        while let Some((key, entry)) = self.run(|_| entries.next().transpose())? {
+            if self.value(&entry, |value| visit(&key, value))?.is_break() {
                 break;
             }
         }
@@ -257,13 +354,27 @@ impl Kv for SledKv {
 
 impl Drop for SledKv {
     fn drop(&mut self) {
-        let db = self.db.take();
-        if catch_unwind(AssertUnwindSafe(|| drop(db))).is_err() {
+        let engine = self.engine.take();
+        if catch_unwind(AssertUnwindSafe(|| drop(engine))).is_err() {
             tracing::error!(dir = ?self.dir(), "closing the store failed; what was synced before is safe");
         }
         if let Err(error) = self.directory.check_no_blobs() {
             tracing::error!(%error, "the store may not survive a power loss");
         }
+    }
+}
+
+/// So that a full leaf, and a slot, stay far below a quarter of a segment. The
+/// 4 KiB let sixty-four fill a segment.
+fn max_value(segment: usize) -> usize {
+    (segment / 64).saturating_sub(4096).max(INLINE_MAX)
+}
+
+/// The slot an entry names.
+fn slot_of(entry: &[u8]) -> Option<u32> {
+    match *entry {
+        [IN_SLOT, a, b, c, d] => Some(u32::from_be_bytes([a, b, c, d])),
+        _ => None,
     }
 }
 

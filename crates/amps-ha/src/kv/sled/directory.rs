@@ -12,6 +12,8 @@ const CREATED: &str = "CREATED";
 const QUARANTINED: &str = "QUARANTINED";
 /// How many syncs to the disk there were, with a checksum.
 const SYNCED: &str = "SYNCED";
+/// What CREATED begins with.
+const FORMAT: &str = "format: 1\n";
 /// The files of sled that matter here.
 const DB: &str = "db";
 const CONF: &str = "conf";
@@ -72,8 +74,10 @@ impl Directory {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(self.io(error)),
         };
-        let segment = text.trim().strip_prefix("segment_size: ").and_then(|size| size.parse().ok());
-        let segment = segment.filter(|size: &usize| size.is_power_of_two() && (1 << 16..=1 << 30).contains(size));
+        let segment = text.strip_prefix(FORMAT).and_then(|rest| rest.trim().strip_prefix("segment_size: "));
+        let segment = segment
+            .and_then(|size| size.parse().ok())
+            .filter(|size: &usize| size.is_power_of_two() && (1 << 19..=1 << 30).contains(size));
         if segment.is_none() {
             return Err(self.damaged("its file CREATED cannot be read"));
         }
@@ -88,7 +92,7 @@ impl Directory {
         let mark = || {
             File::open(self.path.join(CONF))?.sync_all()?;
             let fresh = self.path.join("CREATED.tmp");
-            fs::write(&fresh, format!("segment_size: {segment}\n"))?;
+            fs::write(&fresh, format!("{FORMAT}segment_size: {segment}\n"))?;
             File::open(&fresh)?.sync_all()?;
             fs::rename(&fresh, self.path.join(CREATED))?;
             sync_dir(&self.path)?;

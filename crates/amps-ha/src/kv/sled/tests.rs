@@ -67,6 +67,86 @@ fn copy_files(from: &Path, to: &Path) {
     }
 }
 
+/// As large as a value may be, the same in every byte.
+fn large(kv: &SledKv, fill: u8) -> Vec<u8> {
+    vec![fill; kv.max_value() - usize::from(fill)]
+}
+
+#[test]
+fn large_values_survive_a_kill_and_a_reopen_whatever_their_slots() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut kv = SledKv::open(dir.path(), &SledOptions::default()).unwrap();
+    let mut expected = BTreeMap::new();
+    for i in 0..40u8 {
+        kv.insert(&[i], &large(&kv, i)).unwrap();
+        expected.insert(vec![i], large(&kv, i));
+        // From large to small and back.
+        let changed = if i % 3 == 0 { vec![i] } else { large(&kv, i + 100) };
+        kv.insert(&[i / 2], &changed).unwrap();
+        expected.insert(vec![i / 2], changed);
+        if i % 5 == 4 {
+            kv.remove_range(&[i - 4], &[i - 2]).unwrap();
+            expected.remove(&[i - 4][..]);
+            expected.remove(&[i - 3][..]);
+            kv.remove(&[i]).unwrap();
+            expected.remove(&[i][..]);
+        }
+        kv.sync(SyncLevel::Process).unwrap();
+        if i % 4 == 0 {
+            let killed = tempfile::tempdir().unwrap();
+            copy_files(dir.path(), killed.path());
+            assert!(entries(&open(killed.path()).unwrap()).unwrap() == expected, "killed after {i}");
+        }
+        if i % 7 == 0 {
+            drop(kv);
+            kv = open(dir.path()).unwrap();
+        }
+    }
+    for (key, value) in &expected {
+        assert!(kv.get(key).unwrap().as_ref() == Some(value));
+    }
+    assert!(entries(&kv).unwrap() == expected);
+}
+
+/// What comes and goes leaves its place to what follows; without slots this
+/// would take five times as much.
+#[test]
+fn large_values_are_written_once_and_their_place_is_used_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut kv = SledKv::open(dir.path(), &SledOptions::default()).unwrap();
+    let value = large(&kv, 0);
+    let in_file = || fs::metadata(dir.path().join("db")).unwrap().len() as f64;
+    let key = |i: u32| i.to_be_bytes();
+    for i in 0..500 {
+        kv.insert(&key(i), &value).unwrap();
+    }
+    kv.sync(SyncLevel::Process).unwrap();
+    let once = 500.0 * value.len() as f64;
+    assert!(in_file() < once * 1.3, "{} for {once}", in_file());
+    for i in (500..2000).step_by(50) {
+        kv.remove_range(&key(0), &key(i - 450)).unwrap();
+        for i in i..i + 50 {
+            kv.insert(&key(i), &value).unwrap();
+        }
+        kv.sync(SyncLevel::Process).unwrap();
+    }
+    assert!(in_file() < once * 1.8, "{} for {once}", in_file());
+    kv.remove_range(b"", &[0xff]).unwrap();
+    assert_eq!(entries(&kv).unwrap().len(), 0);
+}
+
+#[test]
+fn a_slot_that_two_entries_name_is_damage() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut kv = SledKv::open(dir.path(), &SledOptions::default()).unwrap();
+    kv.insert(b"a", &large(&kv, 1)).unwrap();
+    let entry = kv.run(|engine| engine.db.get(b"a")).unwrap().unwrap();
+    kv.write(|engine| engine.db.insert(b"b", entry)).unwrap();
+    drop(kv);
+    let error = open(dir.path()).unwrap_err();
+    assert!(matches!(&error, KvError::Damaged { what, .. } if what.contains("same place")), "{error}");
+}
+
 #[test]
 fn a_second_open_is_refused_until_the_first_closes() {
     let dir = tempfile::tempdir().unwrap();
