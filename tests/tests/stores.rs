@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use amps_client::{BookmarkStore, Client, ClientBuilder, Durability, OpenError, PublishStore, StoreError};
+use amps_client::{
+    BookmarkStore, Client, ClientBuilder, Durability, MemoryPart, OnPublishGap, OpenError, PublishStore, StoreError,
+};
 use amps_ha::kv::{SledKv, SledOptions};
 use amps_ha::publish_log::{Identity, SegmentStore};
 use amps_testserver::TestServer;
@@ -174,6 +176,11 @@ fn copy_all(from: &Path, to: &Path) {
     }
 }
 
+/// Ten messages in memory, the others on the disk.
+fn hybrid(dir: &Path) -> PublishStore {
+    PublishStore::hybrid(dir, MemoryPart::default().messages(10))
+}
+
 /// Another process: this test binary, running only [`helper`].
 fn spawn(dir: &Path, uri: &str, level: Durability, first: usize) -> (Child, BufReader<std::process::ChildStdout>) {
     let mut child = Command::new(std::env::current_exe().unwrap())
@@ -197,13 +204,12 @@ fn spawn(dir: &Path, uri: &str, level: Durability, first: usize) -> (Child, BufR
 async fn helper() {
     let Ok(dir) = std::env::var("AMPS_TEST_DIR") else { return };
     let first: usize = std::env::var("AMPS_TEST_FIRST").unwrap().parse().unwrap();
-    let level = match std::env::var("AMPS_TEST_LEVEL").unwrap().as_str() {
-        "ProcessCrash" => Durability::ProcessCrash,
-        "PowerLoss" => Durability::PowerLoss,
-        _ => Durability::Memory,
+    let builder = Client::builder("me").server(std::env::var("AMPS_TEST_URI").unwrap());
+    let builder = match std::env::var("AMPS_TEST_LEVEL").unwrap().as_str() {
+        "ProcessCrash" => builder.publish_store(PublishStore::sled(dir)).durability(Durability::ProcessCrash),
+        "PowerLoss" => builder.publish_store(PublishStore::sled(dir)).durability(Durability::PowerLoss),
+        _ => builder.publish_store(hybrid(Path::new(&dir))),
     };
-    let uri = std::env::var("AMPS_TEST_URI").unwrap();
-    let builder = Client::builder("me").server(uri).publish_store(PublishStore::sled(dir)).durability(level);
     let client = builder.start().unwrap();
     for id in first.. {
         client.publish("t", id.to_string()).await.unwrap();
@@ -281,6 +287,81 @@ async fn what_a_sled_store_promised_survives_kill_9() {
         assert!(lost.is_empty(), "{level:?} lost {lost:?}");
         client.close(SOON).await;
     }
+}
+
+/// 11.7.6#4 on a real directory: an outage larger than memory, a close in the
+/// middle of it, and the next client on the directory.
+#[tokio::test]
+async fn a_hybrid_store_carries_an_outage_across_a_clean_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut first = 0;
+    for _ in 0..3 {
+        let client = Client::builder("me").server(NOWHERE).publish_store(hybrid(dir.path())).start().unwrap();
+        assert_eq!(client.unacknowledged(), first, "everything is there again");
+        for id in first..first + 501 {
+            client.publish("t", id.to_string()).await.unwrap();
+        }
+        first += 501;
+        let closed = client.close(Duration::from_secs(2)).await;
+        assert!(closed.stores_closed && closed.unacknowledged == first, "{closed:?}");
+    }
+    let server = TestServer::builder().ack_conflation(Duration::from_millis(5)).start().await.unwrap();
+    let client = Client::builder("me").server(server.uri()).publish_store(hybrid(dir.path())).connect().await.unwrap();
+    client.publish("t", first.to_string()).await.unwrap();
+    tokio::time::timeout(SOON, client.flush()).await.unwrap().unwrap();
+    let logged = server.log().into_iter().map(|message| String::from_utf8_lossy(&message.body).into_owned());
+    assert!(logged.eq((0..=first).map(|id| id.to_string())), "each once, in order, over every border");
+    client.close(SOON).await;
+}
+
+/// Level `Memory` promises nothing over a kill, but nothing comes twice or out
+/// of order, numbers go on above what was lost, and what the disk had arrives.
+#[tokio::test]
+async fn a_killed_hybrid_store_leaves_a_clean_log_and_what_was_on_the_disk() {
+    let server = TestServer::builder().ack_conflation(Duration::from_millis(5)).start().await.unwrap();
+    server.faults(|faults| faults.cut_every_messages(Some(61)));
+    let dir = tempfile::tempdir().unwrap();
+    let mut first = 0;
+    let mut on_disk = Vec::new();
+    for life in 0..6 {
+        let uri = if life % 2 == 0 { server.uri() } else { NOWHERE.to_owned() };
+        let (mut child, mut lines) = spawn(dir.path(), &uri, Durability::Memory, first);
+        let last = tokio::task::spawn_blocking(move || {
+            let last = first + 60 + life * 7;
+            while promised(&mut lines).expect("a publisher that goes on") < last {}
+            child.kill().unwrap();
+            child.wait().unwrap();
+            std::iter::from_fn(|| promised(&mut lines)).last().unwrap_or(last)
+        });
+        first = last.await.unwrap() + 10;
+        on_disk.extend(contents(dir.path()).await);
+    }
+    assert!(!on_disk.is_empty());
+    let client = Client::builder("me").server(server.uri()).publish_store(hybrid(dir.path())).connect().await.unwrap();
+    for id in first..first + 100 {
+        client.publish("t", id.to_string()).await.unwrap();
+    }
+    tokio::time::timeout(SOON, client.flush()).await.unwrap().unwrap();
+    let logged: Vec<usize> =
+        server.log().iter().map(|message| String::from_utf8_lossy(&message.body).parse().unwrap()).collect();
+    assert!(logged.is_sorted_by(|a, b| a < b), "twice or out of order: {logged:?}");
+    assert!(logged.ends_with(&(first..first + 100).collect::<Vec<_>>()), "the last life lost something: {logged:?}");
+    let lost: Vec<_> = on_disk.iter().filter(|id| logged.binary_search(id).is_err()).collect();
+    assert!(lost.is_empty(), "{lost:?} were on the disk");
+    client.close(SOON).await;
+}
+
+/// The numbers a closed store holds: what a client on a copy of it delivers to
+/// a server that knows nothing.
+async fn contents(dir: &Path) -> Vec<usize> {
+    let copy = tempfile::tempdir().unwrap();
+    copy_all(dir, copy.path());
+    let server = TestServer::builder().ack_conflation(Duration::from_millis(5)).start().await.unwrap();
+    let builder = Client::builder("me").server(server.uri()).publish_store(PublishStore::sled(copy.path()));
+    let client = builder.on_publish_gap(OnPublishGap::Continue).connect().await.unwrap();
+    tokio::time::timeout(SOON, client.flush()).await.unwrap().unwrap();
+    client.close(SOON).await;
+    server.log().iter().map(|message| String::from_utf8_lossy(&message.body).parse().unwrap()).collect()
 }
 
 /// Real directories: a backup restored, then the store deleted.

@@ -1,19 +1,14 @@
 use std::fmt;
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use amps_core::frame::MAX_FRAME_LEN;
 use amps_core::uri::mask;
 use amps_core::{Connector, TcpConnector, Uri};
-use amps_ha::bookmarks::store::{BookmarkWriter, KvBookmarkStore};
 use amps_ha::client_core::{ClientCore, CoreConfig, Outlets};
 use amps_ha::driver::{self, Inbox};
 use amps_ha::event::ConnectionSummary;
-use amps_ha::kv::{SledKv, SledOptions, SyncLevel};
-use amps_ha::publish_log::{
-    Durability, Identity, Limits, OnPublishGap, OnStoreFull, PublishLog, SegmentStore, SharedLog, StoreThread,
-};
+use amps_ha::publish_log::{Durability, Identity, Limits, OnPublishGap, OnStoreFull, SharedLog, StoreThread};
 use amps_ha::reconnect::{ExponentialReconnect, ReconnectStrategy};
 use amps_ha::server_chooser::{ListChooser, ServerChooser};
 use amps_ha::session::{Session, SessionConfig};
@@ -23,48 +18,10 @@ use tokio::sync::{Notify, broadcast, watch};
 use crate::client::Client;
 use crate::error::{ConnectError, OpenError};
 use crate::inner::{Ending, Inner};
+use crate::stores::{BookmarkStore, PublishStore, open_bookmarks, open_log};
 
 /// How many events a slow listener may be behind.
 const EVENTS: usize = 1024;
-
-/// Where published messages are kept until servers acknowledge them.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum PublishStore {
-    /// Nowhere: what is on its way is lost with a connection, and publishing
-    /// needs one.
-    None,
-    /// In memory: survives the failure of servers and networks.
-    Memory,
-    /// In a sled database in this directory: also survives the client itself.
-    Sled(PathBuf),
-}
-
-impl PublishStore {
-    /// A sled database in `dir`, which is created if need be. One client at a
-    /// time, always under the same client name.
-    pub fn sled(dir: impl Into<PathBuf>) -> Self {
-        Self::Sled(dir.into())
-    }
-}
-
-/// Where subscriptions keep what they have discarded.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum BookmarkStore {
-    /// In memory: resumes across reconnects.
-    Memory,
-    /// In a sled database in this directory: also in a new process.
-    Sled(PathBuf),
-}
-
-impl BookmarkStore {
-    /// A sled database in `dir`, which is created if need be. Not the publish
-    /// store's directory.
-    pub fn sled(dir: impl Into<PathBuf>) -> Self {
-        Self::Sled(dir.into())
-    }
-}
 
 /// Sets up a [`Client`].
 #[must_use = "a client is made by `connect` or `start`"]
@@ -75,7 +32,8 @@ pub struct ClientBuilder {
     reconnect: Option<Box<dyn ReconnectStrategy>>,
     connector: Arc<dyn Connector>,
     store: PublishStore,
-    durability: Durability,
+    /// The level asked for; the store's own if none was.
+    durability: Option<Durability>,
     limits: Limits,
     on_full: OnStoreFull,
     bookmark_store: BookmarkStore,
@@ -110,7 +68,7 @@ impl ClientBuilder {
             reconnect: None,
             connector: Arc::new(TcpConnector),
             store: PublishStore::Memory,
-            durability: Durability::PowerLoss,
+            durability: None,
             limits: Limits::default(),
             on_full: OnStoreFull::default(),
             bookmark_store: BookmarkStore::Memory,
@@ -163,9 +121,9 @@ impl ClientBuilder {
     }
 
     /// What a publish survives with a sled store once it returned; a power loss
-    /// by default.
+    /// by default. A hybrid store knows only [`Durability::Memory`].
     pub fn durability(mut self, level: Durability) -> Self {
-        self.durability = level;
+        self.durability = Some(level);
         self
     }
 
@@ -200,7 +158,8 @@ impl ClientBuilder {
     }
 
     /// With a sled publish store: bytes of messages kept in memory; 8 MiB by
-    /// default.
+    /// default. For a hybrid store
+    /// [`MemoryPart`](amps_ha::publish_log::MemoryPart) says it.
     pub fn resident_bytes(mut self, bytes: usize) -> Self {
         self.limits.resident_bytes = bytes;
         self
@@ -310,25 +269,9 @@ impl ClientBuilder {
         let session = Session::new(session, chooser, reconnect);
 
         let wake = Arc::new(Notify::new());
-        let unix_nanos = unix_nanos();
-        let (log, segments) = match &self.store {
-            PublishStore::None => (PublishLog::without_store(self.limits), None),
-            PublishStore::Memory => (PublishLog::in_memory(self.limits, unix_nanos), None),
-            PublishStore::Sled(dir) => {
-                let identity = Identity { client_name: self.name.clone(), message_type, protocol: "amps".to_owned() };
-                let kv = SledKv::open(dir, &SledOptions::default()).map_err(amps_ha::publish_log::StoreError::from)?;
-                let (segments, recovered) = SegmentStore::open(Box::new(kv), dir, &identity, unix_nanos)?;
-                (PublishLog::on_disk(self.limits, self.durability, recovered), Some(segments))
-            }
-        };
-        let bookmarks = match &self.bookmark_store {
-            BookmarkStore::Memory => None,
-            BookmarkStore::Sled(dir) => {
-                let store = KvBookmarkStore::open_dir(dir, &self.name, SyncLevel::Process)
-                    .map_err(|source| OpenError::BookmarkStore { dir: dir.clone(), source })?;
-                Some(Arc::new(BookmarkWriter::start(store).map_err(OpenError::Thread)?))
-            }
-        };
+        let identity = Identity { client_name: self.name.clone(), message_type, protocol: "amps".to_owned() };
+        let (log, segments) = open_log(self.store, self.durability, self.limits, &identity)?;
+        let bookmarks = open_bookmarks(self.bookmark_store, &self.name)?.map(Arc::new);
         let log = Arc::new(SharedLog::new(log, Arc::clone(&wake)).on_full(self.on_full));
         let store = segments.map(|segments| StoreThread::start(Arc::clone(&log), segments)).transpose();
         let store = store.map_err(OpenError::Thread)?;
@@ -377,7 +320,16 @@ impl ClientBuilder {
             return Err(name("contains a control character or a square bracket"));
         }
         let setting = |setting, rule| OpenError::Setting { setting, rule };
-        if let (PublishStore::Sled(publish), BookmarkStore::Sled(bookmarks)) = (&self.store, &self.bookmark_store)
+        if let (PublishStore::Hybrid(..), Some(Durability::ProcessCrash | Durability::PowerLoss)) =
+            (&self.store, self.durability)
+        {
+            return Err(setting(
+                "durability",
+                "a hybrid store promises no more than `Memory`; take `PublishStore::sled`",
+            ));
+        }
+        if let (PublishStore::Sled(publish) | PublishStore::Hybrid(publish, _), BookmarkStore::Sled(bookmarks)) =
+            (&self.store, &self.bookmark_store)
             && publish == bookmarks
         {
             return Err(setting("bookmark_store", "it is the publish store's directory; give it one of its own"));
@@ -404,11 +356,6 @@ fn message_type(servers: &[Uri]) -> Result<String, OpenError> {
         Some(other) => Err(OpenError::MessageTypes { first: first.to_owned(), other: other.to_owned() }),
         None => Ok(first.to_owned()),
     }
-}
-
-fn unix_nanos() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX >> 1)
 }
 
 #[cfg(test)]

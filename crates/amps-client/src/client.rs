@@ -21,7 +21,7 @@ use crate::subscribe::{Sow, Subscribe, Subscription};
 ///
 /// Cheap to clone; all clones are the same client. When the last clone and the
 /// last stream are dropped, the connection is dropped too, and what a sled
-/// publish store holds stays there; [`close`](Self::close) ends it in good
+/// or hybrid publish store holds stays there; [`close`](Self::close) ends it in good
 /// order.
 #[derive(Clone)]
 pub struct Client {
@@ -32,8 +32,8 @@ pub struct Client {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Closed {
-    /// Published messages that no server has acknowledged. A sled publish store
-    /// holds them, and the next client on it delivers them; otherwise they may
+    /// Published messages that no server has acknowledged. A sled or hybrid
+    /// publish store holds them, and the next client on it delivers them; otherwise they may
     /// be lost.
     pub unacknowledged: u64,
     /// Whether the stores are closed. If not, their disk was slower than the
@@ -127,7 +127,7 @@ impl Client {
         let body = body.as_ref();
         loop {
             match self.enqueue(topic, body) {
-                Err(PublishError::StoreFull(full)) if self.inner.log.blocks() => self.room(&full).await?,
+                Err(PublishError::StoreFull(full)) if self.inner.log.waits(&full) => self.room(&full).await?,
                 done => return done,
             }
         }

@@ -37,6 +37,7 @@ mod error;
 mod events;
 mod inner;
 mod publish;
+mod stores;
 mod subscribe;
 
 pub use amps_core::uri::mask;
@@ -45,15 +46,18 @@ pub use amps_core::{
 };
 pub use amps_ha::error::{Cause, CommandError};
 pub use amps_ha::event::{ConnectionState, Event, StateChange};
-pub use amps_ha::publish_log::{Durability, FailedWrite, Full, OnPublishGap, OnStoreFull, Resize, StoreError};
+pub use amps_ha::publish_log::{
+    Durability, FailedWrite, Full, MemoryPart, OnPublishGap, OnStoreFull, Resize, StoreError,
+};
 pub use amps_ha::subscriptions::{OnUnknownBookmark, QueueStats};
 pub use amps_ha::{reconnect, server_chooser};
 
-pub use builder::{BookmarkStore, ClientBuilder, PublishStore};
+pub use builder::ClientBuilder;
 pub use client::{Client, Closed};
 pub use error::{ConnectError, OpenError, PublishError};
 pub use events::Events;
 pub use publish::Receipt;
+pub use stores::{BookmarkStore, PublishStore};
 pub use subscribe::{Sow, Subscribe, Subscription, SubscriptionEvent};
 
 /// The README's example, so that it compiles.

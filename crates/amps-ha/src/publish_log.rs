@@ -21,6 +21,7 @@
 mod capacity;
 mod disk;
 mod error;
+mod hybrid;
 mod log;
 mod logon;
 mod meta;
@@ -34,6 +35,7 @@ mod work;
 
 pub use capacity::{Full, Limits, OnStoreFull, Resize, ResizeHandler};
 pub use error::{LogonRefused, StoreError};
+pub use hybrid::MemoryPart;
 pub use log::{AppendError, Cursors, FailedWrite, PublishLog};
 pub use logon::{LogonReport, OnPublishGap};
 pub use meta::Identity;

@@ -1,5 +1,7 @@
 use std::time::Duration;
 
+use amps_ha::publish_log::MemoryPart;
+
 use super::*;
 
 const URI: &str = "tcp://h:9007/amps/json";
@@ -23,6 +25,12 @@ async fn wrong_settings_are_named_before_anything_is_done() {
         (client().heartbeat(Duration::ZERO, Duration::from_secs(1)), "no_heartbeat"),
         (client().heartbeat(Duration::from_secs(2), Duration::from_secs(1)), "shorter than the interval"),
         (client().store_bound(0), "store_bound"),
+        (
+            client()
+                .publish_store(PublishStore::hybrid(dir.path().join("s"), MemoryPart::default()))
+                .durability(Durability::ProcessCrash),
+            "PublishStore::sled",
+        ),
         (client().store_bound_messages(0), "would ever fit"),
         (
             client()

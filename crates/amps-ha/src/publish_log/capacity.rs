@@ -37,18 +37,32 @@ pub struct Full {
     pub messages_bound: u64,
     /// Bytes the message would have taken.
     pub needed: usize,
+    /// Of a hybrid store: bytes in memory that the disk has yet to take.
+    pub in_memory: usize,
+    /// The bound on them; `usize::MAX` is none.
+    pub in_memory_bound: usize,
 }
 
 impl Full {
+    /// Whether only the disk is behind, and room comes without growing.
+    pub fn waits_for_disk(&self) -> bool {
+        self.in_memory > self.in_memory_bound
+    }
+
     /// Whether the message has room now.
     pub fn is_over(&self, now: &Cursors) -> bool {
-        fits(now.bytes, self.needed, self.bytes_bound) && now.end - now.settled < self.messages_bound
+        fits(now.bytes, self.needed, self.bytes_bound)
+            && now.end - now.settled < self.messages_bound
+            && now.in_memory <= self.in_memory_bound
     }
 }
 
 impl fmt::Display for Full {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { bytes, bytes_bound, messages, messages_bound, needed } = self;
+        let Self { bytes, bytes_bound, messages, messages_bound, needed, in_memory, in_memory_bound } = self;
+        if self.waits_for_disk() {
+            return write!(f, "{in_memory} bytes in memory wait for the disk, the bound is {in_memory_bound}");
+        }
         write!(f, "{bytes} bytes in {messages} messages are unacknowledged and {needed} bytes come; ")?;
         write!(f, "the bound is {bytes_bound} bytes")?;
         if *messages_bound < u64::MAX { write!(f, " and {messages_bound} messages") } else { Ok(()) }
@@ -119,14 +133,19 @@ impl PublishLog {
         if len > bound {
             return Err(AppendError::TooLarge { len, bound });
         }
-        if !fits(self.bytes, len, bound) || self.end - self.acked >= self.limits.messages {
-            return Err(AppendError::StoreFull(self.fullness(len)));
+        let (in_memory, in_memory_bound) = self.in_memory_bound();
+        let room = fits(self.bytes, len, bound) && self.end - self.acked < self.limits.messages;
+        match room && in_memory <= in_memory_bound {
+            true => Ok(()),
+            false => Err(AppendError::StoreFull(self.fullness(len))),
         }
-        Ok(())
     }
 
     fn fullness(&self, needed: usize) -> Full {
+        let (in_memory, in_memory_bound) = self.in_memory_bound();
         Full {
+            in_memory,
+            in_memory_bound,
             bytes: self.bytes,
             bytes_bound: self.limits.bytes,
             messages: self.end - self.acked,
@@ -143,6 +162,9 @@ impl PublishLog {
             _ => return None,
         }
         let full = self.fullness(len);
+        if full.waits_for_disk() {
+            return None;
+        }
         let lacking = (full.bytes.saturating_add(len)).saturating_sub(full.bytes_bound);
         let step_bytes = step.bytes.max(1);
         let bytes = full.bytes_bound.saturating_add(lacking.div_ceil(step_bytes).saturating_mul(step_bytes));

@@ -4,6 +4,7 @@ use bytes::Bytes;
 
 use super::capacity::Limits;
 use super::error::StoreError;
+use super::hybrid::Spill;
 use super::log::PublishLog;
 use super::meta::Meta;
 use super::segment::{Body, Segment};
@@ -38,6 +39,8 @@ pub(super) struct Disk {
     pub(super) wanted: Option<u64>,
     pub(super) renumber: Option<Renumber>,
     pub(super) failed: Option<Arc<StoreError>>,
+    /// Only a hybrid log has it.
+    pub(super) spill: Option<Spill>,
 }
 
 impl PublishLog {
@@ -76,6 +79,7 @@ impl PublishLog {
             wanted: None,
             renumber: None,
             failed: None,
+            spill: None,
             meta: meta.clone(),
         });
         for sequence in &meta.settled {
@@ -122,16 +126,19 @@ impl PublishLog {
     fn commit(&mut self, closing: bool) -> Option<Job> {
         let settled: Vec<u64> = self.settled_ahead.iter().filter_map(|ordinal| self.sequence_of(*ordinal)).collect();
         let unsent = self.sequence_of(self.unsent_from).unwrap_or(self.next_sequence);
+        let stored = self.segments.front().is_some_and(|oldest| oldest.taken);
+        let until = self.spill_until().filter(|_| !closing).unwrap_or(u64::MAX);
         let disk = self.disk.as_mut()?;
         let mut segments = Vec::new();
         let (mut group, mut end) = (0, disk.stored);
         let first = self.segments.partition_point(|segment| segment.end() <= disk.stored);
         for segment in self.segments.range_mut(first..).filter(|segment| !segment.taken) {
-            if group >= GROUP_LEN && !closing {
+            if segment.end() > until || (group >= GROUP_LEN && !closing) {
                 break;
             }
             let Some(bytes) = segment.seal() else { continue };
             group += bytes.len();
+            self.untaken -= bytes.len();
             segment.taken = true;
             let last = segment.last_sequence();
             segments.push(StoredSegment { first: segment.first_sequence, last, previous_last: disk.chain, bytes });
@@ -157,7 +164,9 @@ impl PublishLog {
         meta.discarded_through = self.discarded_through;
         meta.persisted_through = self.persisted_through;
         meta.settled = settled;
-        if segments.is_empty() && disk.removals.is_empty() && meta == disk.meta && !(clears && self.online) {
+        // With nothing on the disk the record of a hybrid log says nothing new.
+        let nothing_new = meta == disk.meta || (!power && disk.spill.is_some() && !stored);
+        if segments.is_empty() && disk.removals.is_empty() && nothing_new && !(clears && self.online) {
             return None;
         }
         let sync = match self.level {
@@ -188,8 +197,9 @@ impl PublishLog {
         keys
     }
 
+    /// Bytes; the value that the writer has come to is always read.
     fn read_ahead(&self) -> usize {
-        self.limits.resident_bytes / 2
+        (self.limits.resident_bytes / 2).max(1)
     }
 
     /// A job is done, or failed: then the log accepts and sends nothing past
@@ -233,20 +243,26 @@ impl PublishLog {
 
     /// Gives back memory when there is too much in use: first what was sent,
     /// then the oldest that the writer will not reach soon.
-    fn evict(&mut self) {
-        if self.resident <= self.limits.resident_bytes {
+    pub(super) fn evict(&mut self) {
+        let Some(disk) = &self.disk else { return };
+        let stored = disk.stored;
+        let hybrid = disk.spill.is_some();
+        let (most, mut goal, mut window) = match hybrid {
+            // What the disk has is not kept, but for what the writer wants next.
+            true => (self.untaken, self.untaken, if self.online { self.read_ahead() } else { 0 }),
+            // Somewhat below the bound, so that the next pass is not due at once.
+            false => (self.limits.resident_bytes, self.limits.resident_bytes / 4 * 3, self.read_ahead()),
+        };
+        if self.resident <= most {
             return;
         }
-        let stored = self.disk.as_ref().map_or(0, |disk| disk.stored);
-        // Somewhat below the bound, so that the next pass is not due at once.
-        let goal = self.limits.resident_bytes / 4 * 3;
-        let mut window = self.read_ahead();
         for segment in &mut self.segments {
             if self.resident <= goal || segment.end() > stored {
                 break;
             }
             if segment.end() > self.sent && window > 0 {
                 window = window.saturating_sub(segment.len);
+                goal += if hybrid { segment.resident() } else { 0 };
             } else if segment.taken && matches!(segment.body, Body::Sealed(_)) {
                 segment.body = Body::Stored;
                 self.resident -= segment.len;

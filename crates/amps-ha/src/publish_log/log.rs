@@ -61,6 +61,8 @@ pub struct Cursors {
     pub end: u64,
     /// Unacknowledged bytes.
     pub bytes: usize,
+    /// Of a hybrid log: bytes in memory.
+    pub in_memory: usize,
     /// Set once the store has failed.
     pub failed: Option<Arc<StoreError>>,
     /// No more is accepted.
@@ -94,6 +96,8 @@ pub struct PublishLog {
     pub(super) unsent_from: u64,
     pub(super) bytes: usize,
     pub(super) resident: usize,
+    /// Bytes of the segments no job has taken to the store.
+    pub(super) untaken: usize,
     pub(super) settled_ahead: BTreeSet<u64>,
     refusals: VecDeque<(u64, Reason)>,
     dropped: VecDeque<Range<u64>>,
@@ -131,6 +135,7 @@ impl PublishLog {
             unsent_from: 0,
             bytes: 0,
             resident: 0,
+            untaken: 0,
             settled_ahead: BTreeSet::new(),
             refusals: VecDeque::new(),
             dropped: VecDeque::new(),
@@ -170,8 +175,10 @@ impl PublishLog {
         let Body::Open(bytes) = &mut tail.body else { unreachable!("the newest segment is open") };
         bytes.truncate(tail.len);
         encode(self.sequenced.then_some(self.next_sequence), bytes);
-        self.bytes += bytes.len() - tail.len;
-        self.resident += bytes.len() - tail.len;
+        let grown = bytes.len() - tail.len;
+        self.bytes += grown;
+        self.resident += grown;
+        self.untaken += grown;
         tail.len = bytes.len();
         tail.count += 1;
         let ordinal = self.end;
@@ -206,6 +213,7 @@ impl PublishLog {
             durable: self.durable(),
             end: self.end,
             bytes: self.bytes,
+            in_memory: self.in_memory_bound().0,
             failed: self.disk.as_ref().and_then(|disk| disk.failed.clone()),
             closed: self.closed,
         }
@@ -214,7 +222,6 @@ impl PublishLog {
     fn durable(&self) -> u64 {
         match &self.disk {
             Some(disk) if self.level > Durability::Memory => disk.stored,
-            Some(Disk { failed: Some(_), stored, .. }) => *stored,
             _ => self.end,
         }
     }
@@ -260,6 +267,7 @@ impl PublishLog {
             index += 1;
         }
         self.unsent_from = self.unsent_from.max(self.sent);
+        self.evict_hybrid();
         self.sent - start
     }
 
@@ -292,6 +300,7 @@ impl PublishLog {
         self.online = false;
         if self.sequenced {
             self.sent = self.acked;
+            self.evict_hybrid();
             return 0;
         }
         let dropped = self.end - self.sent + unwritten;
@@ -381,6 +390,7 @@ impl PublishLog {
         {
             self.bytes -= front.len;
             self.resident -= front.resident();
+            self.untaken -= if front.taken { 0 } else { front.len };
             if let (Some(disk), true) = (&mut self.disk, front.taken) {
                 disk.removals.push(front.first_sequence);
             }
@@ -392,7 +402,7 @@ impl PublishLog {
         }
     }
 
-    fn segment_at(&self, ordinal: u64) -> Option<&Segment> {
+    pub(super) fn segment_at(&self, ordinal: u64) -> Option<&Segment> {
         let index = self.segments.partition_point(|segment| segment.end() <= ordinal);
         self.segments.get(index).filter(|segment| segment.first <= ordinal)
     }

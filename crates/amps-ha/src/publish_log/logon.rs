@@ -93,6 +93,7 @@ impl PublishLog {
             front.cut_front(from);
             self.bytes -= len - front.len;
             self.resident -= resident - front.resident();
+            self.untaken -= if front.taken { 0 } else { len - front.len };
         }
         let old_first = self.segments.front().map_or(0, |front| front.first_sequence);
         let (mut keys, mut old_last, mut next) = (Vec::new(), 0, start);
@@ -109,6 +110,7 @@ impl PublishLog {
                     renumber(frame, sequence, &mut out).expect("a frame of the publish log carries a sequence");
                 }
                 self.bytes = self.bytes - segment.len + out.len();
+                self.untaken = self.untaken - segment.len + out.len();
                 segment.len = out.len();
                 self.resident += out.len();
                 segment.body = Body::Sealed(out.freeze());

@@ -85,11 +85,30 @@ impl Segment {
         self.cut = cut;
     }
 
+    /// Splits off the frames below the ordinal `at`, sealed. `None` when only
+    /// the store has them.
+    pub(super) fn split_front(&mut self, at: u64) -> Option<Self> {
+        let count = at - self.first;
+        let skip = offset_of(self.bytes()?, count);
+        let bytes = match &mut self.body {
+            Body::Open(bytes) => bytes.split_to(skip).freeze(),
+            Body::Sealed(bytes) => bytes.split_to(skip),
+            Body::Stored => return None,
+        };
+        let front = Self { count, len: skip, body: Body::Sealed(bytes), ..*self };
+        self.first = at;
+        self.count -= count;
+        self.first_sequence += count;
+        self.len -= skip;
+        Some(front)
+    }
+
     /// Stops taking frames. Answers the bytes, `None` when only the store has
     /// them.
     pub(super) fn seal(&mut self) -> Option<Bytes> {
         if let Body::Open(bytes) = &mut self.body {
-            self.body = Body::Sealed(bytes.split().freeze());
+            // Without what an encoder left half done.
+            self.body = Body::Sealed(bytes.split_to(self.len).freeze());
         }
         match &self.body {
             Body::Sealed(bytes) => Some(bytes.clone()),

@@ -4,7 +4,7 @@ use std::thread::JoinHandle;
 use bytes::BytesMut;
 use tokio::sync::{Notify, watch};
 
-use super::capacity::{Limits, OnStoreFull, ResizeHandler, allows};
+use super::capacity::{Full, Limits, OnStoreFull, ResizeHandler, allows};
 use super::log::{AppendError, Cursors, PublishLog};
 use super::store::SegmentStore;
 
@@ -51,8 +51,12 @@ impl SharedLog {
     }
 
     /// Whether who finds the log full is to wait for room.
-    pub fn blocks(&self) -> bool {
-        matches!(self.on_full, OnStoreFull::Block)
+    pub fn waits(&self, full: &Full) -> bool {
+        match self.on_full {
+            OnStoreFull::Block => true,
+            OnStoreFull::Reject => false,
+            OnStoreFull::Resize(_) => full.waits_for_disk(),
+        }
     }
 
     /// Appends a message; see [`PublishLog::append`].
@@ -66,7 +70,7 @@ impl SharedLog {
         };
         let ordinal = state.log.append(len, encode)?;
         let wake_writer = state.log.has_more(u64::MAX) && std::mem::take(&mut state.writer_idle);
-        let wake_store = std::mem::take(&mut state.store_idle);
+        let wake_store = state.log.append_concerns_store() && std::mem::take(&mut state.store_idle);
         drop(state);
         if wake_writer {
             self.writer.notify_one();
@@ -122,6 +126,7 @@ impl SharedLog {
         self.cursors.send_if_modified(|old| {
             let changed = old.settled != cursors.settled
                 || old.durable != cursors.durable
+                || old.in_memory > cursors.in_memory
                 || old.failed.is_some() != cursors.failed.is_some()
                 || old.closed != cursors.closed;
             *old = cursors;

@@ -2,6 +2,7 @@
 //! a sequence at or below the highest seen is dropped.
 
 mod capacity;
+mod hybrid;
 mod oracle;
 mod rules;
 
@@ -42,6 +43,11 @@ fn encode(sequence: Option<u64>, body: &str, out: &mut BytesMut) {
 fn open(kv: MemoryKv, level: Durability, limits: Limits, clock: u64) -> (SegmentStore, PublishLog) {
     let (store, recovered) = SegmentStore::open(Box::new(kv), Path::new("dir"), &identity(), clock).unwrap();
     (store, PublishLog::on_disk(limits, level, recovered))
+}
+
+fn open_hybrid(kv: MemoryKv, part: MemoryPart, limits: Limits, clock: u64) -> (SegmentStore, PublishLog) {
+    let (store, recovered) = SegmentStore::open(Box::new(kv), Path::new("dir"), &identity(), clock).unwrap();
+    (store, PublishLog::hybrid(limits, part, recovered))
 }
 
 /// A copy of everything in `kv`, as a backup of the directory would be.
