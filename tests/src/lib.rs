@@ -4,6 +4,7 @@
 //! network of our own, with virtual time and one seed.
 
 pub mod pair;
+pub mod peer;
 
 pub use pair::{ClientSetup, Entered, Kill, Pair, Store};
 
