@@ -6,6 +6,7 @@
 
 mod document;
 mod figures;
+mod instructions;
 mod machine;
 mod outage;
 mod part;
@@ -18,6 +19,7 @@ mod table;
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
 use std::path::PathBuf;
+use std::process::ExitCode;
 use std::time::Instant;
 
 use indicatif::{ProgressBar, ProgressStyle};
@@ -44,6 +46,14 @@ pub(crate) struct Args {
     /// Also writes every single measurement to this file.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+    /// Counts the instructions of codec and log under valgrind instead, and
+    /// compares them with those kept in xtask/instructions.json. Exit code 1: one
+    /// is more than 5 % above; 3: there is no valgrind.
+    #[arg(long, conflicts_with_all = ["quick", "json"])]
+    instructions: bool,
+    /// Keeps the instructions counted now.
+    #[arg(long, requires = "instructions")]
+    update: bool,
 }
 
 /// All measurements, by probe, in the order of the rounds.
@@ -53,7 +63,14 @@ type Samples = BTreeMap<Probe, Vec<Figures>>;
 ///
 /// # Errors
 /// When a program does not build or a measurement cannot be carried out.
-pub(crate) fn bench(args: &Args) -> Result<(), Failure> {
+pub(crate) fn bench(args: &Args) -> Result<ExitCode, Failure> {
+    if args.instructions {
+        return instructions::run(args.update);
+    }
+    all(args).map(|()| ExitCode::SUCCESS)
+}
+
+fn all(args: &Args) -> Result<(), Failure> {
     let interrupt = Interrupt::listen()?;
     let amps = binary::release("amps-cli", "amps")?;
     let xtask = binary::release("xtask", "xtask")?;

@@ -48,17 +48,18 @@ enum Task {
 
 fn main() -> ExitCode {
     let outcome = match Task::parse() {
-        Task::Demo(args) => demo::demo(&args),
-        Task::Chaos(args) => chaos::chaos(&args),
-        Task::Bench(args) => bench::bench(&args).map(|()| true),
-        Task::BenchPart(part) => bench::run(&part).map(|()| true),
+        Task::Demo(args) => demo::demo(&args).map(verdict),
+        Task::Chaos(args) => chaos::chaos(&args).map(verdict),
+        Task::Bench(args) => bench::bench(&args),
+        Task::BenchPart(part) => bench::run(&part).map(|()| ExitCode::SUCCESS),
     };
-    match outcome {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        Err(failure) => {
-            eprintln!("error: {failure}");
-            ExitCode::FAILURE
-        }
-    }
+    outcome.unwrap_or_else(|failure| {
+        eprintln!("error: {failure}");
+        ExitCode::FAILURE
+    })
+}
+
+/// The exit code of a run that was judged.
+fn verdict(good: bool) -> ExitCode {
+    if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -5,6 +5,7 @@ mod clocks;
 mod feed;
 mod frames;
 mod headers;
+mod instructions;
 mod log_file;
 mod peer;
 mod publish;
@@ -21,6 +22,7 @@ use crate::Failure;
 pub(super) use clocks::monotonic;
 pub(super) use frames::{Header, publish_len};
 pub(super) use headers::Parser;
+pub(super) use instructions::Work;
 
 /// One process.
 #[derive(Debug, Subcommand)]
@@ -37,6 +39,8 @@ pub(crate) enum Part {
     Headers(headers::Headers),
     /// Sends a message and waits until it comes back, at a fixed rate.
     RoundTrip(round_trip::RoundTrip),
+    /// Does a small piece of work again and again.
+    Instructions(instructions::Instructions),
 }
 
 /// What every loop takes.
@@ -55,8 +59,10 @@ pub(crate) struct Load {
 /// # Errors
 /// When the connection or the disk fails.
 pub(crate) fn run(part: &Part) -> Result<(), Failure> {
-    if let Part::Peer(peer) = part {
-        return peer.run();
+    match part {
+        Part::Peer(peer) => return peer.run(),
+        Part::Instructions(instructions) => return instructions.run(),
+        _ => {}
     }
     let line = serde_json::to_string(&figures(part)?).map_err(|error| failed("print the figures", error))?;
     println!("{line}");
@@ -65,12 +71,12 @@ pub(crate) fn run(part: &Part) -> Result<(), Failure> {
 
 fn figures(part: &Part) -> Result<Figures, Failure> {
     match part {
-        Part::Peer(_) => Err(failed("measure", "a peer has no figures")),
         Part::Publish(publish) => publish.run(),
         Part::LogFile(log) => log.run(),
         Part::Receive(receive) => receive.run(),
         Part::Headers(headers) => headers.run(),
         Part::RoundTrip(round_trip) => round_trip.run(),
+        Part::Peer(_) | Part::Instructions(_) => Err(failed("measure", "this part has no figures")),
     }
 }
 
@@ -81,6 +87,8 @@ fn failed(what: &str, why: impl Display) -> Failure {
 #[cfg(test)]
 mod tests {
     use std::net::{Ipv4Addr, TcpListener};
+
+    use clap::ValueEnum;
 
     use super::*;
 
@@ -104,6 +112,13 @@ mod tests {
             let figures = figures(&Part::Headers(headers::Headers { parser, count: 4_000 })).unwrap();
             assert_eq!(figures.messages, 4_000);
             assert!(figures.msgs_per_s > 0.0);
+        }
+    }
+
+    #[test]
+    fn every_piece_of_work_can_be_done() {
+        for work in Work::value_variants() {
+            instructions::Instructions { work: *work, count: 2_000 }.run().unwrap();
         }
     }
 

@@ -13,7 +13,7 @@ use crate::Failure;
 
 /// A published message, one of a bookmark subscription, an acknowledgement and
 /// the answer to a logon.
-const TYPICAL: [&str; 4] = [
+pub(super) const TYPICAL: [&str; 4] = [
     r#"{"c":"p","s":1800000000000000123,"a":"persisted","t":"orders"}"#,
     r#"{"c":"p","t":"orders","sids":"4294967297","bm":"1394823848312345678|1800000000000001234|","ts":"20261123T060000.123456Z","k":"11281137042168291047"}"#,
     r#"{"c":"ack","a":"persisted","s":1800000000000000123,"status":"success"}"#,
