@@ -8,6 +8,7 @@ mod document;
 mod figures;
 mod instructions;
 mod machine;
+mod memory;
 mod outage;
 mod part;
 mod placement;
@@ -54,6 +55,11 @@ pub(crate) struct Args {
     /// Keeps the instructions counted now.
     #[arg(long, requires = "instructions")]
     update: bool,
+    /// Publishes and subscribes at full speed for so many minutes instead, and
+    /// says whether memory stays the same. Exit code 1: it does not.
+    #[arg(long, value_name = "MINUTES", num_args = 0..=1, default_missing_value = "10")]
+    #[arg(value_parser = clap::value_parser!(u64).range(3..=1_440), conflicts_with_all = ["quick", "json", "instructions"])]
+    memory: Option<u64>,
 }
 
 /// All measurements, by probe, in the order of the rounds.
@@ -67,16 +73,22 @@ pub(crate) fn bench(args: &Args) -> Result<ExitCode, Failure> {
     if args.instructions {
         return instructions::run(args.update);
     }
-    all(args).map(|()| ExitCode::SUCCESS)
-}
-
-fn all(args: &Args) -> Result<(), Failure> {
     let interrupt = Interrupt::listen()?;
     let amps = binary::release("amps-cli", "amps")?;
     let xtask = binary::release("xtask", "xtask")?;
     let extent = if args.quick { Extent::QUICK } else { Extent::FULL };
+    let runner = Runner::new(amps, xtask, extent, interrupt)?;
+    match args.memory {
+        Some(minutes) => memory::run(&runner, minutes),
+        None => all(args, &runner).map(|()| ExitCode::SUCCESS),
+    }
+}
+
+/// Measures everything, and writes the table.
+fn all(args: &Args, runner: &Runner) -> Result<(), Failure> {
     let began = Instant::now();
-    let samples = measure(&Runner::new(amps, xtask, extent, interrupt)?)?;
+    let extent = runner.extent;
+    let samples = measure(runner)?;
 
     let report = Report { samples: &samples, rows: &rows::judge(&samples, &extent), extent: &extent };
     println!("{}", table::plain(&report, colours()));

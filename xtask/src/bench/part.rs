@@ -96,8 +96,15 @@ mod tests {
     fn measure(send: u64, part: impl FnOnce(Load) -> Part) -> Figures {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let to = listener.local_addr().unwrap();
-        let peer =
-            peer::Peer { send, header: Header::Long, size: 128, delay_us: 0, hang_up_after: 0, note_first: false };
+        let peer = peer::Peer {
+            send,
+            header: Header::Long,
+            size: 128,
+            delay_us: 0,
+            hang_up_after: 0,
+            note_first: false,
+            note_total: true,
+        };
         let served = std::thread::spawn(move || peer.serve_one(&listener));
         let figures = figures(&part(Load { to, count: 3_000, size: 128 })).unwrap();
         served.join().unwrap().unwrap();

@@ -46,8 +46,7 @@ impl Runner {
     /// # Errors
     /// When a process fails, hangs or is interrupted.
     pub(super) fn measure(&self, probe: Probe) -> Result<Figures, Failure> {
-        let dir = TempDir::new_in(self.disk.path())
-            .map_err(|error| Failure::new(format!("cannot make a directory for a measurement: {error}")))?;
+        let dir = self.dir()?;
         let dir = dir.path();
         if let Probe::Outage(outage) = probe {
             return self.outage(outage, dir);
@@ -65,6 +64,12 @@ impl Runner {
             figures.per_sync = Some(count as f64 / syncs(&store(dir))? as f64);
         }
         Ok(figures)
+    }
+
+    /// A place for the files of a measurement.
+    pub(super) fn dir(&self) -> Result<TempDir, Failure> {
+        TempDir::new_in(self.disk.path())
+            .map_err(|error| Failure::new(format!("cannot make a directory for a measurement: {error}")))
     }
 
     /// Starts the peer and waits for its port.
@@ -182,12 +187,20 @@ impl Runner {
             if let Some(answer) = answer()? {
                 return Ok(answer);
             }
-            self.interrupt.check()?;
             if since.elapsed() > LIMIT {
                 return Err(Failure::new(format!("{what} does not come to an end")));
             }
-            thread::sleep(TICK);
+            self.pause()?;
         }
+    }
+
+    /// Waits for a moment.
+    ///
+    /// # Errors
+    /// Once the run is interrupted.
+    pub(super) fn pause(&self) -> Result<(), Failure> {
+        thread::sleep(TICK);
+        self.interrupt.check()
     }
 }
 

@@ -25,6 +25,7 @@ pub(super) struct Feed {
     /// Messages in a frame.
     batch: u64,
     next: u64,
+    sent: u64,
 }
 
 impl Feed {
@@ -48,7 +49,7 @@ impl Feed {
     }
 
     fn new(batch: u64) -> Self {
-        Self { block: BytesMut::new(), ends: Vec::new(), numbers: Vec::new(), batch, next: FIRST_SEQUENCE }
+        Self { block: BytesMut::new(), ends: Vec::new(), numbers: Vec::new(), batch, next: FIRST_SEQUENCE, sent: 0 }
     }
 
     fn frame(&mut self, numbered: bool, encode: impl FnOnce(&mut BytesMut)) {
@@ -74,8 +75,14 @@ impl Feed {
             let now = self.ends.len().min(usize::try_from(frames).unwrap_or(usize::MAX));
             out.write_all(&self.block[..self.ends[now - 1]])?;
             frames -= now as u64;
+            self.sent += now as u64 * self.batch;
         }
         Ok(())
+    }
+
+    /// How many messages were sent.
+    pub(super) fn sent(&self) -> u64 {
+        self.sent
     }
 }
 

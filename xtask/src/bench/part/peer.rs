@@ -4,7 +4,7 @@
 //! published messages back to a subscriber, or sends it a fixed number of its
 //! own; the same number of records answers a query. One connection, then it ends.
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::time::Duration;
 
@@ -40,6 +40,9 @@ pub(crate) struct Peer {
     /// Prints when the first message came, in nanoseconds of the monotonic clock.
     #[arg(long)]
     pub(super) note_first: bool,
+    /// Prints in the end how many messages came, or were sent.
+    #[arg(long)]
+    pub(super) note_total: bool,
 }
 
 impl Peer {
@@ -58,17 +61,21 @@ impl Peer {
     pub(super) fn serve_one(&self, listener: &TcpListener) -> Result<(), Failure> {
         let (mut stream, _) = listener.accept().map_err(|error| failed("accept", error))?;
         stream.set_nodelay(true).map_err(|error| failed("set up the connection", error))?;
-        match self.serve(&mut stream) {
+        let mut answers = Answers::default();
+        let served = self.serve(&mut stream, &mut answers);
+        if self.note_total {
+            println!("{}", answers.messages);
+        }
+        match served {
             // A client that ends without reading the rest.
-            Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => Ok(()),
+            Err(error) if matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe) => Ok(()),
             ended => ended.map_err(|error| failed("serve the client", error)),
         }
     }
 
-    fn serve(&self, stream: &mut TcpStream) -> std::io::Result<()> {
+    fn serve(&self, stream: &mut TcpStream, answers: &mut Answers) -> std::io::Result<()> {
         let mut decoder = FrameDecoder::new(MAX_FRAME_LEN);
         let mut buffer = vec![0; WRITE_LEN];
-        let mut answers = Answers::default();
         let mut note_first = self.note_first;
         loop {
             let read = stream.read(&mut buffer)?;
@@ -93,7 +100,10 @@ impl Peer {
             if self.send > 0
                 && let Some(subscription) = answers.subscription.take()
             {
-                Feed::stream(self.header, &subscription, &frames::body(self.size)).send(stream, self.send)?;
+                let mut feed = Feed::stream(self.header, &subscription, &frames::body(self.size));
+                let fed = feed.send(stream, self.send);
+                answers.messages += feed.sent();
+                fed?;
             }
             if self.hang_up_after > 0 && answers.subscriptions >= self.hang_up_after {
                 return Ok(());
@@ -133,6 +143,8 @@ struct Answers {
     subscriptions: u64,
     query: Option<Query>,
     highest: Option<u64>,
+    /// All that came, or were sent to a subscription.
+    messages: u64,
 }
 
 impl Answers {
@@ -141,6 +153,7 @@ impl Answers {
         match message.kind() {
             MessageKind::Publish => {
                 self.highest = message.sequence().or(self.highest);
+                self.messages += 1;
                 if let Some(subscription) = &self.subscription {
                     frames::deliver(&mut self.out, Header::Short, "", subscription, message.data());
                 }
@@ -183,7 +196,15 @@ mod tests {
     use super::*;
 
     fn peer() -> Peer {
-        Peer { send: 0, header: Header::Short, size: 128, delay_us: 0, hang_up_after: 0, note_first: false }
+        Peer {
+            send: 0,
+            header: Header::Short,
+            size: 128,
+            delay_us: 0,
+            hang_up_after: 0,
+            note_first: false,
+            note_total: false,
+        }
     }
 
     /// What it answers to these frames.
@@ -193,7 +214,7 @@ mod tests {
         let (mut stream, _) = listener.accept().unwrap();
         client.write_all(&wire).unwrap();
         client.shutdown(std::net::Shutdown::Write).unwrap();
-        peer().serve(&mut stream).unwrap();
+        peer().serve(&mut stream, &mut Answers::default()).unwrap();
         drop(stream);
         let mut decoder = FrameDecoder::new(MAX_FRAME_LEN);
         let mut bytes = Vec::new();
