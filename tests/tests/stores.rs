@@ -6,9 +6,10 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use amps_client::{
-    BookmarkStore, Client, ClientBuilder, Durability, MemoryPart, OnPublishGap, OpenError, PublishStore, StoreError,
+    BookmarkStore, Client, ClientBuilder, Durability, MemoryPart, OnPublishGap, OpenError, PublishStore, StartAt,
+    StoreError, Subscribe,
 };
-use amps_ha::kv::{SledKv, SledOptions};
+use amps_ha::kv::{MemoryKv, SledKv, SledOptions, SyncLevel};
 use amps_ha::publish_log::{Identity, SegmentStore};
 use amps_testserver::TestServer;
 
@@ -362,6 +363,50 @@ async fn contents(dir: &Path) -> Vec<usize> {
     tokio::time::timeout(SOON, client.flush()).await.unwrap().unwrap();
     client.close(SOON).await;
     server.log().iter().map(|message| String::from_utf8_lossy(&message.body).parse().unwrap()).collect()
+}
+
+/// A store that the user brings keeps the promises too, for both kinds.
+#[tokio::test]
+async fn stores_of_the_users_own_survive_a_restart() {
+    let server = TestServer::builder().ack_conflation(Duration::from_millis(5)).start().await.unwrap();
+    let (publish, bookmarks) = (MemoryKv::new(), MemoryKv::new());
+    let client = |uri: String, publish: MemoryKv| {
+        Client::builder("me")
+            .server(uri)
+            .publish_store(PublishStore::custom("mine", Box::new(publish)))
+            .bookmark_store(BookmarkStore::custom("mine too", Box::new(bookmarks.clone())))
+    };
+    let first = client(NOWHERE.to_owned(), publish.clone()).start().unwrap();
+    for id in 0..20 {
+        first.publish("t", id.to_string()).await.unwrap();
+    }
+    // The power fails: what is on the disk then is all there is.
+    let left = publish.crash(SyncLevel::Power);
+    first.close(Duration::from_millis(600)).await;
+    let second = client(server.uri(), left).connect().await.unwrap();
+    let from_epoch = || Subscribe::to("t").bookmark(StartAt::Epoch);
+    let mut messages = second.subscribe(from_epoch()).await.unwrap();
+    for id in 0..20 {
+        let message = tokio::time::timeout(SOON, messages.next_message()).await.unwrap().unwrap().unwrap();
+        assert_eq!(message.data(), id.to_string().as_bytes());
+        if id < 15 {
+            messages.discard(&message);
+        }
+    }
+    messages.discarded().await.unwrap();
+    drop(messages);
+    second.close(SOON).await;
+    let other = Client::builder("you").server(NOWHERE);
+    let error =
+        other.bookmark_store(BookmarkStore::custom("mine too", Box::new(bookmarks.clone()))).start().unwrap_err();
+    assert!(error.to_string().contains("mine too") && error.to_string().contains("'me'"), "{error}");
+
+    let third = client(server.uri(), MemoryKv::new()).connect().await.unwrap();
+    let mut messages = third.subscribe(from_epoch()).await.unwrap();
+    let message = tokio::time::timeout(SOON, messages.next_message()).await.unwrap().unwrap().unwrap();
+    assert_eq!(message.data(), b"15", "what was discarded does not come again");
+    drop(messages);
+    third.close(SOON).await;
 }
 
 /// Real directories: a backup restored, then the store deleted.

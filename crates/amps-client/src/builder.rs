@@ -313,7 +313,7 @@ impl ClientBuilder {
 
     fn check(&self) -> Result<(), OpenError> {
         let name = |rule| OpenError::Name { name: self.name.clone(), rule };
-        if self.name.is_empty() && self.store != PublishStore::None {
+        if self.name.is_empty() && !matches!(self.store, PublishStore::None) {
             return Err(name("is empty: a publisher with a store needs one that stays the same across restarts"));
         }
         if self.name.chars().any(|c| c.is_control() || c == '[' || c == ']') {

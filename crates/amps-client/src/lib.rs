@@ -50,14 +50,14 @@ pub use amps_ha::publish_log::{
     Durability, FailedWrite, Full, MemoryPart, OnPublishGap, OnStoreFull, Resize, StoreError,
 };
 pub use amps_ha::subscriptions::{OnUnknownBookmark, QueueStats};
-pub use amps_ha::{reconnect, server_chooser};
+pub use amps_ha::{kv, reconnect, server_chooser};
 
 pub use builder::ClientBuilder;
 pub use client::{Client, Closed};
 pub use error::{ConnectError, OpenError, PublishError};
 pub use events::Events;
 pub use publish::Receipt;
-pub use stores::{BookmarkStore, PublishStore};
+pub use stores::{BookmarkStore, CustomStore, PublishStore};
 pub use subscribe::{Sow, Subscribe, Subscription, SubscriptionEvent};
 
 /// The README's example, so that it compiles.

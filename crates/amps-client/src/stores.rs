@@ -1,14 +1,15 @@
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use amps_ha::bookmarks::store::{BookmarkWriter, KvBookmarkStore};
-use amps_ha::kv::{SledKv, SledOptions, SyncLevel};
+use amps_ha::kv::{Kv, SledKv, SledOptions, SyncLevel};
 use amps_ha::publish_log::{Durability, Identity, Limits, MemoryPart, PublishLog, Recovered, SegmentStore, StoreError};
 
 use crate::error::OpenError;
 
 /// Where published messages are kept until servers acknowledge them.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug)]
 #[non_exhaustive]
 pub enum PublishStore {
     /// Nowhere: what is on its way is lost with a connection, and publishing
@@ -20,6 +21,8 @@ pub enum PublishStore {
     Sled(PathBuf),
     /// The newest in memory, the oldest in a sled database in this directory.
     Hybrid(PathBuf, MemoryPart),
+    /// In a store of your own.
+    Custom(CustomStore),
 }
 
 impl PublishStore {
@@ -40,16 +43,46 @@ impl PublishStore {
     pub fn sled(dir: impl Into<PathBuf>) -> Self {
         Self::Sled(dir.into())
     }
+
+    /// A store of your own, opened; `name` stands for it in errors. It promises
+    /// what [`durability`](crate::ClientBuilder::durability) says as far as it
+    /// keeps the contract of [`Kv`]; [`kv::conformance`](crate::kv::conformance)
+    /// tests that. The publish store and the bookmark store each need one of
+    /// their own.
+    ///
+    /// ```no_run
+    /// # use amps_client::{Client, PublishStore, kv::Kv};
+    /// # fn open_mine() -> Box<dyn Kv> { Box::new(amps_client::kv::MemoryKv::new()) }
+    /// let store: Box<dyn Kv> = open_mine();
+    /// let builder = Client::builder("gateway").publish_store(PublishStore::custom("my store", store));
+    /// ```
+    pub fn custom(name: impl Into<String>, kv: Box<dyn Kv>) -> Self {
+        Self::Custom(CustomStore { name: name.into(), kv })
+    }
+}
+
+/// A store of the user's, with its name for errors.
+pub struct CustomStore {
+    name: String,
+    kv: Box<dyn Kv>,
+}
+
+impl fmt::Debug for CustomStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CustomStore").field("name", &self.name).finish_non_exhaustive()
+    }
 }
 
 /// Where subscriptions keep what they have discarded.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug)]
 #[non_exhaustive]
 pub enum BookmarkStore {
     /// In memory: resumes across reconnects.
     Memory,
     /// In a sled database in this directory: also in a new process.
     Sled(PathBuf),
+    /// In a store of your own: the same.
+    Custom(CustomStore),
 }
 
 impl BookmarkStore {
@@ -57,6 +90,12 @@ impl BookmarkStore {
     /// store's directory.
     pub fn sled(dir: impl Into<PathBuf>) -> Self {
         Self::Sled(dir.into())
+    }
+
+    /// A store of your own, opened; `name` stands for it in errors. See
+    /// [`PublishStore::custom`].
+    pub fn custom(name: impl Into<String>, kv: Box<dyn Kv>) -> Self {
+        Self::Custom(CustomStore { name: name.into(), kv })
     }
 }
 
@@ -68,12 +107,16 @@ pub(crate) fn open_log(
     identity: &Identity,
 ) -> Result<(PublishLog, Option<SegmentStore>), OpenError> {
     let unix_nanos = unix_nanos();
+    let level = durability.unwrap_or(Durability::PowerLoss);
     Ok(match store {
         PublishStore::None => (PublishLog::without_store(limits), None),
         PublishStore::Memory => (PublishLog::in_memory(limits, unix_nanos), None),
         PublishStore::Sled(dir) => {
             let (segments, recovered) = open_sled(&dir, identity, unix_nanos)?;
-            let level = durability.unwrap_or(Durability::PowerLoss);
+            (PublishLog::on_disk(limits, level, recovered), Some(segments))
+        }
+        PublishStore::Custom(CustomStore { name, kv }) => {
+            let (segments, recovered) = SegmentStore::open(kv, Path::new(&name), identity, unix_nanos)?;
             (PublishLog::on_disk(limits, level, recovered), Some(segments))
         }
         PublishStore::Hybrid(dir, part) => {
@@ -90,11 +133,16 @@ fn open_sled(dir: &Path, identity: &Identity, unix_nanos: u64) -> Result<(Segmen
 
 /// The thread that keeps discarded bookmarks; none when nothing is kept.
 pub(crate) fn open_bookmarks(store: BookmarkStore, client_name: &str) -> Result<Option<BookmarkWriter>, OpenError> {
-    let store = match store {
+    let (dir, kv) = match store {
         BookmarkStore::Memory => return Ok(None),
-        BookmarkStore::Sled(dir) => KvBookmarkStore::open_dir(&dir, client_name, SyncLevel::Process)
-            .map_err(|source| OpenError::BookmarkStore { dir, source })?,
+        BookmarkStore::Sled(dir) => match SledKv::open(&dir, &SledOptions::small()) {
+            Ok(kv) => (dir, Box::new(kv) as Box<dyn Kv>),
+            Err(error) => return Err(OpenError::BookmarkStore { dir, source: error.into() }),
+        },
+        BookmarkStore::Custom(CustomStore { name, kv }) => (PathBuf::from(name), kv),
     };
+    let store = KvBookmarkStore::open(kv, client_name, SyncLevel::Process);
+    let store = store.map_err(|source| OpenError::BookmarkStore { dir, source })?;
     BookmarkWriter::start(store).map(Some).map_err(OpenError::Thread)
 }
 

@@ -1,18 +1,38 @@
-//! The small ordered key-value seam the stores stand on.
+//! The small ordered key-value seam the stores stand on, and the place to
+//! bring a store of your own.
 //!
 //! [`SledKv`] keeps entries in a directory, [`MemoryKv`] keeps them in memory
 //! and can be told to fail or to lose what was not synced, so that a test or a
-//! simulation can put a lying disk under a store.
+//! simulation can put a lying disk under a store. Anything else that
+//! implements [`Kv`] does as well: [`conformance`] checks that it keeps the
+//! contract.
 //!
-//! What every implementation promises:
+//! # The contract
 //!
-//! * After a crash, what survives is a *prefix* of the inserts and removes, in
-//!   the order they were made, that holds at least everything before the last
-//!   [`Kv::sync`] of the level that survives that kind of crash.
-//! * After a failed write or sync the store is failed for good: nothing says
-//!   any more what reached the disk, so every later call answers
-//!   [`KvError::Failed`] with the first error inside.
+//! 1. **An ordered map.** Keys are 1 to [`MAX_KEY`] bytes and compared byte by
+//!    byte; values are 0 to [`Kv::max_value`] bytes, of which there are at least
+//!    [`MIN_MAX_VALUE`]. Every read and scan sees every write before it.
+//! 2. **Prefixes.** After a crash, what survives is a *prefix* of the inserts
+//!    and removes, in the order they were made, that holds at least everything
+//!    before the last [`Kv::sync`] of the level that survives that kind of
+//!    crash. More than was synced may survive; something in the middle may
+//!    never be missing, and no value may be half there.
+//! 3. **Failures are final.** After a failed write or sync nothing says any
+//!    more what reached the disk, so every later call answers
+//!    [`KvError::Failed`] with the first error inside. Refusing a key or value
+//!    that is too large is no such failure.
+//! 4. **One owner.** While a store is open, opening it again answers
+//!    [`KvError::Locked`], in this process and in others.
+//! 5. **Never silently empty.** A store that cannot be read is
+//!    [`KvError::Damaged`]. What stands on this seam checks its own values
+//!    (each has a checksum), but cannot miss what it never learns of.
+//! 6. **One thread at a time**, not always the same. Calls block; they are made
+//!    from a thread of their own, never from an async task.
+//!
+//! The stores write a value once, read it rarely, and remove it soon; scans run
+//! from older to newer keys.
 
+pub mod conformance;
 mod memory;
 mod sled;
 
@@ -27,13 +47,15 @@ pub use sled::{SledKv, SledOptions};
 /// The longest key, in bytes.
 pub const MAX_KEY: usize = 256;
 
+/// The least that [`Kv::max_value`] may be, in bytes. The publish store is the
+/// faster the nearer it comes to 64 KiB.
+pub const MIN_MAX_VALUE: usize = 4096;
+
 /// What [`Kv::scan`] shows each key and value to.
 pub type Visit<'a> = dyn FnMut(&[u8], &[u8]) -> ControlFlow<()> + 'a;
 
-/// An ordered map from bytes to bytes, used from one thread.
-///
-/// Every call blocks until it is done; none may be made from an async task
-/// that must not block.
+/// An ordered map from bytes to bytes that survives crashes. The
+/// [module](self) says what implementations promise.
 pub trait Kv: Send + 'static {
     /// The value of `key`.
     ///
@@ -54,8 +76,9 @@ pub trait Kv: Send + 'static {
     /// Any error fails the store for good.
     fn remove(&mut self, key: &[u8]) -> Result<(), KvError>;
 
-    /// Removes the entries with `from <= key < to`, in any order. Cheaper than
-    /// to remove them one by one.
+    /// Removes the entries with `from <= key < to`, from the smallest key on: a
+    /// crash may leave the larger ones. What is given here removes one by one;
+    /// a store that can do it cheaper should.
     ///
     /// # Errors
     /// Any error fails the store for good.
@@ -69,7 +92,7 @@ pub trait Kv: Send + 'static {
     }
 
     /// Shows the entries with `from <= key < to` to `visit`, in key order, one
-    /// at a time, until it breaks.
+    /// at a time, until it breaks. `visit` does not call the store.
     ///
     /// # Errors
     /// Any [`KvError`]; entries before the error were already shown.
@@ -82,7 +105,8 @@ pub trait Kv: Send + 'static {
     fn sync(&mut self, level: SyncLevel) -> Result<(), KvError>;
 
     /// The longest value [`Kv::insert`] takes, in bytes; longer ones must be
-    /// split.
+    /// split. Always the same for the same stored data: it is part of the
+    /// format of what stands on this seam.
     fn max_value(&self) -> usize;
 }
 

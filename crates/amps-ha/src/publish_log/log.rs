@@ -236,6 +236,11 @@ impl PublishLog {
         self.end
     }
 
+    /// The number the next message gets.
+    pub fn next_sequence(&self) -> u64 {
+        self.next_sequence
+    }
+
     /// Moves frames from `sent` on into `out`, in order, until `out` holds
     /// about `max` bytes or the entry `until` is reached. Answers how many
     /// frames. Never goes past what is durable, reserved and resident.

@@ -120,6 +120,7 @@ impl SegmentStore {
     fn scan(&self) -> Result<Vec<(u64, Found)>, StoreError> {
         let mut found: Vec<(u64, Found)> = Vec::new();
         let mut whole: Vec<u8> = Vec::new();
+        let part_len = self.kv.max_value();
         let mut visit = |key: &[u8], chunk: &[u8]| {
             let Some((first, part)) = split_key(key) else {
                 found.push((0, Found::Damaged("a key that is not ours")));
@@ -131,7 +132,7 @@ impl SegmentStore {
             }
             whole.extend_from_slice(chunk);
             if let Some((key, last)) = found.last_mut().filter(|(key, _)| *key == first) {
-                *last = Found::of(*key, &whole, self.kv.max_value());
+                *last = Found::of(*key, &whole, part_len);
             } else {
                 found.push((first, Found::Damaged("its beginning is missing")));
             }

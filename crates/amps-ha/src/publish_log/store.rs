@@ -110,8 +110,23 @@ impl SegmentStore {
     }
 
     pub(super) fn put_meta(&mut self, meta: &Meta) -> Result<(), StoreError> {
-        let json = serde_json::to_vec(meta).expect("a plain record serializes");
+        let encode = |meta: &Meta| serde_json::to_vec(meta).expect("a plain record serializes");
+        let mut json = encode(meta);
+        if json.len() > self.kv.max_value() {
+            // What is left out is sent again after a crash, which the server's
+            // own rule makes harmless.
+            let mut fitting = meta.clone();
+            while json.len() > self.kv.max_value() && !fitting.settled.is_empty() {
+                fitting.settled.truncate(fitting.settled.len() / 2);
+                json = encode(&fitting);
+            }
+        }
         Ok(self.kv.insert(META_KEY, &json)?)
+    }
+
+    /// The store underneath, in its present state.
+    pub fn into_kv(self) -> Box<dyn Kv> {
+        self.kv
     }
 
     fn put(&mut self, segment: &StoredSegment) -> Result<(), StoreError> {

@@ -71,6 +71,11 @@ impl<K: Kv> KvBookmarkStore<K> {
         Ok(Self { kv, level, known: BTreeMap::new(), replaced: BTreeSet::new() })
     }
 
+    /// The store underneath, in its present state.
+    pub fn into_kv(self) -> K {
+        self.kv
+    }
+
     /// Reads what is stored of a subscription, once.
     fn load(&mut self, subscription: &str) -> Result<(), BookmarkStoreError> {
         if self.known.contains_key(subscription) {
