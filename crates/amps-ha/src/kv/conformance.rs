@@ -120,13 +120,15 @@ impl fmt::Display for Report {
     }
 }
 
+type Check = fn(&mut dyn Subject) -> Checked;
+
 /// Checks every rule of the contract. Takes some hundred stores and some
 /// thousand small writes, always the same.
 ///
 /// # Panics
 /// At the first rule that is broken, naming it and what was seen.
 pub fn check(subject: &mut dyn Subject) -> Report {
-    let rules: [(&str, fn(&mut dyn Subject) -> Checked); 10] = [
+    let rules: [(&str, Check); 10] = [
         ("what was written is read, until it is overwritten or removed", entries),
         ("a scan shows a range in order, and stops when told to", scans),
         ("keys and values to the limits are taken, larger ones refused without harm", limits),
