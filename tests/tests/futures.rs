@@ -219,8 +219,8 @@ async fn close_returns_within_its_deadline_and_says_what_the_store_still_holds()
         for count in [0, 25] {
             close_in(standing, count, |builder| builder).await;
             let dir = tempfile::tempdir().unwrap();
-            let store = PublishStore::sled(dir.path());
-            let held = close_in(standing, count, |builder| builder.publish_store(store.clone())).await;
+            let store = || PublishStore::sled(dir.path());
+            let held = close_in(standing, count, |builder| builder.publish_store(store())).await;
             // What it said is what the store delivers.
             let server = server().await;
             let next = Client::builder("me").server(server.uri()).publish_store(store);
@@ -238,8 +238,8 @@ async fn everything_dropped_without_a_close_leaves_the_store_intact() {
         let first = server().await;
         first.faults(|faults| faults.withhold_acks(true));
         let dir = tempfile::tempdir().unwrap();
-        let store = PublishStore::sled(dir.path());
-        let client = Client::builder("me").server(first.uri()).publish_store(store.clone()).start().unwrap();
+        let store = || PublishStore::sled(dir.path());
+        let client = Client::builder("me").server(first.uri()).publish_store(store()).start().unwrap();
         if standing > 0 {
             client.connected().await.unwrap();
         }
@@ -253,7 +253,7 @@ async fn everything_dropped_without_a_close_leaves_the_store_intact() {
         }
         drop((client, stream, receipts));
         let second = server().await;
-        let next = Client::builder("me").server(second.uri()).publish_store(store).connect().await.unwrap();
+        let next = Client::builder("me").server(second.uri()).publish_store(store()).connect().await.unwrap();
         next.flush().await.unwrap();
         let bodies: Vec<_> = second.log().iter().map(|message| message.body.clone()).collect();
         assert_eq!(bodies, (0..100).map(|id| id.to_string()).collect::<Vec<_>>(), "{standing}");
