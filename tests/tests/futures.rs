@@ -223,7 +223,7 @@ async fn close_returns_within_its_deadline_and_says_what_the_store_still_holds()
             let held = close_in(standing, count, |builder| builder.publish_store(store())).await;
             // What it said is what the store delivers.
             let server = server().await;
-            let next = Client::builder("me").server(server.uri()).publish_store(store);
+            let next = Client::builder("me").server(server.uri()).publish_store(store());
             let next = next.connect_within(SOON).connect().await.unwrap();
             tokio::time::timeout(SOON, next.flush()).await.expect("flushed").unwrap();
             assert_eq!(server.log().len() as u64, held, "{standing:?}");
