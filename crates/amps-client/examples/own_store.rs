@@ -143,7 +143,7 @@ fn rewrite(path: &Path, map: &BTreeMap<Vec<u8>, Vec<u8>>) -> io::Result<File> {
     }
     file.sync_all()?;
     fs::rename(&fresh, path)?;
-    File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()?;
+    File::open(path.parent().unwrap_or_else(|| Path::new(".")))?.sync_all()?;
     Ok(file)
 }
 
@@ -159,9 +159,11 @@ fn encode(key: &[u8], value: Option<&[u8]>) -> Vec<u8> {
     record
 }
 
-/// The record at the front: key, value, and its length. `None` unless it is
-/// whole and what was written.
-fn record(bytes: &[u8]) -> Option<(&[u8], Option<&[u8]>, usize)> {
+/// Key, value or removal, and length of a record.
+type Record<'a> = (&'a [u8], Option<&'a [u8]>, usize);
+
+/// The record at the front. `None` unless it is whole and what was written.
+fn record(bytes: &[u8]) -> Option<Record<'_>> {
     let number = |at: usize| Some(u32::from_be_bytes(bytes.get(at..at + 4)?.try_into().ok()?));
     let (crc, key, value) = (number(0)?, number(4)? as usize, number(8)?);
     let len = HEAD + key + if value == REMOVED { 0 } else { value as usize };
