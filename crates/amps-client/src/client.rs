@@ -6,7 +6,7 @@ use amps_ha::bookmarks::{Bookmarks, DEFAULT_OVERLAP};
 use amps_ha::client_core::Request;
 use amps_ha::error::{Cause, CommandError};
 use amps_ha::publish_log::Full;
-use amps_ha::subscriptions::{QueueLimits, SubscriptionQueue, SubscriptionSpec};
+use amps_ha::subscriptions::{QueueLimits, QueueReader, SubscriptionQueue, SubscriptionSpec};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
@@ -246,7 +246,7 @@ impl Client {
         let queue = Arc::new(SubscriptionQueue::new(limits, bookmarks, Arc::clone(&self.inner.wake)));
         // Made before the wait, so that a dropped call ends it again.
         let subscription = Subscription {
-            queue: Arc::clone(&queue),
+            reader: QueueReader::new(Arc::clone(&queue)),
             client: Arc::clone(&self.inner),
             key,
             _id: id,

@@ -8,7 +8,7 @@ use amps_ha::bookmarks::store::Saved;
 use amps_ha::client_core::Request;
 use amps_ha::error::CommandError;
 use amps_ha::subscriptions::{
-    Item, OnUnknownBookmark, QueueLimits, QueueStats, SubscriptionKind, SubscriptionQueue, SubscriptionSpec,
+    Item, OnUnknownBookmark, QueueLimits, QueueReader, QueueStats, SubscriptionKind, SubscriptionSpec,
 };
 use futures_core::Stream;
 
@@ -162,7 +162,7 @@ impl From<&str> for Sow {
 /// happened. It ends when the client is closed; an error is its last item but
 /// one. Dropping it unsubscribes.
 pub struct Subscription {
-    pub(crate) queue: Arc<SubscriptionQueue>,
+    pub(crate) reader: QueueReader,
     pub(crate) client: Arc<Inner>,
     pub(crate) key: String,
     /// Given back when the stream is dropped.
@@ -179,7 +179,7 @@ impl Subscription {
     /// # Cancel safety
     /// Safe: no event is lost.
     pub async fn next(&mut self) -> Option<Result<SubscriptionEvent, CommandError>> {
-        std::future::poll_fn(|context| self.queue.poll_next(context)).await
+        std::future::poll_fn(|context| self.reader.poll_next(context)).await
     }
 
     /// The next message, passing over other events; `None` at the end.
@@ -207,7 +207,7 @@ impl Subscription {
     /// subscription this does nothing.
     pub fn discard(&self, message: &Message) {
         let Some(bookmark) = message.bookmark() else { return };
-        if let Some(saved) = self.client.discard(&self.key, &self.queue, bookmark) {
+        if let Some(saved) = self.client.discard(&self.key, self.reader.queue(), bookmark) {
             *self.saved.lock().unwrap_or_else(PoisonError::into_inner) = Some(saved);
         }
     }
@@ -232,27 +232,27 @@ impl Subscription {
 
     /// Messages and duplicates so far.
     pub fn stats(&self) -> QueueStats {
-        self.queue.stats()
+        self.reader.queue().stats()
     }
 
     /// Events waiting to be read.
     pub fn depth(&self) -> usize {
-        self.queue.len()
+        self.reader.depth()
     }
 }
 
 impl Stream for Subscription {
     type Item = Result<SubscriptionEvent, CommandError>;
 
-    fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.queue.poll_next(context)
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.reader.poll_next(context)
     }
 }
 
 impl Drop for Subscription {
     fn drop(&mut self) {
-        self.queue.abandon();
-        self.client.inbox.push(Request::Leave(Arc::clone(&self.queue)));
+        self.reader.queue().abandon();
+        self.client.inbox.push(Request::Leave(Arc::clone(self.reader.queue())));
     }
 }
 

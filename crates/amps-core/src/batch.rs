@@ -5,7 +5,6 @@
 //! length, never by looking for braces (AMPS Command Reference, "sow").
 
 use crate::error::MessageError;
-use crate::header::{self, Field};
 use crate::message::Message;
 
 /// The records of a SOW frame, each a message of its own that shares the
@@ -13,33 +12,10 @@ use crate::message::Message;
 ///
 /// # Errors
 /// The iterator ends behind the first [`MessageError`].
-pub fn records(batch: &Message) -> impl Iterator<Item = Result<Message, MessageError>> {
-    let mut at = batch.frame().len() - batch.data().len();
-    let end = batch.frame().len();
-    std::iter::from_fn(move || {
-        if at >= end {
-            return None;
-        }
-        let record = record_at(batch, at);
-        at = match &record {
-            Ok((_, next)) => *next,
-            Err(_) => end,
-        };
-        Some(record.map(|(message, _)| message))
-    })
-}
-
-fn record_at(batch: &Message, at: usize) -> Result<(Message, usize), MessageError> {
-    let frame = batch.frame();
-    let (entries, body) = header::parse(frame, at)?;
-    let len = entries
-        .iter()
-        .find(|e| e.field == Field::MessageLength)
-        .and_then(|e| std::str::from_utf8(&frame[e.start as usize..e.end as usize]).ok())
-        .and_then(|len| len.parse::<usize>().ok())
-        .filter(|len| *len <= frame.len() - body)
-        .ok_or(MessageError::RecordLength { at })?;
-    Ok((batch.record(entries, body as u32..(body + len) as u32), body + len))
+pub fn records(batch: &Message) -> impl Iterator<Item = Result<Message, MessageError>> + use<> {
+    let records = batch.records();
+    let error = records.error().cloned().map(Err);
+    (0..records.len()).map(move |index| Ok(records.get(index))).chain(error)
 }
 
 #[cfg(test)]
@@ -47,6 +23,7 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
+    use crate::header::Field;
 
     fn decode(frame: &'static str) -> Message {
         Message::decode(Bytes::from_static(frame.as_bytes())).unwrap()

@@ -36,21 +36,31 @@ impl BookmarkError {
     }
 }
 
+impl Bookmark {
+    /// Reads the text of a bookmark; `None` for anything else.
+    pub fn from_bytes(text: &[u8]) -> Option<Self> {
+        let (publisher, rest) = number(text)?;
+        let (sequence, rest) = number(rest.strip_prefix(b"|")?)?;
+        matches!(rest, b"" | b"|").then_some(Self { publisher, sequence })
+    }
+}
+
+/// The number in front, and what follows it.
+fn number(text: &[u8]) -> Option<(u64, &[u8])> {
+    let digits = text.iter().take_while(|byte| byte.is_ascii_digit());
+    let mut len = 0;
+    let number = digits.inspect(|_| len += 1).try_fold(0u64, |number, digit| {
+        number.checked_mul(10)?.checked_add(u64::from(digit - b'0'))
+    })?;
+    (len > 0).then(|| (number, &text[len..]))
+}
+
 impl FromStr for Bookmark {
     type Err = BookmarkError;
 
     fn from_str(text: &str) -> Result<Self, BookmarkError> {
-        let parse = || {
-            let (publisher, rest) = text.split_once('|')?;
-            let sequence = rest.strip_suffix('|').unwrap_or(rest);
-            Some(Self { publisher: digits(publisher)?, sequence: digits(sequence)? })
-        };
-        parse().ok_or_else(|| BookmarkError::new(text))
+        Self::from_bytes(text.as_bytes()).ok_or_else(|| BookmarkError::new(text))
     }
-}
-
-fn digits(text: &str) -> Option<u64> {
-    text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse().ok()).flatten()
 }
 
 impl fmt::Display for Bookmark {

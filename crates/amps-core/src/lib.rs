@@ -5,7 +5,7 @@
 //! policy lives in this crate; the only sockets are those behind
 //! [`transport::Connector`].
 //!
-//! * [`frame`], [`message`], [`batch`]: from bytes to messages.
+//! * [`frame`], [`messages`], [`message`], [`batch`]: from bytes to messages.
 //! * [`header`]: the fields of a header, and writing one.
 //! * [`command`], [`ack`], [`reason`], [`bookmark`]: the protocol's vocabulary.
 //! * [`uri`]: connection strings. [`transport`]: how a byte stream is opened.
@@ -20,6 +20,7 @@ pub mod error;
 pub mod frame;
 pub mod header;
 pub mod message;
+pub mod messages;
 pub mod reason;
 pub mod transport;
 pub mod uri;
@@ -31,6 +32,7 @@ pub use error::MessageError;
 pub use frame::{FrameDecoder, FrameError};
 pub use header::Field;
 pub use message::Message;
+pub use messages::{MessageDecoder, Messages};
 pub use reason::Reason;
 pub use transport::{Connector, TcpConnector, Transport};
 pub use uri::{Uri, UriError};

@@ -3,13 +3,15 @@
 use std::borrow::Cow;
 use std::fmt;
 use std::ops::Range;
+use std::sync::Arc;
 
 use bytes::Bytes;
 
 use crate::ack::{AckType, Status};
 use crate::bookmark::Bookmark;
 use crate::error::MessageError;
-use crate::header::{self, Entries, Entry, Field};
+use crate::header::{self, Field};
+use crate::messages::{Head, Messages, Run};
 use crate::reason::Reason;
 
 /// What a message is (AMPS Command Reference, "Messages from AMPS").
@@ -53,7 +55,7 @@ pub enum MessageKind {
 }
 
 impl MessageKind {
-    fn from_wire(command: &[u8]) -> Self {
+    pub(crate) fn from_wire(command: &[u8]) -> Self {
         match command {
             b"p" | b"publish" => Self::Publish,
             b"delta_publish" => Self::DeltaPublish,
@@ -76,17 +78,20 @@ impl MessageKind {
     }
 }
 
-/// A message as it arrived. Cheap to clone: header and body are slices of the
-/// receive buffer.
+/// A message as it arrived. Cheap to clone: header and body stay where they
+/// were received, together with what else came in the same read. To keep a few
+/// messages for long, keep what [`detached`](Self::detached) answers.
 #[derive(Clone)]
 pub struct Message {
-    frame: Bytes,
-    entries: Entries,
-    kind: MessageKind,
-    body: Range<u32>,
+    run: Arc<Run>,
+    index: u32,
 }
 
 impl Message {
+    pub(crate) fn new(run: Arc<Run>, index: u32) -> Self {
+        Self { run, index }
+    }
+
     /// Decodes a whole frame, its length prefix already taken off.
     ///
     /// For a [`MessageKind::Sow`] frame the body holds the records; see
@@ -95,48 +100,39 @@ impl Message {
     /// # Errors
     /// [`MessageError`] says what rule the header breaks.
     pub fn decode(frame: Bytes) -> Result<Self, MessageError> {
-        let (entries, end) = header::parse(&frame, 0)?;
-        let command = entries.iter().find(|e| e.field == Field::Command).ok_or(MessageError::NoCommand)?;
-        let kind = MessageKind::from_wire(&frame[command.start as usize..command.end as usize]);
-        let body = end as u32..frame.len() as u32;
-        Ok(Self { frame, entries, kind, body })
+        Ok(Self { run: Arc::new(Run::one(frame)?), index: 0 })
     }
 
-    /// A record of a batch: the batch's fields, overlaid by the record's own.
-    pub(crate) fn record(&self, own: Entries, body: Range<u32>) -> Self {
-        const PER_RECORD: [Field; 6] = [
-            Field::SowKey,
-            Field::MessageLength,
-            Field::CorrelationId,
-            Field::Timestamp,
-            Field::Bookmark,
-            Field::BatchSize,
-        ];
-        let mut entries = own;
-        for entry in &self.entries {
-            let overlaid = entries.iter().any(|e| e.field == entry.field);
-            let batch_only = PER_RECORD.contains(&entry.field) && entry.field != Field::Timestamp;
-            if !overlaid && !batch_only {
-                entries.push(*entry);
-            }
-        }
-        Self { frame: self.frame.clone(), entries, kind: self.kind, body }
+    /// A copy that keeps nothing alive but itself.
+    #[must_use]
+    pub fn detached(&self) -> Self {
+        let index = self.index as usize;
+        Messages::from(Arc::clone(&self.run)).copy(index..index + 1).get(0)
     }
 
-    pub(crate) fn frame(&self) -> &Bytes {
-        &self.frame
+    fn head(&self) -> &Head {
+        self.run.head(self.index as usize)
+    }
+
+    /// The records of a batch.
+    pub(crate) fn records(&self) -> Messages {
+        Run::records(&self.run, self.index as usize).into()
     }
 
     /// What this message is.
     pub fn kind(&self) -> MessageKind {
-        self.kind
+        self.head().kind
     }
 
     /// A field's value as it stands on the wire: quotes off, escapes still in.
     pub fn raw(&self, field: Field) -> Option<&str> {
-        let Range { start, end } = self.span(field)?;
         // The whole header was checked when it was decoded.
-        std::str::from_utf8(&self.frame[start..end]).ok()
+        std::str::from_utf8(self.raw_bytes(field)?).ok()
+    }
+
+    /// A field's bytes as they stand on the wire.
+    pub fn raw_bytes(&self, field: Field) -> Option<&[u8]> {
+        self.run.raw_bytes(self.index as usize, field)
     }
 
     /// A field's value without escapes.
@@ -151,8 +147,9 @@ impl Message {
 
     /// Where a field's value stands in the frame.
     pub fn span(&self, field: Field) -> Option<Range<usize>> {
-        let Entry { start, end, .. } = *self.entries.iter().find(|e| e.field == field)?;
-        Some(start as usize..end as usize)
+        let entry = self.run.entries(self.index as usize).iter().find(|entry| entry.field == field)?;
+        let start = self.head().start as usize;
+        Some(entry.start as usize - start..entry.end as usize - start)
     }
 
     /// The topic.
@@ -162,17 +159,19 @@ impl Message {
 
     /// The body.
     pub fn data(&self) -> &[u8] {
-        &self.frame[self.body.start as usize..self.body.end as usize]
+        let Range { start, end } = self.head().body;
+        &self.run.bytes[start as usize..end as usize]
     }
 
     /// The body as a slice that keeps the receive buffer alive.
     pub fn data_bytes(&self) -> Bytes {
-        self.frame.slice(self.body.start as usize..self.body.end as usize)
+        let Range { start, end } = self.head().body;
+        self.run.bytes.slice(start as usize..end as usize)
     }
 
     /// The message's own bookmark, when it carries exactly one.
     pub fn bookmark(&self) -> Option<Bookmark> {
-        self.raw(Field::Bookmark)?.parse().ok()
+        Bookmark::from_bytes(self.raw_bytes(Field::Bookmark)?)
     }
 
     /// The SOW key.
@@ -212,17 +211,17 @@ impl Message {
         ids.into_iter().flat_map(|ids| ids.split(',')).map(str::trim).filter(|id| !id.is_empty())
     }
 
-    /// Bytes of the frame this message keeps alive.
+    /// Bytes of the frame.
     pub fn size(&self) -> usize {
-        self.frame.len()
+        self.head().len()
     }
 }
 
 impl fmt::Debug for Message {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut out = f.debug_struct("Message");
-        out.field("kind", &self.kind);
-        for entry in &self.entries {
+        out.field("kind", &self.kind());
+        for entry in self.run.entries(self.index as usize) {
             match entry.field {
                 Field::Password => out.field("Password", &"***"),
                 field => out.field(&format!("{field:?}"), &self.raw(field).unwrap_or_default()),

@@ -5,13 +5,14 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use percent_encoding::percent_decode_str;
 use url::Url;
 
 /// A connection string, parsed and checked.
 ///
-/// `Display` and `Debug` mask the password.
+/// Cheap to clone. `Display` and `Debug` mask the password.
 ///
 /// ```
 /// use amps_core::Uri;
@@ -21,7 +22,10 @@ use url::Url;
 /// assert_eq!(uri.to_string(), "tcp://me:***@localhost:9007/amps/json?tcp_nodelay=true");
 /// ```
 #[derive(Clone, PartialEq, Eq, Hash)]
-pub struct Uri {
+pub struct Uri(Arc<Parts>);
+
+#[derive(PartialEq, Eq, Hash)]
+struct Parts {
     scheme: Scheme,
     user: Option<String>,
     password: Option<String>,
@@ -95,35 +99,35 @@ pub enum UriError {
 impl Uri {
     /// The transport.
     pub fn scheme(&self) -> Scheme {
-        self.scheme
+        self.0.scheme
     }
     /// The user name, decoded.
     pub fn user(&self) -> Option<&str> {
-        self.user.as_deref()
+        self.0.user.as_deref()
     }
     /// The password, decoded.
     pub fn password(&self) -> Option<&str> {
-        self.password.as_deref()
+        self.0.password.as_deref()
     }
     /// Host name or address; an IPv6 address without its brackets.
     pub fn host(&self) -> &str {
-        &self.host
+        &self.0.host
     }
     /// The port.
     pub fn port(&self) -> u16 {
-        self.port
+        self.0.port
     }
     /// The message type, such as `json`; `None` leaves it to the server.
     pub fn message_type(&self) -> Option<&str> {
-        self.message_type.as_deref()
+        self.0.message_type.as_deref()
     }
     /// The protocol: `amps`.
     pub fn protocol(&self) -> &str {
-        &self.protocol
+        &self.0.protocol
     }
     /// Connection parameters.
     pub fn options(&self) -> &Options {
-        &self.options
+        &self.0.options
     }
 }
 
@@ -172,7 +176,7 @@ impl FromStr for Uri {
                 uri: shown.clone(),
             })?;
         }
-        Ok(Self {
+        Ok(Self(Arc::new(Parts {
             scheme,
             user: Some(url.username()).filter(|user| !user.is_empty()).map(decode),
             password: url.password().map(decode),
@@ -182,7 +186,7 @@ impl FromStr for Uri {
             message_type,
             options,
             shown: show(&url),
-        })
+        })))
     }
 }
 
@@ -236,7 +240,7 @@ pub fn mask(text: &str) -> String {
 
 impl fmt::Display for Uri {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.shown)
+        f.write_str(&self.0.shown)
     }
 }
 

@@ -21,7 +21,7 @@ use bytes::{Bytes, BytesMut};
 use tokio::sync::{broadcast, watch};
 
 use amps_core::connection::{Heartbeat, HeartbeatDue, PendingAcks, Protocol, TARGET_LEN, Transmit};
-use amps_core::{Command, CommandKind, Field, FrameDecoder, Message, Uri};
+use amps_core::{Command, CommandKind, Field, Message, MessageDecoder, Messages, Uri};
 
 use crate::error::{Cause, CommandError};
 use crate::event::{ConnectionSummary, Event};
@@ -96,7 +96,9 @@ pub struct ClientCore {
     requests: VecDeque<(Instant, Request)>,
     next_id: u64,
     outbox: Outbox,
-    decoder: FrameDecoder,
+    decoder: MessageDecoder,
+    /// Decoded, and how many of them are dealt with.
+    received: (Messages, usize),
     buffered: usize,
     heartbeat: Option<Heartbeat>,
     pending: PendingAcks<Waiter>,
@@ -135,7 +137,7 @@ impl ClientCore {
     /// A client that does nothing until [`start`](Self::start).
     pub fn new(config: CoreConfig, session: Session, log: Arc<SharedLog>, outlets: Outlets) -> Self {
         let Outlets { events, summary, stalled } = outlets;
-        let decoder = FrameDecoder::new(config.frame_limit);
+        let decoder = MessageDecoder::new(config.frame_limit);
         Self {
             config,
             session,
@@ -148,6 +150,7 @@ impl ClientCore {
             next_id: 1,
             outbox: Outbox::default(),
             decoder,
+            received: (Messages::default(), 0),
             buffered: 0,
             heartbeat: None,
             pending: PendingAcks::default(),
@@ -296,7 +299,7 @@ impl Protocol for ClientCore {
         {
             heartbeat.received(now);
         }
-        let result = self.take_frames(now);
+        let result = self.take_messages(now);
         self.buffered = self.decoder.buffered();
         self.act(now);
         result
@@ -306,7 +309,8 @@ impl Protocol for ClientCore {
     /// unless something waits for a full queue.
     fn drained(&mut self, now: Instant) {
         let told = self.drained_at.is_some_and(|last| now < last + DRAINED_EVERY);
-        if told || !self.undelivered.is_empty() {
+        let behind = self.received.1 < self.received.0.len() || !self.undelivered.is_empty();
+        if told || behind {
             return;
         }
         self.drained_at = Some(now);
@@ -423,7 +427,8 @@ impl ClientCore {
             self.notify(Event::Dropped { messages: dropped });
         }
         self.outbox = Outbox::default();
-        self.decoder = FrameDecoder::new(self.config.frame_limit);
+        self.decoder = MessageDecoder::new(self.config.frame_limit);
+        self.received = (Messages::default(), 0);
         self.buffered = 0;
         self.heartbeat = None;
         for waiter in self.pending.drain() {

@@ -7,6 +7,6 @@ mod table;
 #[cfg(test)]
 mod tests;
 
-pub use queue::{Delivery, EndCause, Item, QueueLimits, QueueStats, SubscriptionQueue};
+pub use queue::{Delivery, EndCause, Item, QueueLimits, QueueReader, QueueStats, SubscriptionQueue, Taken};
 pub use spec::{OnUnknownBookmark, SubscriptionKind, SubscriptionSpec};
 pub use table::{Entered, Route, Table};

@@ -7,7 +7,7 @@ use amps_core::StartAt;
 use amps_ha::bookmarks::{Bookmarks, DEFAULT_OVERLAP};
 use amps_ha::client_core::Request;
 use amps_ha::error::CommandError;
-use amps_ha::subscriptions::{Item, QueueLimits, SubscriptionKind, SubscriptionQueue, SubscriptionSpec};
+use amps_ha::subscriptions::{Item, QueueLimits, QueueReader, SubscriptionKind, SubscriptionQueue, SubscriptionSpec};
 use tokio::sync::oneshot;
 
 use super::Pair;
@@ -23,6 +23,7 @@ pub struct Entered {
     pub items: Vec<Item>,
     /// The error it ended with.
     pub error: Option<CommandError>,
+    reader: QueueReader,
     answer: oneshot::Receiver<Result<(), CommandError>>,
     answered: Option<Result<(), CommandError>>,
 }
@@ -40,7 +41,7 @@ impl Entered {
     pub fn take(&mut self, count: usize) -> usize {
         let mut context = Context::from_waker(Waker::noop());
         for taken in 0..count {
-            match self.queue.poll_next(&mut context) {
+            match self.reader.poll_next(&mut context) {
                 Poll::Ready(Some(Ok(item))) => self.items.push(item),
                 Poll::Ready(Some(Err(error))) => self.error = Some(error),
                 Poll::Ready(None) | Poll::Pending => return taken,
@@ -68,7 +69,8 @@ impl Pair {
         let queue = Arc::new(SubscriptionQueue::new(limits, bookmarks, wake));
         let (topic, (reply, answer)) = (spec.topic.clone(), oneshot::channel());
         self.request(client, Request::Enter { spec, queue: Arc::clone(&queue), reply });
-        Entered { topic, queue, items: Vec::new(), error: None, answer, answered: None }
+        let reader = QueueReader::new(Arc::clone(&queue));
+        Entered { topic, queue, reader, items: Vec::new(), error: None, answer, answered: None }
     }
 
     /// Enters a plain subscription.

@@ -156,9 +156,16 @@ impl ClientCore {
     }
 
     fn report_stall(&mut self, now: Instant) {
-        let due = self.stalled_since.is_some_and(|since| since + self.config.deadlock_after <= now);
-        let Some((id, _)) = self.undelivered.front().filter(|_| due) else { return };
-        let Some(topic) = self.subscriptions.get_mut(*id).map(|route| route.spec.topic.clone()) else { return };
+        if self.stalled_since.is_none_or(|since| since + self.config.deadlock_after > now) {
+            return;
+        }
+        let Self { undelivered, subscriptions, .. } = self;
+        let stalled = undelivered.front().and_then(|(id, _)| subscriptions.get_mut(*id));
+        let Some(topic) = stalled.map(|route| route.spec.topic.clone()) else {
+            // What waited went with its connection or its subscription.
+            self.stalled_since = None;
+            return;
+        };
         self.stalled.send_if_modified(|stalled| {
             let changed = stalled.as_deref() != Some(&topic);
             *stalled = Some(topic.as_str().into());

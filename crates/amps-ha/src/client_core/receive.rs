@@ -1,7 +1,8 @@
+use std::ops::Range;
 use std::time::Instant;
 
 use amps_core::message::MessageKind;
-use amps_core::{AckType, Field, Message, Status, batch};
+use amps_core::{AckType, Field, Message, Messages, Status, batch};
 
 use super::recovery::reason_of;
 use super::{ClientCore, Waiter};
@@ -10,23 +11,51 @@ use crate::event::Event;
 use crate::subscriptions::{Delivery, EndCause, Item, SubscriptionKind};
 
 impl ClientCore {
-    /// Delivers what waits, then takes frames until there are no more, or a
+    /// Delivers what waits, then takes messages until there are no more, or a
     /// queue is full.
-    pub(super) fn take_frames(&mut self, now: Instant) -> Result<(), Cause> {
+    pub(super) fn take_messages(&mut self, now: Instant) -> Result<(), Cause> {
         while self.deliver(now) || !self.held_back() {
-            let Some(frame) = self.decoder.next_frame()? else {
-                return Ok(());
-            };
-            let message = Message::decode(frame)?;
-            match message.kind() {
-                MessageKind::Publish | MessageKind::Oof | MessageKind::DeltaPublish => self.route(now, &message),
-                MessageKind::Sow => self.records(&message)?,
-                MessageKind::GroupBegin => self.marker(&message, Item::SnapshotBegin),
-                MessageKind::GroupEnd => self.marker(&message, Item::SnapshotEnd),
-                MessageKind::Ack => self.acknowledged(now, &message)?,
-                // Any traffic counts as a sign of life; a beat is no more.
-                _ => {}
+            let (messages, next) = &self.received;
+            if *next < messages.len() {
+                self.take_next(now)?;
+            } else if let Some(error) = messages.error() {
+                return Err(error.clone().into());
+            } else {
+                // Given back first, so that its memory is used again.
+                self.received = (Messages::default(), 0);
+                let Some(messages) = self.decoder.next_messages()? else { return Ok(()) };
+                self.received = (messages, 0);
             }
+        }
+        Ok(())
+    }
+
+    /// One message, or several in a row for the same subscription.
+    fn take_next(&mut self, now: Instant) -> Result<(), Cause> {
+        let (messages, next) = &mut self.received;
+        if let Some(range) = for_one_subscription(messages, *next) {
+            let id = subscription_ids(messages, *next).and_then(|id| std::str::from_utf8(id).ok());
+            if self.undelivered.is_empty()
+                && let Some(route) = id.and_then(|id| self.subscriptions.by_wire_id(id))
+            {
+                *next = route.queue.push_messages(now, messages, range.clone());
+                if *next < range.end {
+                    self.undelivered.push_back((route.id, Item::Message(messages.get(*next))));
+                    *next += 1;
+                }
+                return Ok(());
+            }
+        }
+        let message = messages.get(*next);
+        *next += 1;
+        match message.kind() {
+            MessageKind::Publish | MessageKind::Oof | MessageKind::DeltaPublish => self.route(now, &message),
+            MessageKind::Sow => self.records(&message)?,
+            MessageKind::GroupBegin => self.marker(&message, Item::SnapshotBegin),
+            MessageKind::GroupEnd => self.marker(&message, Item::SnapshotEnd),
+            MessageKind::Ack => self.acknowledged(now, &message)?,
+            // Any traffic counts as a sign of life; a beat is no more.
+            _ => {}
         }
         Ok(())
     }
@@ -87,8 +116,9 @@ impl ClientCore {
             self.undelivered.pop_front();
         }
         self.reading(now, true);
-        self.stalled_since = None;
-        self.stalled.send_if_modified(|stalled| stalled.take().is_some());
+        if self.stalled_since.take().is_some() {
+            self.stalled.send_if_modified(|stalled| stalled.take().is_some());
+        }
         true
     }
 
@@ -188,5 +218,24 @@ impl ClientCore {
             tracing::warn!(sequence, reason = %failed.reason, "a published message was refused");
             self.notify(Event::FailedWrite(failed.into()));
         }
+    }
+}
+
+/// The messages from `next` on that are for the same single subscription.
+fn for_one_subscription(messages: &Messages, next: usize) -> Option<Range<usize>> {
+    let id = subscription_ids(messages, next).filter(|id| !id.contains(&b','))?;
+    let same = |index: &usize| subscription_ids(messages, *index) == Some(id);
+    let end = (next + 1..messages.len()).take_while(same).last().map_or(next + 1, |last| last + 1);
+    Some(next..end)
+}
+
+/// The subscriptions a message that is not a record of a query is for, as they
+/// stand on the wire.
+fn subscription_ids(messages: &Messages, index: usize) -> Option<&[u8]> {
+    match messages.kind(index) {
+        MessageKind::Publish | MessageKind::Oof | MessageKind::DeltaPublish => messages
+            .raw_bytes(index, Field::SubscriptionIds)
+            .or_else(|| messages.raw_bytes(index, Field::SubscriptionId)),
+        _ => None,
     }
 }

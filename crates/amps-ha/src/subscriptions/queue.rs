@@ -1,10 +1,11 @@
 use std::collections::VecDeque;
 use std::fmt;
+use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
-use amps_core::{Message, Uri};
+use amps_core::{Bookmark, Message, Messages, Uri};
 use tokio::sync::Notify;
 
 use crate::bookmarks::{Bookmarks, Receipt};
@@ -26,6 +27,20 @@ impl Default for QueueLimits {
         Self { messages: 10_000, bytes: 16 << 20 }
     }
 }
+
+/// How many items a reader takes at a time.
+const TAKE: usize = 256;
+
+/// With so many items waiting, the consumer is behind: then a few messages of
+/// a read that brought others too are copied out, or each would keep the whole
+/// read alive.
+const CROWDED: usize = 256;
+
+/// Fewer bytes than this are a few messages.
+const SMALL: usize = 16 * 1024;
+
+/// What a reader gets.
+pub type Taken = Result<Item, CommandError>;
 
 /// What a subscription's consumer gets, in order.
 #[derive(Debug, Clone)]
@@ -98,6 +113,8 @@ pub struct SubscriptionQueue {
 struct State {
     items: VecDeque<Item>,
     bytes: usize,
+    /// What the reader took last and may still have: items and bytes.
+    taken: (usize, usize),
     bookmarks: Option<Bookmarks>,
     ended: Option<EndCause>,
     end_reported: bool,
@@ -121,6 +138,7 @@ impl SubscriptionQueue {
         let state = State {
             items: VecDeque::new(),
             bytes: 0,
+            taken: (0, 0),
             bookmarks,
             ended: None,
             end_reported: false,
@@ -140,25 +158,32 @@ impl SubscriptionQueue {
     /// A larger message than the whole bound is let into an empty queue.
     pub fn push_message(&self, now: Instant, message: &Message) -> Delivery {
         let mut state = self.lock();
-        if state.abandoned || state.ended.is_some() {
+        if state.is_over() {
             return Delivery::Gone;
         }
-        let full = state.items.len() >= self.limits.messages || state.bytes + message.size() > self.limits.bytes;
-        if full && !state.items.is_empty() {
-            state.refused = true;
-            return Delivery::Full;
-        }
-        if let (Some(bookmarks), Some(bookmark)) = (&mut state.bookmarks, message.bookmark())
-            && bookmarks.receive(now, bookmark) == Receipt::Duplicate
-        {
-            state.stats.duplicates += 1;
-            return Delivery::Duplicate;
-        }
-        state.stats.delivered += 1;
-        state.bytes += message.size();
-        state.items.push_back(Item::Message(message.clone()));
+        let delivery = state.offer(now, &self.limits, message.size(), || message.bookmark(), || message.clone());
         wake(state);
-        Delivery::Queued
+        delivery
+    }
+
+    /// The same for messages that came one behind the other. Answers the first
+    /// that found no room, the end of `range` when there was none.
+    pub fn push_messages(&self, now: Instant, messages: &Messages, range: Range<usize>) -> usize {
+        let mut state = self.lock();
+        if state.is_over() {
+            return range.end;
+        }
+        let crowded = state.items.len() >= CROWDED && messages.span(range.clone()).len() < SMALL;
+        let copy = crowded.then(|| messages.copy(range.clone()));
+        for index in range.clone() {
+            let (from, at) = copy.as_ref().map_or((messages, index), |copy| (copy, index - range.start));
+            if state.offer(now, &self.limits, from.size(at), || from.bookmark(at), || from.get(at)) == Delivery::Full {
+                wake(state);
+                return index;
+            }
+        }
+        wake(state);
+        range.end
     }
 
     /// Queues something that is not a message; there is always room for it. Of
@@ -197,22 +222,18 @@ impl SubscriptionQueue {
         }
     }
 
-    /// The next item, in order; `None` behind the last. An error is the last
-    /// but one answer.
-    pub fn poll_next(&self, context: &mut Context<'_>) -> Poll<Option<Result<Item, CommandError>>> {
+    /// The next item, and in `more` some that follow; see [`QueueReader`].
+    fn poll_take(&self, context: &mut Context<'_>, more: &mut VecDeque<Item>) -> Poll<Option<Taken>> {
         let mut state = self.lock();
-        if let Some(item) = state.items.pop_front() {
-            if let Item::Message(message) = &item {
-                state.bytes -= message.size();
-            }
-            // Half empty, so that reader and consumer do not take turns for
-            // every single message.
-            let room = state.items.len() <= self.limits.messages / 2 && state.bytes <= self.limits.bytes / 2;
-            let resume = room && std::mem::take(&mut state.refused);
-            drop(state);
-            if resume {
-                self.driver.notify_one();
-            }
+        state.take(more);
+        // Half empty, so that reader and consumer do not take turns for every
+        // single message.
+        let (items, bytes) = (state.items.len() + state.taken.0, state.bytes + state.taken.1);
+        let room = items <= self.limits.messages / 2 && bytes <= self.limits.bytes / 2;
+        if (room || items == 0) && std::mem::take(&mut state.refused) {
+            self.driver.notify_one();
+        }
+        if let Some(item) = more.pop_front() {
             return Poll::Ready(Some(Ok(item)));
         }
         match &state.ended {
@@ -235,7 +256,7 @@ impl SubscriptionQueue {
         self.lock().bookmarks.as_mut().map(act)
     }
 
-    /// Items waiting.
+    /// Items waiting, without those a reader has taken.
     pub fn len(&self) -> usize {
         self.lock().items.len()
     }
@@ -248,6 +269,88 @@ impl SubscriptionQueue {
     /// Counters.
     pub fn stats(&self) -> QueueStats {
         self.lock().stats
+    }
+}
+
+impl State {
+    /// Nothing more is taken in.
+    fn is_over(&self) -> bool {
+        self.abandoned || self.ended.is_some()
+    }
+
+    fn offer(
+        &mut self,
+        now: Instant,
+        limits: &QueueLimits,
+        size: usize,
+        bookmark: impl FnOnce() -> Option<Bookmark>,
+        message: impl FnOnce() -> Message,
+    ) -> Delivery {
+        let (items, bytes) = (self.items.len() + self.taken.0, self.bytes + self.taken.1);
+        if items > 0 && (items >= limits.messages || bytes + size > limits.bytes) {
+            self.refused = true;
+            return Delivery::Full;
+        }
+        if let Some(bookmarks) = &mut self.bookmarks
+            && let Some(bookmark) = bookmark()
+            && bookmarks.receive(now, bookmark) == Receipt::Duplicate
+        {
+            self.stats.duplicates += 1;
+            return Delivery::Duplicate;
+        }
+        self.stats.delivered += 1;
+        self.bytes += size;
+        self.items.push_back(Item::Message(message()));
+        Delivery::Queued
+    }
+
+    /// What was taken before is consumed; moves the next items to `more`,
+    /// which is empty.
+    fn take(&mut self, more: &mut VecDeque<Item>) {
+        if self.items.len() <= TAKE {
+            std::mem::swap(&mut self.items, more);
+            self.taken = (more.len(), std::mem::take(&mut self.bytes));
+            return;
+        }
+        more.extend(self.items.drain(..TAKE));
+        let bytes = more.iter().map(|item| if let Item::Message(message) = item { message.size() } else { 0 }).sum();
+        self.taken = (more.len(), bytes);
+        self.bytes -= bytes;
+    }
+}
+
+/// The consuming end of a [`SubscriptionQueue`]. There is one: it takes items
+/// out some hundred at a time, so that a flood does not cost a lock a message.
+/// They count as waiting until it comes back for more.
+#[derive(Debug)]
+pub struct QueueReader {
+    queue: Arc<SubscriptionQueue>,
+    taken: VecDeque<Item>,
+}
+
+impl QueueReader {
+    /// The reader of `queue`.
+    pub fn new(queue: Arc<SubscriptionQueue>) -> Self {
+        Self { queue, taken: VecDeque::new() }
+    }
+
+    /// The queue.
+    pub fn queue(&self) -> &Arc<SubscriptionQueue> {
+        &self.queue
+    }
+
+    /// Items waiting.
+    pub fn depth(&self) -> usize {
+        self.taken.len() + self.queue.len()
+    }
+
+    /// The next item, in order; `None` behind the last. An error is the last
+    /// but one answer.
+    pub fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Taken>> {
+        match self.taken.pop_front() {
+            Some(item) => Poll::Ready(Some(Ok(item))),
+            None => self.queue.poll_take(context, &mut self.taken),
+        }
     }
 }
 

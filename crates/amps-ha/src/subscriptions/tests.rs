@@ -2,7 +2,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-use amps_core::{Bookmark, Message, StartAt};
+use amps_core::header::FrameWriter;
+use amps_core::{Bookmark, Field, Message, Messages, StartAt};
 use tokio::sync::Notify;
 
 use super::*;
@@ -14,13 +15,17 @@ fn message(sequence: u64) -> Message {
     Message::decode(frame.into_bytes().into()).unwrap()
 }
 
-fn queue(messages: usize) -> SubscriptionQueue {
-    let limits = QueueLimits { messages, bytes: 1 << 20 };
-    SubscriptionQueue::new(limits, None, Arc::new(Notify::new()))
+fn queue(messages: usize) -> (Arc<SubscriptionQueue>, QueueReader) {
+    with_limits(QueueLimits { messages, bytes: 1 << 20 }, None)
 }
 
-fn next(queue: &SubscriptionQueue) -> Poll<Option<Result<Item, CommandError>>> {
-    queue.poll_next(&mut Context::from_waker(Waker::noop()))
+fn with_limits(limits: QueueLimits, bookmarks: Option<Bookmarks>) -> (Arc<SubscriptionQueue>, QueueReader) {
+    let queue = Arc::new(SubscriptionQueue::new(limits, bookmarks, Arc::new(Notify::new())));
+    (Arc::clone(&queue), QueueReader::new(queue))
+}
+
+fn next(reader: &mut QueueReader) -> Poll<Option<Taken>> {
+    reader.poll_next(&mut Context::from_waker(Waker::noop()))
 }
 
 fn reconnected() -> Item {
@@ -29,26 +34,26 @@ fn reconnected() -> Item {
 
 #[test]
 fn a_full_queue_refuses_and_keeps_what_it_has() {
-    let queue = queue(2);
+    let (queue, mut reader) = queue(2);
     let now = Instant::now();
     assert_eq!(queue.push_message(now, &message(1)), Delivery::Queued);
     assert_eq!(queue.push_message(now, &message(2)), Delivery::Queued);
     assert_eq!(queue.push_message(now, &message(3)), Delivery::Full);
     assert_eq!(queue.push_control(reconnected()), Delivery::Queued, "there is always room for the news");
-    assert!(matches!(next(&queue), Poll::Ready(Some(Ok(Item::Message(m)))) if m.data() == b"1"));
+    assert!(matches!(next(&mut reader), Poll::Ready(Some(Ok(Item::Message(m)))) if m.data() == b"1"));
     assert_eq!(queue.stats().delivered, 2);
 }
 
 #[test]
 fn a_message_larger_than_the_bound_goes_into_an_empty_queue() {
-    let queue = SubscriptionQueue::new(QueueLimits { messages: 9, bytes: 1 }, None, Arc::new(Notify::new()));
+    let (queue, _reader) = with_limits(QueueLimits { messages: 9, bytes: 1 }, None);
     assert_eq!(queue.push_message(Instant::now(), &message(1)), Delivery::Queued);
     assert_eq!(queue.push_message(Instant::now(), &message(2)), Delivery::Full);
 }
 
 #[test]
 fn reconnects_that_nobody_reads_take_no_memory() {
-    let queue = queue(2);
+    let (queue, _reader) = queue(2);
     for _ in 0..1000 {
         queue.push_control(reconnected());
     }
@@ -59,13 +64,16 @@ fn reconnects_that_nobody_reads_take_no_memory() {
 fn what_was_delivered_is_not_delivered_again() {
     let limits = QueueLimits { messages: 1, bytes: 1 << 20 };
     let bookmarks = Bookmarks::new(StartAt::Epoch, Duration::from_secs(10));
-    let queue = SubscriptionQueue::new(limits, Some(bookmarks), Arc::new(Notify::new()));
+    let (queue, mut reader) = with_limits(limits, Some(bookmarks));
     let now = Instant::now();
     assert_eq!(queue.push_message(now, &message(1)), Delivery::Queued);
     assert_eq!(queue.push_message(now, &message(2)), Delivery::Full, "refused, so not counted as received");
-    let _ = next(&queue);
+    assert!(next(&mut reader).is_ready());
+    assert_eq!(queue.push_message(now, &message(2)), Delivery::Full, "the reader may still have the first");
+    assert!(next(&mut reader).is_pending());
     assert_eq!(queue.push_message(now, &message(2)), Delivery::Queued);
-    let _ = next(&queue);
+    assert!(next(&mut reader).is_ready());
+    assert!(next(&mut reader).is_pending());
     assert_eq!(queue.push_message(now, &message(2)), Delivery::Duplicate);
     assert_eq!(queue.stats(), QueueStats { delivered: 2, duplicates: 1 });
     let first = Bookmark { publisher: 7, sequence: 1 };
@@ -74,27 +82,73 @@ fn what_was_delivered_is_not_delivered_again() {
 
 #[test]
 fn an_error_comes_behind_the_messages_and_once() {
-    let queue = queue(9);
+    let (queue, mut reader) = queue(9);
     queue.push_message(Instant::now(), &message(1));
     queue.end(EndCause::Failed(CommandError::Disconnected));
     queue.end(EndCause::Complete);
     assert_eq!(queue.push_message(Instant::now(), &message(2)), Delivery::Gone);
-    assert!(matches!(next(&queue), Poll::Ready(Some(Ok(Item::Message(_))))));
-    assert!(matches!(next(&queue), Poll::Ready(Some(Err(CommandError::Disconnected)))), "the first cause stays");
-    assert!(matches!(next(&queue), Poll::Ready(None)));
+    assert!(matches!(next(&mut reader), Poll::Ready(Some(Ok(Item::Message(_))))));
+    assert!(matches!(next(&mut reader), Poll::Ready(Some(Err(CommandError::Disconnected)))), "the first cause stays");
+    assert!(matches!(next(&mut reader), Poll::Ready(None)));
 }
 
 #[test]
 fn an_id_names_one_subscription_for_ever() {
     let mut table = Table::default();
     let spec = SubscriptionSpec::new(SubscriptionKind::Subscribe, "t");
-    let first = table.insert(spec.clone(), Arc::new(queue(1)), None);
-    let second = table.insert(spec.clone(), Arc::new(queue(1)), None);
+    let first = table.insert(spec.clone(), queue(1).0, None);
+    let second = table.insert(spec.clone(), queue(1).0, None);
     assert!(table.remove(first).is_some());
-    let third = table.insert(spec, Arc::new(queue(1)), None);
+    let third = table.insert(spec, queue(1).0, None);
     assert!(table.get_mut(first).is_none(), "a late message for the old one reaches nobody");
     assert_eq!(table.ids_in_order(), [second, third], "in order of creation, not of slots");
     for wire in ["", "x", "-1", "99999999999999999999"] {
         assert!(table.by_wire_id(wire).is_none(), "{wire}");
     }
+}
+
+fn run(sequences: std::ops::RangeInclusive<u64>) -> Messages {
+    let mut wire = bytes::BytesMut::new();
+    for sequence in sequences {
+        let bookmark = format!("7|{sequence}|");
+        let frame = FrameWriter::new(&mut wire, "p").text(Field::Bookmark, &bookmark);
+        frame.finish(sequence.to_string().as_bytes());
+    }
+    Messages::decode(wire.freeze())
+}
+
+fn bodies(reader: &mut QueueReader) -> Vec<u64> {
+    let mut bodies = Vec::new();
+    while let Poll::Ready(Some(Ok(Item::Message(message)))) = next(reader) {
+        bodies.push(std::str::from_utf8(message.data()).unwrap().parse().unwrap());
+    }
+    bodies
+}
+
+#[test]
+fn a_row_of_messages_goes_in_as_far_as_there_is_room() {
+    let (queue, mut reader) = queue(5);
+    let messages = run(1..=8);
+    assert_eq!(queue.push_messages(Instant::now(), &messages, 1..8), 6, "the first that found no room");
+    assert_eq!(bodies(&mut reader), [2, 3, 4, 5, 6]);
+    assert_eq!(queue.push_messages(Instant::now(), &messages, 6..8), 8);
+    assert_eq!(bodies(&mut reader), [7, 8]);
+    queue.abandon();
+    assert_eq!(queue.push_messages(Instant::now(), &messages, 0..8), 8, "nobody listens");
+}
+
+/// More than a reader takes at once, and enough to be copied out of their reads.
+#[test]
+fn a_crowd_keeps_its_order_and_its_bound() {
+    let (queue, mut reader) = queue(1000);
+    let now = Instant::now();
+    for first in (1..=1000).step_by(4) {
+        assert_eq!(queue.push_messages(now, &run(first..=first + 3), 0..4), 4);
+    }
+    assert_eq!(queue.push_messages(now, &run(1001..=1001), 0..1), 0);
+    assert!(next(&mut reader).is_ready());
+    assert_eq!(reader.depth(), 999);
+    assert_eq!(queue.push_messages(now, &run(1001..=1001), 0..1), 0, "what the reader took still counts");
+    assert_eq!(bodies(&mut reader), (2..=1000).collect::<Vec<_>>());
+    assert_eq!(reader.depth(), 0);
 }

@@ -1,0 +1,217 @@
+use std::borrow::Cow;
+use std::ops::Range;
+
+use super::Field;
+use crate::error::MessageError;
+
+/// Where a field's value stands, quotes excluded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Entry {
+    pub(crate) field: Field,
+    pub(crate) start: u32,
+    pub(crate) end: u32,
+}
+
+impl Entry {
+    /// The same in bytes of which it knew those from `base` on.
+    #[inline]
+    pub(crate) fn at(self, base: u32) -> Self {
+        Self { start: self.start + base, end: self.end + base, ..self }
+    }
+
+    pub(crate) fn range(self) -> Range<usize> {
+        self.start as usize..self.end as usize
+    }
+}
+
+/// Reads one header that starts at `at`, and shows each known field to
+/// `found`. Answers the index of the first byte behind its closing brace.
+/// Positions count from the start of `bytes`, of which at most 4 GiB are read.
+pub(crate) fn parse(bytes: &[u8], at: usize, mut found: impl FnMut(Entry)) -> Result<usize, MessageError> {
+    let mut scan = Scanner { bytes, at, ascii: true };
+    scan.expect(b'{', "a header starts with '{'")?;
+    if scan.peek()? != b'}' {
+        loop {
+            let field = scan.key()?;
+            scan.expect(b':', "a ':' follows a key")?;
+            let (start, end) = match scan.peek()? {
+                b'"' => {
+                    scan.at += 1;
+                    scan.quoted()?
+                }
+                _ => scan.bare()?,
+            };
+            if let Some(field) = field {
+                found(Entry { field, start: start as u32, end: end as u32 });
+            }
+            match scan.peek()? {
+                b',' => scan.at += 1,
+                b'}' => break,
+                _ => return Err(scan.error("',' or '}' follows a value")),
+            }
+        }
+    }
+    let end = scan.at + 1;
+    if !scan.ascii
+        && let Err(error) = std::str::from_utf8(&bytes[at..end])
+    {
+        return Err(MessageError::NotUtf8 { at: at + error.valid_up_to() });
+    }
+    Ok(end)
+}
+
+struct Scanner<'a> {
+    bytes: &'a [u8],
+    at: usize,
+    /// No string so far has a byte above 127.
+    ascii: bool,
+}
+
+impl Scanner<'_> {
+    /// The next byte that is not white space.
+    #[inline]
+    fn peek(&mut self) -> Result<u8, MessageError> {
+        while let Some(byte) = self.bytes.get(self.at) {
+            if !matches!(byte, b' ' | b'\t' | b'\r' | b'\n') {
+                return Ok(*byte);
+            }
+            self.at += 1;
+        }
+        Err(MessageError::Truncated)
+    }
+
+    #[inline]
+    fn expect(&mut self, byte: u8, rule: &'static str) -> Result<(), MessageError> {
+        if self.peek()? != byte {
+            return Err(self.error(rule));
+        }
+        self.at += 1;
+        Ok(())
+    }
+
+    #[inline]
+    fn key(&mut self) -> Result<Option<Field>, MessageError> {
+        self.expect(b'"', "a key is quoted")?;
+        let (start, end) = self.quoted()?;
+        Ok(Field::from_key(&self.bytes[start..end]))
+    }
+
+    /// Behind an opening quote: the span up to the closing one.
+    #[inline]
+    fn quoted(&mut self) -> Result<(usize, usize), MessageError> {
+        let start = self.at;
+        loop {
+            // Strings are short, so eight bytes at a time beat a search that
+            // first has to find out what the processor can do.
+            let Some(word) = self.bytes.get(self.at..).and_then(|rest| rest.first_chunk()) else {
+                return self.quoted_slowly(start);
+            };
+            let word = u64::from_le_bytes(*word);
+            let stops = bytes_equal(word, b'"') | bytes_equal(word, b'\\');
+            let before = stops.wrapping_sub(1) & !stops;
+            self.ascii &= word & before & HIGH_BITS == 0;
+            if stops == 0 {
+                self.at += 8;
+                continue;
+            }
+            self.at += stops.trailing_zeros() as usize / 8;
+            if self.bytes[self.at] == b'"' {
+                self.at += 1;
+                return Ok((start, self.at - 1));
+            }
+            self.escaped()?;
+        }
+    }
+
+    /// The same close to the end of the bytes.
+    #[cold]
+    fn quoted_slowly(&mut self, start: usize) -> Result<(usize, usize), MessageError> {
+        loop {
+            match self.bytes.get(self.at).ok_or(MessageError::Truncated)? {
+                b'"' => {
+                    self.at += 1;
+                    return Ok((start, self.at - 1));
+                }
+                b'\\' => self.escaped()?,
+                byte => {
+                    self.ascii &= byte.is_ascii();
+                    self.at += 1;
+                }
+            }
+        }
+    }
+
+    /// At a backslash: passes over it and what it escapes.
+    fn escaped(&mut self) -> Result<(), MessageError> {
+        let escaped = self.bytes.get(self.at + 1).ok_or(MessageError::Truncated)?;
+        self.ascii &= escaped.is_ascii();
+        self.at += 2;
+        Ok(())
+    }
+
+    /// A number or word up to the next delimiter.
+    #[inline]
+    fn bare(&mut self) -> Result<(usize, usize), MessageError> {
+        let start = self.at;
+        while let Some(byte) = self.bytes.get(self.at) {
+            match byte {
+                b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z' | b'-' | b'+' | b'.' | b'_' => self.at += 1,
+                b',' | b'}' | b' ' | b'\t' | b'\r' | b'\n' if self.at > start => {
+                    return Ok((start, self.at));
+                }
+                _ => return Err(self.error("a value is a string, a number or a word")),
+            }
+        }
+        Err(MessageError::Truncated)
+    }
+
+    fn error(&self, rule: &'static str) -> MessageError {
+        MessageError::Syntax { at: self.at, rule }
+    }
+}
+
+const LOW_BITS: u64 = u64::from_ne_bytes([1; 8]);
+const HIGH_BITS: u64 = u64::from_ne_bytes([0x80; 8]);
+
+/// The high bit of each byte of `word` that equals `byte`; those above the
+/// lowest may be wrong.
+#[inline]
+fn bytes_equal(word: u64, byte: u8) -> u64 {
+    let difference = word ^ (LOW_BITS * byte as u64);
+    difference.wrapping_sub(LOW_BITS) & !difference & HIGH_BITS
+}
+
+/// Takes the escapes out of a header string.
+pub(crate) fn unescape(raw: &str) -> Cow<'_, str> {
+    if !raw.contains('\\') {
+        return Cow::Borrowed(raw);
+    }
+    let mut out = String::with_capacity(raw.len());
+    let mut rest = raw.chars();
+    while let Some(c) = rest.next() {
+        if c != '\\' {
+            out.push(c);
+            continue;
+        }
+        match rest.next() {
+            Some('b') => out.push('\u{8}'),
+            Some('t') => out.push('\t'),
+            Some('n') => out.push('\n'),
+            Some('f') => out.push('\u{c}'),
+            Some('r') => out.push('\r'),
+            Some('u') => {
+                let digits = rest.as_str().get(..4).unwrap_or_default();
+                match u32::from_str_radix(digits, 16).ok().and_then(char::from_u32) {
+                    Some(decoded) => {
+                        out.push(decoded);
+                        rest = rest.as_str()[4..].chars();
+                    }
+                    None => out.push('u'),
+                }
+            }
+            Some(other) => out.push(other),
+            None => {}
+        }
+    }
+    Cow::Owned(out)
+}

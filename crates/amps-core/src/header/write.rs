@@ -1,0 +1,101 @@
+use bytes::{BufMut, BytesMut};
+
+use super::Field;
+use crate::frame::{MAX_FRAME_LEN, PREFIX_LEN};
+
+/// Writes one frame: length prefix, header fields in call order, body.
+///
+/// ```
+/// use amps_core::header::{Field, FrameWriter};
+/// let mut wire = bytes::BytesMut::new();
+/// FrameWriter::new(&mut wire, "p").text(Field::Topic, "px").number(Field::Sequence, 7).finish(b"{}");
+/// assert_eq!(&wire[4..], b"{\"c\":\"p\",\"t\":\"px\",\"s\":7}{}");
+/// ```
+#[derive(Debug)]
+#[must_use = "a frame is written by `finish`"]
+pub struct FrameWriter<'a> {
+    out: &'a mut BytesMut,
+    start: usize,
+}
+
+impl<'a> FrameWriter<'a> {
+    /// Starts a frame at the end of `out` with its command.
+    pub fn new(out: &'a mut BytesMut, command: &str) -> Self {
+        let start = out.len();
+        out.put_u32(0);
+        out.put_slice(b"{\"c\":\"");
+        escape(out, command);
+        out.put_u8(b'"');
+        Self { out, start }
+    }
+
+    /// A string field.
+    pub fn text(mut self, field: Field, value: &str) -> Self {
+        self.key(field);
+        self.out.put_u8(b'"');
+        escape(self.out, value);
+        self.out.put_u8(b'"');
+        self
+    }
+
+    /// A string field, left out when there is no value.
+    pub fn maybe(self, field: Field, value: Option<&str>) -> Self {
+        match value {
+            Some(value) => self.text(field, value),
+            None => self,
+        }
+    }
+
+    /// A number field.
+    pub fn number(mut self, field: Field, value: u64) -> Self {
+        self.key(field);
+        self.out.put_slice(itoa::Buffer::new().format(value).as_bytes());
+        self
+    }
+
+    /// Closes the header, appends the body and fills in the length.
+    ///
+    /// # Panics
+    /// When header and body together exceed [`MAX_FRAME_LEN`]; callers bound
+    /// their input first.
+    pub fn finish(self, body: &[u8]) {
+        self.out.put_u8(b'}');
+        self.out.put_slice(body);
+        let len = self.out.len() - self.start - PREFIX_LEN;
+        assert!(len <= MAX_FRAME_LEN, "a frame of {len} bytes is over the protocol's limit");
+        self.out[self.start..self.start + PREFIX_LEN].copy_from_slice(&(len as u32).to_be_bytes());
+    }
+
+    fn key(&mut self, field: Field) {
+        self.out.put_slice(b",\"");
+        self.out.put_slice(field.key().as_bytes());
+        self.out.put_slice(b"\":");
+    }
+}
+
+fn escape(out: &mut BytesMut, value: &str) {
+    let mut clean = 0;
+    let bytes = value.as_bytes();
+    for (at, byte) in bytes.iter().enumerate() {
+        let short: &[u8] = match byte {
+            b'"' => b"\\\"",
+            b'\\' => b"\\\\",
+            b'\n' => b"\\n",
+            b'\r' => b"\\r",
+            b'\t' => b"\\t",
+            0x08 => b"\\b",
+            0x0c => b"\\f",
+            0..=0x1f => b"",
+            _ => continue,
+        };
+        out.put_slice(&bytes[clean..at]);
+        if short.is_empty() {
+            out.put_slice(format!("\\u{byte:04x}").as_bytes());
+        } else {
+            out.put_slice(short);
+        }
+        clean = at + 1;
+    }
+    out.put_slice(&bytes[clean..]);
+}
+

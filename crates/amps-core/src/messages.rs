@@ -1,0 +1,433 @@
+//! Messages that arrived together.
+//!
+//! One read of a busy connection brings hundreds of messages. They are decoded
+//! into one table and share it and the bytes, so that a single [`Message`] is
+//! no more than a place in it.
+
+use std::collections::VecDeque;
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use smallvec::SmallVec;
+
+use crate::bookmark::Bookmark;
+use crate::error::MessageError;
+use crate::frame::{FrameDecoder, FrameError, PREFIX_LEN, frame_len};
+use crate::header::{self, Entry, Field};
+use crate::message::{Message, MessageKind};
+
+/// How many tables of earlier reads are kept for use again.
+const SPARE: usize = 4;
+
+/// A table larger than this is not kept: that many fields, a multiple of what
+/// a read brings.
+const SPARE_ENTRIES: usize = 16 * 1024;
+
+/// Messages decoded from one run of bytes. Cheap to clone.
+///
+/// ```
+/// use amps_core::messages::Messages;
+/// use amps_core::{Field, header::FrameWriter};
+/// let mut wire = bytes::BytesMut::new();
+/// FrameWriter::new(&mut wire, "p").text(Field::Topic, "px").finish(b"one");
+/// FrameWriter::new(&mut wire, "p").text(Field::Topic, "px").finish(b"two");
+/// let messages = Messages::decode(wire.freeze());
+/// assert_eq!(messages.len(), 2);
+/// assert_eq!(messages.get(1).data(), b"two");
+/// ```
+#[derive(Debug, Clone, Default)]
+pub struct Messages {
+    run: Arc<Run>,
+}
+
+/// The table behind [`Messages`]. A single message needs no more than one
+/// allocation.
+#[derive(Debug, Default)]
+pub(crate) struct Run {
+    pub(crate) bytes: Bytes,
+    heads: SmallVec<[Head; 1]>,
+    entries: SmallVec<[Entry; 10]>,
+    error: Option<MessageError>,
+}
+
+/// Where one message stands. The frame runs from `start` to the end of the
+/// body.
+#[derive(Debug, Clone)]
+pub(crate) struct Head {
+    pub(crate) start: u32,
+    pub(crate) body: Range<u32>,
+    entries: Range<u32>,
+    pub(crate) kind: MessageKind,
+}
+
+impl Messages {
+    /// Decodes whole frames, length prefixes included, of together at most
+    /// 4 GiB. What follows a frame that is no message, or a frame that is not
+    /// whole, is not looked at; see [`error`](Self::error).
+    pub fn decode(frames: Bytes) -> Self {
+        let mut run = Run::default();
+        run.decode(frames);
+        Self { run: Arc::new(run) }
+    }
+
+    /// How many messages there are.
+    pub fn len(&self) -> usize {
+        self.run.heads.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.run.heads.is_empty()
+    }
+
+    /// Why the frame behind the last message is none.
+    pub fn error(&self) -> Option<&MessageError> {
+        self.run.error.as_ref()
+    }
+
+    /// One of them.
+    ///
+    /// # Panics
+    /// When `index` is not below [`len`](Self::len).
+    pub fn get(&self, index: usize) -> Message {
+        assert!(index < self.len(), "message {index} of {}", self.len());
+        Message::new(Arc::clone(&self.run), index as u32)
+    }
+
+    /// What one of them is.
+    ///
+    /// # Panics
+    /// When `index` is not below [`len`](Self::len).
+    pub fn kind(&self, index: usize) -> MessageKind {
+        self.run.heads[index].kind
+    }
+
+    /// A field's bytes as they stand on the wire, without a copy of the
+    /// message.
+    ///
+    /// # Panics
+    /// When `index` is not below [`len`](Self::len).
+    pub fn raw_bytes(&self, index: usize, field: Field) -> Option<&[u8]> {
+        self.run.raw_bytes(index, field)
+    }
+
+    /// The bookmark of one of them, when it carries exactly one.
+    ///
+    /// # Panics
+    /// When `index` is not below [`len`](Self::len).
+    pub fn bookmark(&self, index: usize) -> Option<Bookmark> {
+        Bookmark::from_bytes(self.raw_bytes(index, Field::Bookmark)?)
+    }
+
+    /// Bytes of one frame, without its prefix.
+    ///
+    /// # Panics
+    /// When `index` is not below [`len`](Self::len).
+    pub fn size(&self, index: usize) -> usize {
+        self.run.heads[index].len()
+    }
+
+    /// Where the frames of some of them stand in the bytes.
+    ///
+    /// # Panics
+    /// When `range` does not lie within [`len`](Self::len).
+    pub fn span(&self, range: Range<usize>) -> Range<usize> {
+        match &self.run.heads[range] {
+            [first, .., last] => first.start as usize..last.body.end as usize,
+            [one] => one.start as usize..one.body.end as usize,
+            [] => 0..0,
+        }
+    }
+
+    /// A copy of some of them that does not keep the bytes of the others
+    /// alive.
+    ///
+    /// # Panics
+    /// When `range` does not lie within [`len`](Self::len).
+    pub fn copy(&self, range: Range<usize>) -> Self {
+        let bytes = self.span(range.clone());
+        let heads = &self.run.heads[range];
+        let (Some(first), Some(last)) = (heads.first(), heads.last()) else { return Self::default() };
+        let (start, entries) = (first.start, first.entries.start..last.entries.end);
+        let run = Run {
+            bytes: Bytes::copy_from_slice(&self.run.bytes[bytes]),
+            heads: heads.iter().map(|head| head.moved(start, entries.start)).collect(),
+            entries: self.run.entries[span(&entries)].iter().map(|entry| Entry { start: entry.start - start, end: entry.end - start, ..*entry }).collect(),
+            error: None,
+        };
+        Self { run: Arc::new(run) }
+    }
+}
+
+impl Head {
+    fn moved(&self, start: u32, entries: u32) -> Self {
+        Self {
+            start: self.start - start,
+            body: self.body.start - start..self.body.end - start,
+            entries: self.entries.start - entries..self.entries.end - entries,
+            kind: self.kind,
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        (self.body.end - self.start) as usize
+    }
+}
+
+impl Run {
+    fn decode(&mut self, frames: Bytes) {
+        self.bytes = frames;
+        let mut at = 0;
+        while let Some(len) = frame_len(&self.bytes[at..]) {
+            let (start, end) = (at + PREFIX_LEN, at + len);
+            if end > self.bytes.len() {
+                break;
+            }
+            // Empty frames are no-ops on this protocol.
+            if end > start
+                && let Err(error) = self.message(start, end)
+            {
+                self.error = Some(error);
+                break;
+            }
+            at = end;
+        }
+    }
+
+    /// The message of one frame, its prefix already taken off.
+    pub(crate) fn one(frame: Bytes) -> Result<Self, MessageError> {
+        let mut run = Self { bytes: frame, ..Self::default() };
+        run.message(0, run.bytes.len())?;
+        Ok(run)
+    }
+
+    /// Adds the message whose frame, without prefix, stands there.
+    fn message(&mut self, start: usize, end: usize) -> Result<(), MessageError> {
+        let Self { bytes, heads, entries, .. } = self;
+        let frame = &bytes[start..end];
+        let first = entries.len() as u32;
+        let mut kind = None;
+        let base = start as u32;
+        let body = header::parse(frame, 0, |entry| {
+            if entry.field == Field::Command && kind.is_none() {
+                kind = Some(MessageKind::from_wire(&frame[entry.start as usize..entry.end as usize]));
+            }
+            entries.push(entry.at(base));
+        })?;
+        let kind = kind.ok_or(MessageError::NoCommand)?;
+        let entries = first..entries.len() as u32;
+        heads.push(Head { start: base, body: base + body as u32..end as u32, entries, kind });
+        Ok(())
+    }
+
+    /// The records of the batch at `batch`, as messages of their own.
+    pub(crate) fn records(batch: &Self, index: usize) -> Self {
+        let head = &batch.heads[index];
+        let mut run = Self { bytes: batch.bytes.clone(), ..Self::default() };
+        let mut at = head.body.start as usize;
+        while at < head.body.end as usize {
+            match run.record(batch, head, at) {
+                Ok(end) => at = end,
+                Err(error) => {
+                    run.error = Some(error);
+                    break;
+                }
+            }
+        }
+        run
+    }
+
+    /// Adds one record: the batch's fields, overlaid by the record's own.
+    fn record(&mut self, batch: &Self, head: &Head, at: usize) -> Result<usize, MessageError> {
+        let Self { bytes, heads, entries, .. } = self;
+        let frame = &bytes[head.start as usize..head.body.end as usize];
+        let (base, at) = (head.start, at - head.start as usize);
+        let first = entries.len();
+        let body = header::parse(frame, at, |entry| entries.push(entry.at(base)))?;
+        let own = entries.len();
+        let len = entries[first..]
+            .iter()
+            .find(|entry| entry.field == Field::MessageLength)
+            .and_then(|entry| std::str::from_utf8(&bytes[entry.range()]).ok()?.parse::<usize>().ok())
+            .filter(|len| *len <= frame.len() - body)
+            .ok_or(MessageError::RecordLength { at })?;
+        for entry in &batch.entries[span(&head.entries)] {
+            let overlaid = entries[first..own].iter().any(|own| own.field == entry.field);
+            if !overlaid && !PER_RECORD.contains(&entry.field) {
+                entries.push(*entry);
+            }
+        }
+        let body = base + body as u32..base + (body + len) as u32;
+        let end = body.end as usize;
+        let entries = first as u32..entries.len() as u32;
+        heads.push(Head { start: base + at as u32, body, entries, kind: head.kind });
+        Ok(end)
+    }
+
+    pub(crate) fn head(&self, index: usize) -> &Head {
+        &self.heads[index]
+    }
+
+    /// The known fields of a message, in their order on the wire.
+    pub(crate) fn entries(&self, index: usize) -> &[Entry] {
+        &self.entries[span(&self.heads[index].entries)]
+    }
+
+    pub(crate) fn raw_bytes(&self, index: usize, field: Field) -> Option<&[u8]> {
+        let entry = self.entries(index).iter().find(|entry| entry.field == field)?;
+        Some(&self.bytes[entry.range()])
+    }
+
+    /// Makes it empty, keeping its memory.
+    fn clear(&mut self) {
+        self.bytes = Bytes::new();
+        self.heads.clear();
+        self.entries.clear();
+        self.error = None;
+    }
+}
+
+impl From<Run> for Messages {
+    fn from(run: Run) -> Self {
+        Self { run: Arc::new(run) }
+    }
+}
+
+impl From<Arc<Run>> for Messages {
+    fn from(run: Arc<Run>) -> Self {
+        Self { run }
+    }
+}
+
+/// Fields that a batch's header has for itself, not for its records.
+const PER_RECORD: [Field; 5] =
+    [Field::SowKey, Field::MessageLength, Field::CorrelationId, Field::Bookmark, Field::BatchSize];
+
+fn span(range: &Range<u32>) -> Range<usize> {
+    range.start as usize..range.end as usize
+}
+
+/// From a stream of bytes to messages, a read at a time.
+///
+/// The tables of messages that nobody holds any more are used again, so that a
+/// steady flow allocates nothing.
+#[derive(Debug)]
+pub struct MessageDecoder {
+    frames: FrameDecoder,
+    given: VecDeque<Messages>,
+}
+
+impl MessageDecoder {
+    /// A decoder that refuses frames longer than `limit` bytes.
+    pub fn new(limit: usize) -> Self {
+        Self { frames: FrameDecoder::new(limit), given: VecDeque::new() }
+    }
+
+    /// The buffer to read into; append only.
+    pub fn buffer_mut(&mut self) -> &mut BytesMut {
+        self.frames.buffer_mut()
+    }
+
+    /// Bytes received and not yet given out.
+    pub fn buffered(&self) -> usize {
+        self.frames.buffered()
+    }
+
+    /// The messages of all whole frames received so far; `None` while more
+    /// bytes are needed.
+    ///
+    /// # Errors
+    /// [`FrameError`]; every later call answers the same. What came before the
+    /// refused frame was given out.
+    pub fn next_messages(&mut self) -> Result<Option<Messages>, FrameError> {
+        let Some(frames) = self.frames.next_frames()? else { return Ok(None) };
+        let mut messages = self.spare();
+        match Arc::get_mut(&mut messages.run) {
+            Some(run) => run.decode(frames),
+            None => messages = Messages::decode(frames),
+        }
+        if messages.run.entries.len() <= SPARE_ENTRIES {
+            if self.given.len() == SPARE {
+                self.given.pop_front();
+            }
+            self.given.push_back(messages.clone());
+        }
+        Ok(Some(messages))
+    }
+
+    /// A table nobody holds, emptied; a new one when there is none.
+    fn spare(&mut self) -> Messages {
+        for index in 0..self.given.len() {
+            if let Some(run) = Arc::get_mut(&mut self.given[index].run) {
+                run.clear();
+                return self.given.remove(index).unwrap_or_default();
+            }
+        }
+        Messages::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wire(bodies: &[&str]) -> BytesMut {
+        let mut wire = BytesMut::new();
+        for body in bodies {
+            header::FrameWriter::new(&mut wire, "p").text(Field::Topic, "t").finish(body.as_bytes());
+        }
+        wire
+    }
+
+    fn bodies(messages: &Messages) -> Vec<String> {
+        (0..messages.len()).map(|i| String::from_utf8(messages.get(i).data().to_vec()).unwrap()).collect()
+    }
+
+    #[test]
+    fn a_copy_is_the_same_and_keeps_nothing_else_alive() {
+        let messages = Messages::decode(wire(&["one", "two", "three", "four"]).freeze());
+        let copy = messages.copy(1..3);
+        assert_eq!(bodies(&copy), ["two", "three"]);
+        assert_eq!(copy.get(1).topic().as_deref(), Some("t"));
+        assert!(copy.run.bytes.len() < messages.run.bytes.len());
+        assert_eq!(messages.copy(2..2).len(), 0);
+    }
+
+    #[test]
+    fn what_stands_before_a_frame_that_is_none_is_given_out() {
+        let mut bytes = wire(&["one"]);
+        bytes.extend_from_slice(b"\0\0\0\x02no\0\0\0\x0b{\"c\":\"p\"}ok");
+        let messages = Messages::decode(bytes.freeze());
+        assert_eq!(bodies(&messages), ["one"]);
+        assert!(matches!(messages.error(), Some(MessageError::Syntax { at: 0, .. })));
+    }
+
+    #[test]
+    fn a_table_is_used_again_once_nobody_holds_it() {
+        let mut decoder = MessageDecoder::new(1000);
+        let mut next = |body: &str| {
+            decoder.buffer_mut().extend_from_slice(&wire(&[body]));
+            decoder.next_messages().unwrap().unwrap()
+        };
+        let held = next("held").get(0);
+        let first = Arc::as_ptr(&next("one").run);
+        let second = next("two");
+        assert_eq!(Arc::as_ptr(&second.run), first);
+        assert_eq!(bodies(&second), ["two"]);
+        assert_eq!(held.data(), b"held");
+    }
+
+    #[test]
+    fn many_messages_held_are_all_kept_apart() {
+        let mut decoder = MessageDecoder::new(1000);
+        let mut held = Vec::new();
+        for number in 0..100 {
+            decoder.buffer_mut().extend_from_slice(&wire(&[&number.to_string()]));
+            held.push(decoder.next_messages().unwrap().unwrap().get(0));
+        }
+        for (number, message) in held.iter().enumerate() {
+            assert_eq!(message.data(), number.to_string().as_bytes());
+        }
+    }
+}
