@@ -94,31 +94,53 @@ fields! {
 impl Field {
     /// The field a key names, in either spelling.
     pub fn from_key(key: &[u8]) -> Option<Self> {
-        let (spelling, field) = BY_HASH[hash(key)]?;
-        (spelling.as_bytes() == key).then_some(field)
+        if key.len() > SHORT {
+            return SPELLINGS.iter().find(|(spelling, _)| spelling.as_bytes() == key).map(|(_, field)| *field);
+        }
+        Self::from_word(word(key))
+    }
+
+    /// The same for a key of at most [`SHORT`] bytes, as [`word`] packs it.
+    #[inline]
+    pub(super) fn from_word(key: u64) -> Option<Self> {
+        let (spelling, field) = BY_HASH[hash(key)];
+        if spelling == key { field } else { None }
     }
 }
 
-/// Every spelling, by its [`hash`]. Two under one hash would not compile.
-static BY_HASH: [Option<(&str, Field)>; 128] = {
-    let mut table: [Option<(&str, Field)>; 128] = [None; 128];
+/// Keys up to this length, which are those of most messages, are looked up as
+/// one word.
+pub(super) const SHORT: usize = 7;
+
+/// The short spellings, by their [`hash`]. Two under one would not compile.
+static BY_HASH: [(u64, Option<Field>); 128] = {
+    let mut table: [(u64, Option<Field>); 128] = [(0, None); 128];
     let mut index = 0;
     while index < SPELLINGS.len() {
-        let slot = hash(SPELLINGS[index].0.as_bytes());
-        assert!(table[slot].is_none(), "two keys have one hash: choose other factors");
-        table[slot] = Some(SPELLINGS[index]);
+        let (spelling, field) = SPELLINGS[index];
+        if spelling.len() <= SHORT {
+            let key = word(spelling.as_bytes());
+            assert!(table[hash(key)].1.is_none(), "two keys have one hash: choose another factor");
+            table[hash(key)] = (key, Some(field));
+        }
         index += 1;
     }
     table
 };
 
-/// Different for each key in use; the factors were found by trying.
-const fn hash(key: &[u8]) -> usize {
-    let len = key.len();
-    if len == 0 {
-        return 0;
+/// The bytes of a short key, the first one lowest.
+const fn word(key: &[u8]) -> u64 {
+    let (mut word, mut at) = (0, key.len());
+    while at > 0 {
+        at -= 1;
+        word = word << 8 | key[at] as u64;
     }
-    (len * 61 + key[0] as usize * 34 + key[len - 1] as usize * 41 + key[len / 2] as usize * 51) % 128
+    word
+}
+
+/// Different for each short key in use; the factor was found by trying.
+const fn hash(key: u64) -> usize {
+    (key.wrapping_mul(0xbed1_e178_5355_71e7) >> 57) as usize
 }
 
 #[cfg(test)]

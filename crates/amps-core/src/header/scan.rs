@@ -2,6 +2,7 @@ use std::borrow::Cow;
 use std::ops::Range;
 
 use super::Field;
+use super::field::SHORT;
 use crate::error::MessageError;
 
 /// Where a field's value stands, quotes excluded.
@@ -27,6 +28,7 @@ impl Entry {
 /// Reads one header that starts at `at`, and shows each known field to
 /// `found`. Answers the index of the first byte behind its closing brace.
 /// Positions count from the start of `bytes`, of which at most 4 GiB are read.
+#[inline]
 pub(crate) fn parse(bytes: &[u8], at: usize, mut found: impl FnMut(Entry)) -> Result<usize, MessageError> {
     let mut scan = Scanner { bytes, at, ascii: true };
     scan.expect(b'{', "a header starts with '{'")?;
@@ -60,6 +62,8 @@ pub(crate) fn parse(bytes: &[u8], at: usize, mut found: impl FnMut(Entry)) -> Re
     Ok(end)
 }
 
+/// Where the reading of a header is. Its short ways through are inlined into
+/// one loop; headers are most of what a receiver works on.
 struct Scanner<'a> {
     bytes: &'a [u8],
     at: usize,
@@ -69,8 +73,16 @@ struct Scanner<'a> {
 
 impl Scanner<'_> {
     /// The next byte that is not white space.
-    #[inline]
+    #[inline(always)]
     fn peek(&mut self) -> Result<u8, MessageError> {
+        match self.bytes.get(self.at) {
+            Some(byte) if *byte > b' ' => Ok(*byte),
+            _ => self.skip_space(),
+        }
+    }
+
+    #[cold]
+    fn skip_space(&mut self) -> Result<u8, MessageError> {
         while let Some(byte) = self.bytes.get(self.at) {
             if !matches!(byte, b' ' | b'\t' | b'\r' | b'\n') {
                 return Ok(*byte);
@@ -80,7 +92,7 @@ impl Scanner<'_> {
         Err(MessageError::Truncated)
     }
 
-    #[inline]
+    #[inline(always)]
     fn expect(&mut self, byte: u8, rule: &'static str) -> Result<(), MessageError> {
         if self.peek()? != byte {
             return Err(self.error(rule));
@@ -89,25 +101,36 @@ impl Scanner<'_> {
         Ok(())
     }
 
-    #[inline]
+    /// The next eight bytes; `None` close to the end.
+    #[inline(always)]
+    fn word(&self) -> Option<u64> {
+        self.bytes.get(self.at..)?.first_chunk().map(|word| u64::from_le_bytes(*word))
+    }
+
+    #[inline(always)]
     fn key(&mut self) -> Result<Option<Field>, MessageError> {
         self.expect(b'"', "a key is quoted")?;
+        if let Some(word) = self.word() {
+            let stops = ends_of_string(word);
+            let before = stops.wrapping_sub(1) & !stops;
+            let len = stops.trailing_zeros() as usize / 8;
+            if len <= SHORT && word >> (8 * len) & 0xff == u64::from(b'"') && word & before & HIGH_BITS == 0 {
+                self.at += len + 1;
+                return Ok(Field::from_word(word & before >> 7));
+            }
+        }
         let (start, end) = self.quoted()?;
         Ok(Field::from_key(&self.bytes[start..end]))
     }
 
     /// Behind an opening quote: the span up to the closing one.
-    #[inline]
+    #[inline(always)]
     fn quoted(&mut self) -> Result<(usize, usize), MessageError> {
         let start = self.at;
-        loop {
-            // Strings are short, so eight bytes at a time beat a search that
-            // first has to find out what the processor can do.
-            let Some(word) = self.bytes.get(self.at..).and_then(|rest| rest.first_chunk()) else {
-                return self.quoted_slowly(start);
-            };
-            let word = u64::from_le_bytes(*word);
-            let stops = bytes_equal(word, b'"') | bytes_equal(word, b'\\');
+        // Strings are short, so eight bytes at a time beat a search that first
+        // has to find out what the processor can do.
+        while let Some(word) = self.word() {
+            let stops = ends_of_string(word);
             let before = stops.wrapping_sub(1) & !stops;
             self.ascii &= word & before & HIGH_BITS == 0;
             if stops == 0 {
@@ -119,12 +142,14 @@ impl Scanner<'_> {
                 self.at += 1;
                 return Ok((start, self.at - 1));
             }
-            self.escaped()?;
+            break;
         }
+        self.quoted_slowly(start)
     }
 
-    /// The same close to the end of the bytes.
-    #[cold]
+    /// The same byte by byte: for what is left behind an escape, or close to
+    /// the end.
+    #[inline(never)]
     fn quoted_slowly(&mut self, start: usize) -> Result<(usize, usize), MessageError> {
         loop {
             match self.bytes.get(self.at).ok_or(MessageError::Truncated)? {
@@ -132,7 +157,11 @@ impl Scanner<'_> {
                     self.at += 1;
                     return Ok((start, self.at - 1));
                 }
-                b'\\' => self.escaped()?,
+                b'\\' => {
+                    let escaped = self.bytes.get(self.at + 1).ok_or(MessageError::Truncated)?;
+                    self.ascii &= escaped.is_ascii();
+                    self.at += 2;
+                }
                 byte => {
                     self.ascii &= byte.is_ascii();
                     self.at += 1;
@@ -141,16 +170,8 @@ impl Scanner<'_> {
         }
     }
 
-    /// At a backslash: passes over it and what it escapes.
-    fn escaped(&mut self) -> Result<(), MessageError> {
-        let escaped = self.bytes.get(self.at + 1).ok_or(MessageError::Truncated)?;
-        self.ascii &= escaped.is_ascii();
-        self.at += 2;
-        Ok(())
-    }
-
     /// A number or word up to the next delimiter.
-    #[inline]
+    #[inline(always)]
     fn bare(&mut self) -> Result<(usize, usize), MessageError> {
         let start = self.at;
         while let Some(byte) = self.bytes.get(self.at) {
@@ -165,9 +186,17 @@ impl Scanner<'_> {
         Err(MessageError::Truncated)
     }
 
+    #[cold]
     fn error(&self, rule: &'static str) -> MessageError {
         MessageError::Syntax { at: self.at, rule }
     }
+}
+
+/// The high bit of each byte of `word` that is a quote or a backslash; those
+/// above the lowest may be wrong.
+#[inline(always)]
+fn ends_of_string(word: u64) -> u64 {
+    bytes_equal(word, b'"') | bytes_equal(word, b'\\')
 }
 
 const LOW_BITS: u64 = u64::from_ne_bytes([1; 8]);
@@ -175,7 +204,7 @@ const HIGH_BITS: u64 = u64::from_ne_bytes([0x80; 8]);
 
 /// The high bit of each byte of `word` that equals `byte`; those above the
 /// lowest may be wrong.
-#[inline]
+#[inline(always)]
 fn bytes_equal(word: u64, byte: u8) -> u64 {
     let difference = word ^ (LOW_BITS * byte as u64);
     difference.wrapping_sub(LOW_BITS) & !difference & HIGH_BITS

@@ -2,8 +2,9 @@
 
 use std::hint::black_box;
 
-use amps_core::Message;
-use bytes::Bytes;
+use amps_core::MessageDecoder;
+use amps_core::frame::MAX_FRAME_LEN;
+use bytes::{BufMut, BytesMut};
 use clap::Args;
 use serde::Deserialize;
 
@@ -20,10 +21,13 @@ pub(super) const TYPICAL: [&str; 4] = [
     r#"{"c":"ack","cid":"1","a":"processed","status":"success","client_name":"orders-gateway-1","version":"5.3.5.0","s":1800000000000000123,"bm":"1394823848312345678|1800000000000001234|"}"#,
 ];
 
+/// How many headers come in one read.
+const READ: usize = 400;
+
 /// Who parses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
 pub(crate) enum Parser {
-    /// `Message::decode`.
+    /// `MessageDecoder`, as the client does: the messages of a read at once.
     Ours,
     /// serde_json, into borrowed fields.
     Serde,
@@ -58,31 +62,40 @@ struct Fields<'a> {
 impl Headers {
     /// Each header in turn, until `count` are parsed.
     pub(super) fn run(&self) -> Result<Figures, Failure> {
-        let frames = TYPICAL.map(|header| Bytes::from_static(header.as_bytes()));
-        let rounds = self.count / TYPICAL.len() as u64;
-        let size = TYPICAL.iter().map(|header| header.len()).sum::<usize>() / TYPICAL.len();
+        let frames: Vec<_> = TYPICAL.iter().cycle().take(READ).collect();
+        let rounds = self.count / READ as u64;
+        let size = frames.iter().map(|header| header.len()).sum::<usize>() / READ;
+        let mut wire = BytesMut::new();
+        for header in &frames {
+            wire.put_u32(header.len() as u32);
+            wire.put_slice(header.as_bytes());
+        }
+        let mut decoder = MessageDecoder::new(MAX_FRAME_LEN);
         let clocks = Clocks::start();
         for _ in 0..rounds {
-            for frame in &frames {
-                match self.parser {
-                    Parser::Ours => {
-                        let parsed = Message::decode(black_box(frame).clone());
-                        black_box(parsed.map_err(|error| failed("parse a header", error))?);
-                    }
-                    Parser::Serde => {
-                        let parsed = serde_json::from_slice::<Fields<'_>>(black_box(frame));
+            match self.parser {
+                Parser::Ours => {
+                    decoder.buffer_mut().extend_from_slice(black_box(&wire));
+                    let parsed = decoder.next_messages().map_err(|error| failed("read a frame", error))?;
+                    let parsed = parsed.filter(|messages| messages.len() == READ && messages.error().is_none());
+                    black_box(parsed.ok_or_else(|| failed("parse a header", "it is no message"))?);
+                }
+                Parser::Serde => {
+                    for frame in &frames {
+                        let parsed = serde_json::from_slice::<Fields<'_>>(black_box(frame.as_bytes()));
                         black_box(parsed.map_err(|error| failed("parse a header", error))?);
                     }
                 }
             }
         }
-        Ok(clocks.stop(rounds * TYPICAL.len() as u64, size))
+        Ok(clocks.stop(rounds * READ as u64, size))
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use amps_core::Field;
+    use amps_core::{Field, Message};
+    use bytes::Bytes;
 
     use super::*;
 
