@@ -4,18 +4,14 @@
 //! `k` and the body's length `l`, then the body. Bodies are skipped by that
 //! length, never by looking for braces (AMPS Command Reference, "sow").
 
-use crate::error::MessageError;
 use crate::message::Message;
+use crate::messages::Messages;
 
 /// The records of a SOW frame, each a message of its own that shares the
-/// frame's bytes.
-///
-/// # Errors
-/// The iterator ends behind the first [`MessageError`].
-pub fn records(batch: &Message) -> impl Iterator<Item = Result<Message, MessageError>> + use<> {
-    let records = batch.records();
-    let error = records.error().cloned().map(Err);
-    (0..records.len()).map(move |index| Ok(records.get(index))).chain(error)
+/// frame's bytes. They end in front of the first that is malformed; see
+/// [`Messages::error`].
+pub fn records(batch: &Message) -> Messages {
+    batch.records()
 }
 
 #[cfg(test)]
@@ -23,6 +19,7 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
+    use crate::error::MessageError;
     use crate::header::Field;
 
     fn decode(frame: &'static str) -> Message {
@@ -35,7 +32,9 @@ mod tests {
             r#"{"c":"sow","t":"px","query_id":"q9","bs":2,"ts":"20260101T000000"}"#,
             r#"{"k":"111","l":8,"x":"a"}{"id":1}{"k":"222","l":18}{"id":2,"q":"a}b"}"#
         ));
-        let all: Vec<_> = records(&batch).map(Result::unwrap).collect();
+        let records = records(&batch);
+        assert_eq!(records.error(), None);
+        let all: Vec<_> = records.into_iter().collect();
         assert_eq!(all.len(), 2);
         assert_eq!(all[0].data(), br#"{"id":1}"#);
         assert_eq!(all[1].data(), br#"{"id":2,"q":"a}b"}"#);
@@ -48,8 +47,9 @@ mod tests {
     #[test]
     fn a_record_without_a_valid_length_is_an_error_and_the_end() {
         for frame in [r#"{"c":"sow"}{"k":"1"}{}"#, r#"{"c":"sow"}{"k":"1","l":3}{}"#, r#"{"c":"sow"}{"l":-1}{}"#] {
-            let all: Vec<_> = records(&decode(frame)).collect();
-            assert!(matches!(all[..], [Err(MessageError::RecordLength { .. })]), "{frame}");
+            let records = records(&decode(frame));
+            assert!(records.is_empty(), "{frame}");
+            assert!(matches!(records.error(), Some(MessageError::RecordLength { .. })), "{frame}");
         }
     }
 }

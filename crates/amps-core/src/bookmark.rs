@@ -49,9 +49,9 @@ impl Bookmark {
 fn number(text: &[u8]) -> Option<(u64, &[u8])> {
     let digits = text.iter().take_while(|byte| byte.is_ascii_digit());
     let mut len = 0;
-    let number = digits.inspect(|_| len += 1).try_fold(0u64, |number, digit| {
-        number.checked_mul(10)?.checked_add(u64::from(digit - b'0'))
-    })?;
+    let number = digits
+        .inspect(|_| len += 1)
+        .try_fold(0u64, |number, digit| number.checked_mul(10)?.checked_add(u64::from(digit - b'0')))?;
     (len > 0).then(|| (number, &text[len..]))
 }
 

@@ -145,11 +145,12 @@ impl Message {
         self.raw(field)?.parse().ok()
     }
 
-    /// Where a field's value stands in the frame.
+    /// Where a field's value stands in the frame; `None` also for what a record
+    /// of a batch has from the batch.
     pub fn span(&self, field: Field) -> Option<Range<usize>> {
         let entry = self.run.entries(self.index as usize).iter().find(|entry| entry.field == field)?;
-        let start = self.head().start as usize;
-        Some(entry.start as usize - start..entry.end as usize - start)
+        let start = entry.start.checked_sub(self.head().start)? as usize;
+        Some(start..start + entry.range().len())
     }
 
     /// The topic.

@@ -146,17 +146,26 @@ impl Messages {
     /// # Panics
     /// When `range` does not lie within [`len`](Self::len).
     pub fn copy(&self, range: Range<usize>) -> Self {
-        let bytes = self.span(range.clone());
+        let span = self.span(range.clone());
         let heads = &self.run.heads[range];
         let (Some(first), Some(last)) = (heads.first(), heads.last()) else { return Self::default() };
-        let (start, entries) = (first.start, first.entries.start..last.entries.end);
-        let run = Run {
-            bytes: Bytes::copy_from_slice(&self.run.bytes[bytes]),
-            heads: heads.iter().map(|head| head.moved(start, entries.start)).collect(),
-            entries: self.run.entries[span(&entries)].iter().map(|entry| Entry { start: entry.start - start, end: entry.end - start, ..*entry }).collect(),
-            error: None,
+        let first_entry = first.entries.start;
+        let mut bytes = BytesMut::from(&self.run.bytes[span.clone()]);
+        let mut copy = |entry: &Entry| {
+            let value = entry.range();
+            let at = match value.start >= span.start {
+                true => value.start - span.start,
+                // What a record of a batch has from the batch stands before it.
+                false => {
+                    bytes.extend_from_slice(&self.run.bytes[value.clone()]);
+                    bytes.len() - value.len()
+                }
+            };
+            Entry { start: at as u32, end: (at + value.len()) as u32, ..*entry }
         };
-        Self { run: Arc::new(run) }
+        let entries = self.run.entries[first_entry as usize..last.entries.end as usize].iter().map(&mut copy).collect();
+        let heads = heads.iter().map(|head| head.moved(span.start as u32, first_entry)).collect();
+        Run { bytes: bytes.freeze(), heads, entries, error: None }.into()
     }
 }
 
@@ -300,6 +309,30 @@ impl From<Arc<Run>> for Messages {
     }
 }
 
+impl IntoIterator for Messages {
+    type Item = Message;
+    type IntoIter = IntoIter;
+
+    fn into_iter(self) -> IntoIter {
+        IntoIter { indexes: 0..self.len(), messages: self }
+    }
+}
+
+/// One message after the other.
+#[derive(Debug, Clone)]
+pub struct IntoIter {
+    messages: Messages,
+    indexes: Range<usize>,
+}
+
+impl Iterator for IntoIter {
+    type Item = Message;
+
+    fn next(&mut self) -> Option<Message> {
+        self.indexes.next().map(|index| self.messages.get(index))
+    }
+}
+
 /// Fields that a batch's header has for itself, not for its records.
 const PER_RECORD: [Field; 5] =
     [Field::SowKey, Field::MessageLength, Field::CorrelationId, Field::Bookmark, Field::BatchSize];
@@ -381,7 +414,7 @@ mod tests {
     }
 
     fn bodies(messages: &Messages) -> Vec<String> {
-        (0..messages.len()).map(|i| String::from_utf8(messages.get(i).data().to_vec()).unwrap()).collect()
+        messages.clone().into_iter().map(|m| String::from_utf8(m.data().to_vec()).unwrap()).collect()
     }
 
     #[test]
@@ -392,6 +425,17 @@ mod tests {
         assert_eq!(copy.get(1).topic().as_deref(), Some("t"));
         assert!(copy.run.bytes.len() < messages.run.bytes.len());
         assert_eq!(messages.copy(2..2).len(), 0);
+    }
+
+    #[test]
+    fn a_copy_of_a_record_has_what_it_has_from_its_batch() {
+        let frame = concat!(r#"{"c":"sow","t":"px","ts":"20260101T000000"}"#, r#"{"k":"1","l":1}a{"k":"2","l":1}b"#);
+        let records = Message::decode(Bytes::from_static(frame.as_bytes())).unwrap().records();
+        let copy = records.copy(1..2).get(0);
+        assert_eq!((copy.data(), copy.raw(Field::SowKey)), (&b"b"[..], Some("2")));
+        assert_eq!((copy.raw(Field::Topic), copy.raw(Field::Timestamp)), (Some("px"), Some("20260101T000000")));
+        assert_eq!(copy.raw(Field::Command), Some("sow"));
+        assert_eq!(format!("{copy:?}"), format!("{:?}", records.get(1)));
     }
 
     #[test]

@@ -12,6 +12,7 @@
 mod commands;
 mod receive;
 mod recovery;
+mod undelivered;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -27,7 +28,8 @@ use crate::error::{Cause, CommandError};
 use crate::event::{ConnectionSummary, Event};
 use crate::publish_log::{OnPublishGap, SharedLog};
 use crate::session::{Action, Session};
-use crate::subscriptions::{Entered, Item, Table};
+use crate::subscriptions::{Entered, Table};
+use undelivered::Undelivered;
 
 pub use commands::Request;
 
@@ -102,9 +104,7 @@ pub struct ClientCore {
     buffered: usize,
     heartbeat: Option<Heartbeat>,
     pending: PendingAcks<Waiter>,
-    /// Received and not yet delivered: the records of one frame, or what a full
-    /// queue refused.
-    undelivered: VecDeque<(u64, Item)>,
+    undelivered: Undelivered,
     stalled_since: Option<Instant>,
     drained_at: Option<Instant>,
     replay_end: u64,
@@ -154,7 +154,7 @@ impl ClientCore {
             buffered: 0,
             heartbeat: None,
             pending: PendingAcks::default(),
-            undelivered: VecDeque::new(),
+            undelivered: Undelivered::default(),
             stalled_since: None,
             drained_at: None,
             replay_end: 0,

@@ -1,12 +1,16 @@
 //! Subscriptions: what to enter again after a disconnect, and the queues in
 //! which their messages wait.
 
+mod item;
 mod queue;
+mod reader;
 mod spec;
 mod table;
 #[cfg(test)]
 mod tests;
 
-pub use queue::{Delivery, EndCause, Item, QueueLimits, QueueReader, QueueStats, SubscriptionQueue, Taken};
+pub use item::{EndCause, Item, QueueLimits, QueueStats, Waiting};
+pub use queue::SubscriptionQueue;
+pub use reader::QueueReader;
 pub use spec::{OnUnknownBookmark, SubscriptionKind, SubscriptionSpec};
 pub use table::{Entered, Route, Table};

@@ -98,4 +98,3 @@ fn escape(out: &mut BytesMut, value: &str) {
     }
     out.put_slice(&bytes[clean..]);
 }
-

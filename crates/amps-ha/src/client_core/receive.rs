@@ -8,7 +8,7 @@ use super::recovery::reason_of;
 use super::{ClientCore, Waiter};
 use crate::error::{Cause, CommandError};
 use crate::event::Event;
-use crate::subscriptions::{Delivery, EndCause, Item, SubscriptionKind};
+use crate::subscriptions::{EndCause, Item, SubscriptionKind, Waiting};
 
 impl ClientCore {
     /// Delivers what waits, then takes messages until there are no more, or a
@@ -35,25 +35,26 @@ impl ClientCore {
         let (messages, next) = &mut self.received;
         if let Some(range) = for_one_subscription(messages, *next) {
             let id = subscription_ids(messages, *next).and_then(|id| std::str::from_utf8(id).ok());
-            if self.undelivered.is_empty()
-                && let Some(route) = id.and_then(|id| self.subscriptions.by_wire_id(id))
-            {
-                *next = route.queue.push_messages(now, messages, range.clone());
-                if *next < range.end {
-                    self.undelivered.push_back((route.id, Item::Message(messages.get(*next))));
-                    *next += 1;
-                }
+            if let Some(route) = id.and_then(|id| self.subscriptions.by_wire_id(id)) {
+                *next = range.end;
+                // In order behind what a full queue refused before.
+                let taken = match self.undelivered.is_empty() {
+                    true => route.queue.push_messages(now, messages, range.clone()),
+                    false => range.start,
+                };
+                self.undelivered.push(route.id, Waiting::Messages(messages.clone(), taken..range.end));
                 return Ok(());
             }
         }
-        let message = messages.get(*next);
+        let messages = messages.clone();
+        let index = *next;
         *next += 1;
-        match message.kind() {
-            MessageKind::Publish | MessageKind::Oof | MessageKind::DeltaPublish => self.route(now, &message),
-            MessageKind::Sow => self.records(&message)?,
-            MessageKind::GroupBegin => self.marker(&message, Item::SnapshotBegin),
-            MessageKind::GroupEnd => self.marker(&message, Item::SnapshotEnd),
-            MessageKind::Ack => self.acknowledged(now, &message)?,
+        match messages.kind(index) {
+            MessageKind::Publish | MessageKind::Oof | MessageKind::DeltaPublish => self.route(now, &messages, index),
+            MessageKind::Sow => self.records(&messages.get(index))?,
+            MessageKind::GroupBegin => self.marker(&messages.get(index), Item::SnapshotBegin),
+            MessageKind::GroupEnd => self.marker(&messages.get(index), Item::SnapshotEnd),
+            MessageKind::Ack => self.acknowledged(now, &messages.get(index))?,
             // Any traffic counts as a sign of life; a beat is no more.
             _ => {}
         }
@@ -61,33 +62,33 @@ impl ClientCore {
     }
 
     /// One message for each subscription it matched.
-    fn route(&mut self, now: Instant, message: &Message) {
+    fn route(&mut self, now: Instant, messages: &Messages, index: usize) {
         let mut known = false;
-        for id in message.subscription_ids() {
+        for id in messages.get(index).subscription_ids() {
             let Some(route) = self.subscriptions.by_wire_id(id) else { continue };
             known = true;
-            // In order behind what a full queue refused before.
-            let full = self.undelivered.is_empty() && route.queue.push_message(now, message) != Delivery::Full;
-            if !full {
-                self.undelivered.push_back((route.id, Item::Message(message.clone())));
+            let one = index..index + 1;
+            if !self.undelivered.is_empty() || route.queue.push_messages(now, messages, one.clone()) == index {
+                self.undelivered.push(route.id, Waiting::Messages(messages.clone(), one));
             }
         }
         if !known {
-            tracing::trace!(?message, "a message for no subscription of ours");
+            tracing::trace!(message = ?messages.get(index), "a message for no subscription of ours");
         }
     }
 
     fn records(&mut self, batch: &Message) -> Result<(), Cause> {
         let Some(id) = self.query_of(batch) else { return Ok(()) };
-        for record in batch::records(batch) {
-            self.undelivered.push_back((id, Item::Message(record?)));
-        }
-        Ok(())
+        let records = batch::records(batch);
+        let error = records.error().cloned();
+        let all = 0..records.len();
+        self.undelivered.push(id, Waiting::Messages(records, all));
+        error.map_or(Ok(()), |error| Err(error.into()))
     }
 
     fn marker(&mut self, message: &Message, item: Item) {
         if let Some(id) = self.query_of(message) {
-            self.undelivered.push_back((id, item));
+            self.undelivered.push_control(id, item);
         }
     }
 
@@ -99,21 +100,24 @@ impl ClientCore {
 
     /// Delivers what waits. `false` when a queue is full.
     fn deliver(&mut self, now: Instant) -> bool {
-        while let Some((id, item)) = self.undelivered.front() {
-            let Some(route) = self.subscriptions.get_mut(*id) else {
-                self.undelivered.pop_front();
-                continue;
+        while let Some((id, waiting)) = self.undelivered.front() {
+            let taken = match (self.subscriptions.get_mut(*id), waiting) {
+                (Some(route), Waiting::Messages(messages, range)) => {
+                    route.queue.push_messages(now, messages, range.clone()) - range.start
+                }
+                (Some(route), Waiting::Control(item)) => {
+                    route.queue.push_control(item.clone());
+                    1
+                }
+                (None, gone) => gone.len(),
             };
-            let delivery = match item {
-                Item::Message(message) => route.queue.push_message(now, message),
-                control => route.queue.push_control(control.clone()),
-            };
-            if delivery == Delivery::Full {
+            let full = taken < waiting.len();
+            self.undelivered.take_front(taken);
+            if full {
                 self.reading(now, !self.held_back());
                 self.stalled_since.get_or_insert(now);
                 return false;
             }
-            self.undelivered.pop_front();
         }
         self.reading(now, true);
         if self.stalled_since.take().is_some() {
@@ -124,14 +128,11 @@ impl ClientCore {
 
     /// Delivers controls as far as nothing else is in front of them.
     pub(super) fn deliver_controls(&mut self) {
-        while let Some((id, item)) = self.undelivered.front() {
-            if let Item::Message(_) = item {
-                return;
-            }
+        while let Some((id, Waiting::Control(item))) = self.undelivered.front() {
             if let Some(route) = self.subscriptions.get_mut(*id) {
                 route.queue.push_control(item.clone());
             }
-            self.undelivered.pop_front();
+            self.undelivered.take_front(1);
         }
     }
 

@@ -7,7 +7,7 @@ use super::{ClientCore, Waiter, encode};
 use crate::error::{Cause, CommandError};
 use crate::event::Event;
 use crate::publish_log::LogonReport;
-use crate::subscriptions::{EndCause, Entered, Item, OnUnknownBookmark, SubscriptionKind};
+use crate::subscriptions::{EndCause, Entered, Item, OnUnknownBookmark, SubscriptionKind, Waiting};
 
 /// How often a server may ask for other credentials in one logon.
 const LOGON_RETRIES: u32 = 3;
@@ -123,8 +123,9 @@ impl ClientCore {
             }
             None => {
                 if route.was_active {
-                    self.undelivered.retain(|(to, item)| *to != id || !matches!(item, Item::Reconnected { .. }));
-                    self.undelivered.push_back((id, Item::Reconnected { uri: uri.clone() }));
+                    let reconnected = |waiting: &Waiting| matches!(waiting, Waiting::Control(Item::Reconnected { .. }));
+                    self.undelivered.retain(|to, waiting| to != id || !reconnected(waiting));
+                    self.undelivered.push_control(id, Item::Reconnected { uri: uri.clone() });
                 }
                 let known = route.queue.with_bookmarks(|bookmarks| bookmarks.connect(&uri.to_string()));
                 known.or_else(|| route.spec.start.clone())
@@ -132,7 +133,7 @@ impl ClientCore {
         };
         let resumes = matches!(start, Some(StartAt::Bookmarks(_)));
         if resumes && moved && !can_refuse {
-            self.undelivered.push_back((id, Item::GapPossible { uri }));
+            self.undelivered.push_control(id, Item::GapPossible { uri });
         }
         route.entered = Entered::Asked;
         let extra = (resumes && can_refuse).then_some("bookmark_not_found=fail");
@@ -209,8 +210,8 @@ impl ClientCore {
         }
         // What a bookmark subscription has not been given yet comes again.
         let Self { undelivered, subscriptions, .. } = self;
-        undelivered.retain(|(id, _)| {
-            subscriptions.get_mut(*id).is_some_and(|route| route.queue.with_bookmarks(|_| ()).is_none())
+        undelivered.retain(|id, _| {
+            subscriptions.get_mut(id).is_some_and(|route| route.queue.with_bookmarks(|_| ()).is_none())
         });
     }
 }

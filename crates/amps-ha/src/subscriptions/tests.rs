@@ -3,16 +3,35 @@ use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use amps_core::header::FrameWriter;
-use amps_core::{Bookmark, Field, Message, Messages, StartAt};
+use amps_core::{Bookmark, Field, Messages, StartAt};
 use tokio::sync::Notify;
 
 use super::*;
 use crate::bookmarks::Bookmarks;
 use crate::error::CommandError;
 
-fn message(sequence: u64) -> Message {
-    let frame = format!(r#"{{"c":"p","t":"t","bm":"7|{sequence}|"}}{sequence}"#);
-    Message::decode(frame.into_bytes().into()).unwrap()
+/// Pushes one message. Answers how many were taken.
+fn push(queue: &SubscriptionQueue, sequence: u64) -> usize {
+    queue.push_messages(Instant::now(), &run(sequence..=sequence), 0..1)
+}
+
+fn run(sequences: std::ops::RangeInclusive<u64>) -> Messages {
+    let mut wire = bytes::BytesMut::new();
+    sequences.for_each(|sequence| write(&mut wire, sequence));
+    Messages::decode(wire.freeze())
+}
+
+fn write(wire: &mut bytes::BytesMut, sequence: u64) {
+    let bookmark = format!("7|{sequence}|");
+    FrameWriter::new(wire, "p").text(Field::Bookmark, &bookmark).finish(sequence.to_string().as_bytes());
+}
+
+fn bodies(reader: &mut QueueReader) -> Vec<u64> {
+    let mut bodies = Vec::new();
+    while let Poll::Ready(Some(Ok(Item::Message(message)))) = next(reader) {
+        bodies.push(std::str::from_utf8(message.data()).unwrap().parse().unwrap());
+    }
+    bodies
 }
 
 fn queue(messages: usize) -> (Arc<SubscriptionQueue>, QueueReader) {
@@ -24,7 +43,7 @@ fn with_limits(limits: QueueLimits, bookmarks: Option<Bookmarks>) -> (Arc<Subscr
     (Arc::clone(&queue), QueueReader::new(queue))
 }
 
-fn next(reader: &mut QueueReader) -> Poll<Option<Taken>> {
+fn next(reader: &mut QueueReader) -> Poll<Option<Result<Item, CommandError>>> {
     reader.poll_next(&mut Context::from_waker(Waker::noop()))
 }
 
@@ -35,29 +54,33 @@ fn reconnected() -> Item {
 #[test]
 fn a_full_queue_refuses_and_keeps_what_it_has() {
     let (queue, mut reader) = queue(2);
-    let now = Instant::now();
-    assert_eq!(queue.push_message(now, &message(1)), Delivery::Queued);
-    assert_eq!(queue.push_message(now, &message(2)), Delivery::Queued);
-    assert_eq!(queue.push_message(now, &message(3)), Delivery::Full);
-    assert_eq!(queue.push_control(reconnected()), Delivery::Queued, "there is always room for the news");
+    assert_eq!(push(&queue, 1), 1);
+    assert_eq!(push(&queue, 2), 1);
+    assert_eq!(push(&queue, 3), 0);
+    queue.push_control(reconnected());
+    assert_eq!(queue.len(), 3, "there is always room for the news");
     assert!(matches!(next(&mut reader), Poll::Ready(Some(Ok(Item::Message(m)))) if m.data() == b"1"));
     assert_eq!(queue.stats().delivered, 2);
 }
 
 #[test]
 fn a_message_larger_than_the_bound_goes_into_an_empty_queue() {
-    let (queue, _reader) = with_limits(QueueLimits { messages: 9, bytes: 1 }, None);
-    assert_eq!(queue.push_message(Instant::now(), &message(1)), Delivery::Queued);
-    assert_eq!(queue.push_message(Instant::now(), &message(2)), Delivery::Full);
+    let (queue, mut reader) = with_limits(QueueLimits { messages: 9, bytes: 1 }, None);
+    let messages = run(1..=3);
+    assert_eq!(queue.push_messages(Instant::now(), &messages, 0..3), 1);
+    assert_eq!(push(&queue, 2), 0);
+    assert_eq!(bodies(&mut reader), [1]);
+    assert_eq!(queue.push_messages(Instant::now(), &messages, 1..3), 2);
 }
 
 #[test]
 fn reconnects_that_nobody_reads_take_no_memory() {
-    let (queue, _reader) = queue(2);
+    let (queue, reader) = queue(2);
     for _ in 0..1000 {
         queue.push_control(reconnected());
     }
     assert_eq!(queue.len(), 1);
+    assert_eq!(reader.depth(), 1);
 }
 
 #[test]
@@ -65,28 +88,41 @@ fn what_was_delivered_is_not_delivered_again() {
     let limits = QueueLimits { messages: 1, bytes: 1 << 20 };
     let bookmarks = Bookmarks::new(StartAt::Epoch, Duration::from_secs(10));
     let (queue, mut reader) = with_limits(limits, Some(bookmarks));
-    let now = Instant::now();
-    assert_eq!(queue.push_message(now, &message(1)), Delivery::Queued);
-    assert_eq!(queue.push_message(now, &message(2)), Delivery::Full, "refused, so not counted as received");
+    assert_eq!(push(&queue, 1), 1);
+    assert_eq!(push(&queue, 2), 0, "refused, so not counted as received");
     assert!(next(&mut reader).is_ready());
-    assert_eq!(queue.push_message(now, &message(2)), Delivery::Full, "the reader may still have the first");
+    assert_eq!(push(&queue, 2), 0, "the reader may still have the first");
     assert!(next(&mut reader).is_pending());
-    assert_eq!(queue.push_message(now, &message(2)), Delivery::Queued);
-    assert!(next(&mut reader).is_ready());
-    assert!(next(&mut reader).is_pending());
-    assert_eq!(queue.push_message(now, &message(2)), Delivery::Duplicate);
+    assert_eq!(push(&queue, 2), 1);
+    assert_eq!(bodies(&mut reader), [2]);
+    assert_eq!(push(&queue, 2), 1);
+    assert!(bodies(&mut reader).is_empty(), "a duplicate");
     assert_eq!(queue.stats(), QueueStats { delivered: 2, duplicates: 1 });
     let first = Bookmark { publisher: 7, sequence: 1 };
     assert_eq!(queue.with_bookmarks(|bookmarks| bookmarks.discard(first)), Some(true));
 }
 
 #[test]
+fn duplicates_are_taken_out_of_the_middle_of_a_row() {
+    let bookmarks = Bookmarks::new(StartAt::Epoch, Duration::from_secs(10));
+    let (queue, mut reader) = with_limits(QueueLimits::default(), Some(bookmarks));
+    let mut wire = bytes::BytesMut::new();
+    for sequence in [1, 2, 2, 1, 3, 4, 4] {
+        write(&mut wire, sequence);
+    }
+    let messages = Messages::decode(wire.freeze());
+    assert_eq!(queue.push_messages(Instant::now(), &messages, 0..7), 7);
+    assert_eq!(bodies(&mut reader), [1, 2, 3, 4]);
+    assert_eq!(queue.stats(), QueueStats { delivered: 4, duplicates: 3 });
+}
+
+#[test]
 fn an_error_comes_behind_the_messages_and_once() {
     let (queue, mut reader) = queue(9);
-    queue.push_message(Instant::now(), &message(1));
+    push(&queue, 1);
     queue.end(EndCause::Failed(CommandError::Disconnected));
     queue.end(EndCause::Complete);
-    assert_eq!(queue.push_message(Instant::now(), &message(2)), Delivery::Gone);
+    assert_eq!(push(&queue, 2), 1, "nobody listens");
     assert!(matches!(next(&mut reader), Poll::Ready(Some(Ok(Item::Message(_))))));
     assert!(matches!(next(&mut reader), Poll::Ready(Some(Err(CommandError::Disconnected)))), "the first cause stays");
     assert!(matches!(next(&mut reader), Poll::Ready(None)));
@@ -105,24 +141,6 @@ fn an_id_names_one_subscription_for_ever() {
     for wire in ["", "x", "-1", "99999999999999999999"] {
         assert!(table.by_wire_id(wire).is_none(), "{wire}");
     }
-}
-
-fn run(sequences: std::ops::RangeInclusive<u64>) -> Messages {
-    let mut wire = bytes::BytesMut::new();
-    for sequence in sequences {
-        let bookmark = format!("7|{sequence}|");
-        let frame = FrameWriter::new(&mut wire, "p").text(Field::Bookmark, &bookmark);
-        frame.finish(sequence.to_string().as_bytes());
-    }
-    Messages::decode(wire.freeze())
-}
-
-fn bodies(reader: &mut QueueReader) -> Vec<u64> {
-    let mut bodies = Vec::new();
-    while let Poll::Ready(Some(Ok(Item::Message(message)))) = next(reader) {
-        bodies.push(std::str::from_utf8(message.data()).unwrap().parse().unwrap());
-    }
-    bodies
 }
 
 #[test]

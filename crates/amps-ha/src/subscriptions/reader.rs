@@ -1,0 +1,62 @@
+use std::collections::VecDeque;
+use std::ops::Range;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use amps_core::Messages;
+
+use super::item::{Item, Waiting};
+use super::queue::SubscriptionQueue;
+use crate::error::CommandError;
+
+/// The consuming end of a [`SubscriptionQueue`]. There is one: it takes the
+/// messages of a read at a time, so that a flood does not cost a lock a
+/// message. They count as waiting until it comes back for more.
+#[derive(Debug)]
+pub struct QueueReader {
+    queue: Arc<SubscriptionQueue>,
+    taken: VecDeque<Waiting>,
+    messages: (Messages, Range<usize>),
+}
+
+impl QueueReader {
+    /// The reader of `queue`.
+    pub fn new(queue: Arc<SubscriptionQueue>) -> Self {
+        Self { queue, taken: VecDeque::new(), messages: (Messages::default(), 0..0) }
+    }
+
+    /// The queue.
+    pub fn queue(&self) -> &Arc<SubscriptionQueue> {
+        &self.queue
+    }
+
+    /// Items waiting.
+    pub fn depth(&self) -> usize {
+        let taken: usize = self.taken.iter().map(Waiting::len).sum();
+        self.messages.1.len() + taken + self.queue.len()
+    }
+
+    /// The next item, in order; `None` behind the last. An error is the last
+    /// but one answer.
+    pub fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Item, CommandError>>> {
+        loop {
+            let (messages, range) = &mut self.messages;
+            if let Some(index) = range.next() {
+                return Poll::Ready(Some(Ok(Item::Message(messages.get(index)))));
+            }
+            match self.taken.pop_front() {
+                Some(Waiting::Messages(messages, range)) => self.messages = (messages, range),
+                Some(Waiting::Control(item)) => return Poll::Ready(Some(Ok(item))),
+                None => {
+                    // Given back first, so that their memory is used again.
+                    self.messages = (Messages::default(), 0..0);
+                    match ready!(self.queue.poll_take(context, &mut self.taken)) {
+                        Some(Ok(())) => {}
+                        Some(Err(error)) => return Poll::Ready(Some(Err(error))),
+                        None => return Poll::Ready(None),
+                    }
+                }
+            }
+        }
+    }
+}
