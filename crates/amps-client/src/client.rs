@@ -1,5 +1,5 @@
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use amps_ha::bookmarks::{Bookmarks, DEFAULT_OVERLAP};
@@ -15,7 +15,7 @@ use crate::error::{ConnectError, PublishError};
 use crate::events::Events;
 use crate::inner::{Ending, Inner, TakenId};
 use crate::publish::{Receipt, append, wait};
-use crate::subscribe::{Sow, Subscribe, Subscription};
+use crate::subscribe::{Kept, Sow, Subscribe, Subscription};
 
 /// A client: one name, one connection at a time, to one of a group of servers.
 ///
@@ -207,17 +207,17 @@ impl Client {
         let subscribe = subscribe.into();
         let key = subscribe.key();
         let id = subscribe.spec.start.as_ref().map(|_| TakenId::take(&self.inner, &key)).transpose()?;
-        let bookmarks = match &subscribe.spec.start {
-            None => None,
-            Some(start) => Some(match self.inner.bookmark_store() {
-                Some(store) => {
-                    let known = store.recover(&key).await?;
-                    Bookmarks::recovered(start.clone(), DEFAULT_OVERLAP, &known)
-                }
-                None => Bookmarks::new(start.clone(), DEFAULT_OVERLAP),
-            }),
+        let store = self.inner.bookmark_store();
+        let bookmarks = match (&subscribe.spec.start, &store) {
+            (None, _) => None,
+            (Some(start), None) => Some(Bookmarks::new(start.clone(), DEFAULT_OVERLAP)),
+            (Some(start), Some(store)) => {
+                let known = store.recover(&key).await?;
+                Some(Bookmarks::recovered(start.clone(), DEFAULT_OVERLAP, &known))
+            }
         };
-        self.enter(subscribe.spec, key, id, subscribe.limits, bookmarks).await
+        let kept = Kept { key: key.into(), changes: store.map(|store| store.changes()), _id: id };
+        self.enter(subscribe.spec, kept, subscribe.limits, bookmarks).await
     }
 
     /// Queries the current records of a SOW topic. The stream yields
@@ -232,26 +232,20 @@ impl Client {
     /// Safe.
     pub async fn sow(&self, query: impl Into<Sow>) -> Result<Subscription, CommandError> {
         let Sow { spec } = query.into();
-        self.enter(spec, String::new(), None, QueueLimits::default(), None).await
+        self.enter(spec, Kept::default(), QueueLimits::default(), None).await
     }
 
     async fn enter(
         &self,
         spec: SubscriptionSpec,
-        key: String,
-        id: Option<TakenId>,
+        kept: Kept,
         limits: QueueLimits,
         bookmarks: Option<Bookmarks>,
     ) -> Result<Subscription, CommandError> {
         let queue = Arc::new(SubscriptionQueue::new(limits, bookmarks, Arc::clone(&self.inner.wake)));
         // Made before the wait, so that a dropped call ends it again.
-        let subscription = Subscription {
-            reader: QueueReader::new(Arc::clone(&queue)),
-            client: Arc::clone(&self.inner),
-            key,
-            _id: id,
-            saved: Mutex::default(),
-        };
+        let subscription =
+            Subscription { reader: QueueReader::new(Arc::clone(&queue)), client: Arc::clone(&self.inner), kept };
         let (reply, answer) = oneshot::channel();
         self.inner.inbox.push(Request::Enter { spec, queue, reply });
         answer.await.unwrap_or(Err(CommandError::Closed))?;

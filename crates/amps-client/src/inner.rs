@@ -1,13 +1,11 @@
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use amps_core::Bookmark;
-use amps_ha::bookmarks::store::{BookmarkWriter, Saved};
+use amps_ha::bookmarks::store::BookmarkWriter;
 use amps_ha::driver::Inbox;
 use amps_ha::error::CommandError;
 use amps_ha::event::{ConnectionSummary, Event};
 use amps_ha::publish_log::{SharedLog, StoreThread};
-use amps_ha::subscriptions::SubscriptionQueue;
 use tokio::sync::{Notify, broadcast, watch};
 use tokio::task::JoinHandle;
 
@@ -36,19 +34,6 @@ pub(crate) struct Ending {
 impl Inner {
     pub(crate) fn bookmark_store(&self) -> Option<Arc<BookmarkWriter>> {
         self.bookmarks.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// Discards a message of a bookmark subscription; with a store, hands it
-    /// what changed.
-    pub(crate) fn discard(&self, key: &str, queue: &SubscriptionQueue, bookmark: Bookmark) -> Option<Saved> {
-        let store = self.bookmark_store();
-        // Under the subscription's lock, so that changes reach the store in
-        // their order.
-        queue.with_bookmarks(|bookmarks| {
-            let discarded = bookmarks.discard(bookmark);
-            let store = store.filter(|_| discarded)?;
-            Some(store.save(key, bookmarks.take_changes()))
-        })?
     }
 }
 

@@ -1,14 +1,15 @@
 use std::fmt;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use amps_core::{Message, StartAt};
-use amps_ha::bookmarks::store::Saved;
+use amps_ha::bookmarks::store::Changes;
 use amps_ha::client_core::Request;
 use amps_ha::error::CommandError;
 use amps_ha::subscriptions::{
-    Item, OnUnknownBookmark, QueueLimits, QueueReader, QueueStats, SubscriptionKind, SubscriptionSpec,
+    Item, OnUnknownBookmark, QueueLimits, QueueReader, QueueStats, SubscriptionKind, SubscriptionQueue,
+    SubscriptionSpec,
 };
 use futures_core::Stream;
 
@@ -164,10 +165,16 @@ impl From<&str> for Sow {
 pub struct Subscription {
     pub(crate) reader: QueueReader,
     pub(crate) client: Arc<Inner>,
-    pub(crate) key: String,
+    pub(crate) kept: Kept,
+}
+
+/// How a bookmark store keeps a subscription.
+#[derive(Default)]
+pub(crate) struct Kept {
+    pub(crate) key: Arc<str>,
+    pub(crate) changes: Option<Changes>,
     /// Given back when the stream is dropped.
     pub(crate) _id: Option<TakenId>,
-    pub(crate) saved: Mutex<Option<Saved>>,
 }
 
 impl Subscription {
@@ -190,6 +197,9 @@ impl Subscription {
     /// # Cancel safety
     /// Safe: no message is lost.
     pub async fn next_message(&mut self) -> Result<Option<Message>, CommandError> {
+        if let Some(message) = self.reader.next_message() {
+            return Ok(Some(message));
+        }
         while let Some(event) = self.next().await {
             if let Item::Message(message) = event? {
                 return Ok(Some(message));
@@ -207,9 +217,13 @@ impl Subscription {
     /// subscription this does nothing.
     pub fn discard(&self, message: &Message) {
         let Some(bookmark) = message.bookmark() else { return };
-        if let Some(saved) = self.client.discard(&self.key, self.reader.queue(), bookmark) {
-            *self.saved.lock().unwrap_or_else(PoisonError::into_inner) = Some(saved);
-        }
+        let queue = self.reader.queue();
+        queue.discard(bookmark, || {
+            if let Some(changes) = &self.kept.changes {
+                let source: Arc<SubscriptionQueue> = Arc::clone(queue);
+                changes.announce(&self.kept.key, source);
+            }
+        });
     }
 
     /// Waits until everything discarded so far survives `kill -9` of this
@@ -223,9 +237,8 @@ impl Subscription {
     /// # Cancel safety
     /// Safe: the discards are written all the same.
     pub async fn discarded(&self) -> Result<(), CommandError> {
-        let saved = self.saved.lock().unwrap_or_else(PoisonError::into_inner).take();
-        match saved {
-            Some(saved) => Ok(saved.durable().await?),
+        match &self.kept.changes {
+            Some(changes) => Ok(changes.so_far().durable().await?),
             None => Ok(()),
         }
     }
@@ -258,6 +271,6 @@ impl Drop for Subscription {
 
 impl fmt::Debug for Subscription {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Subscription").field("id", &self.key).field("depth", &self.depth()).finish_non_exhaustive()
+        f.debug_struct("Subscription").field("id", &self.kept.key).field("depth", &self.depth()).finish_non_exhaustive()
     }
 }

@@ -14,6 +14,6 @@ mod transmit;
 
 pub use heartbeat::{Heartbeat, HeartbeatDue};
 pub use pending::{PendingAcks, command_id};
-pub use pump::{Lost, Protocol, pump};
+pub use pump::{Lost, Protocol, READ_LEN, pump};
 pub use router::Router;
 pub use transmit::{TARGET_LEN, Transmit};

@@ -17,8 +17,12 @@ use crate::frame::{FrameDecoder, FrameError, PREFIX_LEN, frame_len};
 use crate::header::{self, Entry, Field};
 use crate::message::{Message, MessageKind};
 
-/// How many tables of earlier reads are kept for use again.
-const SPARE: usize = 4;
+/// How many tables and buffers of earlier reads are kept for use again: as many
+/// as a consumer that keeps up has in its hands.
+const SPARE: usize = 8;
+
+/// Bytes of a buffer that is read into; a longer frame makes a longer one.
+const BUFFER_LEN: usize = 128 * 1024;
 
 /// A table larger than this is not kept: that many fields, a multiple of what
 /// a read brings.
@@ -59,6 +63,8 @@ pub(crate) struct Head {
     pub(crate) body: Range<u32>,
     entries: Range<u32>,
     pub(crate) kind: MessageKind,
+    /// The header is the same as the one before, byte by byte.
+    repeated: bool,
 }
 
 impl Messages {
@@ -110,6 +116,15 @@ impl Messages {
     /// When `index` is not below [`len`](Self::len).
     pub fn raw_bytes(&self, index: usize, field: Field) -> Option<&[u8]> {
         self.run.raw_bytes(index, field)
+    }
+
+    /// Whether the header of one of them is, byte by byte, that of the one
+    /// before. `false` says nothing.
+    ///
+    /// # Panics
+    /// When `index` is not below [`len`](Self::len).
+    pub fn repeats(&self, index: usize) -> bool {
+        self.run.heads[index].repeated
     }
 
     /// The bookmark of one of them, when it carries exactly one.
@@ -175,7 +190,7 @@ impl Head {
             start: self.start - start,
             body: self.body.start - start..self.body.end - start,
             entries: self.entries.start - entries..self.entries.end - entries,
-            kind: self.kind,
+            ..*self
         }
     }
 
@@ -213,6 +228,9 @@ impl Run {
 
     /// Adds the message whose frame, without prefix, stands there.
     fn message(&mut self, start: usize, end: usize) -> Result<(), MessageError> {
+        if self.repeats(start, end) {
+            return Ok(());
+        }
         let Self { bytes, heads, entries, .. } = self;
         let frame = &bytes[start..end];
         let first = entries.len() as u32;
@@ -226,8 +244,30 @@ impl Run {
         })?;
         let kind = kind.ok_or(MessageError::NoCommand)?;
         let entries = first..entries.len() as u32;
-        heads.push(Head { start: base, body: base + body as u32..end as u32, entries, kind });
+        let body = base + body as u32..end as u32;
+        heads.push(Head { start: base, body, entries, kind, repeated: false });
         Ok(())
+    }
+
+    /// Adds the message if its header is that of the one before. Most messages
+    /// of a subscription without bookmarks differ in nothing but the body, and
+    /// comparing is several times quicker than reading.
+    fn repeats(&mut self, start: usize, end: usize) -> bool {
+        let Some(before) = self.heads.last() else { return false };
+        let header = before.start as usize..before.body.start as usize;
+        let body = start + header.len();
+        if body > end || self.bytes[start..body] != self.bytes[header] {
+            return false;
+        }
+        let step = start as u32 - before.start;
+        let (first, kind) = (self.entries.len() as u32, before.kind);
+        for index in span(&before.entries) {
+            let entry = self.entries[index].at(step);
+            self.entries.push(entry);
+        }
+        let entries = first..self.entries.len() as u32;
+        self.heads.push(Head { start: start as u32, body: body as u32..end as u32, entries, kind, repeated: true });
+        true
     }
 
     /// The records of the batch at `batch`, as messages of their own.
@@ -270,7 +310,7 @@ impl Run {
         let body = base + body as u32..base + (body + len) as u32;
         let end = body.end as usize;
         let entries = first as u32..entries.len() as u32;
-        heads.push(Head { start: base + at as u32, body, entries, kind: head.kind });
+        heads.push(Head { start: base + at as u32, body, entries, kind: head.kind, repeated: false });
         Ok(end)
     }
 
@@ -343,23 +383,40 @@ fn span(range: &Range<u32>) -> Range<usize> {
 
 /// From a stream of bytes to messages, a read at a time.
 ///
-/// The tables of messages that nobody holds any more are used again, so that a
-/// steady flow allocates nothing.
+/// Buffers and tables of messages that nobody holds any more are used again,
+/// so that a steady flow allocates nothing and stays in the processor's cache.
 #[derive(Debug)]
 pub struct MessageDecoder {
     frames: FrameDecoder,
+    buffers: VecDeque<BytesMut>,
     given: VecDeque<Messages>,
 }
 
 impl MessageDecoder {
     /// A decoder that refuses frames longer than `limit` bytes.
     pub fn new(limit: usize) -> Self {
-        Self { frames: FrameDecoder::new(limit), given: VecDeque::new() }
+        Self { frames: FrameDecoder::new(limit), buffers: VecDeque::new(), given: VecDeque::new() }
     }
 
-    /// The buffer to read into; append only.
-    pub fn buffer_mut(&mut self) -> &mut BytesMut {
-        self.frames.buffer_mut()
+    /// The buffer to read into; append only. It has room for `len` bytes.
+    pub fn buffer_mut(&mut self, len: usize) -> &mut BytesMut {
+        let buffer = self.frames.buffer_mut();
+        let held = buffer.len();
+        if buffer.capacity() - held < len && !buffer.try_reclaim(len) {
+            if held + len <= BUFFER_LEN {
+                let mut next = spare_buffer(&mut self.buffers);
+                next.extend_from_slice(buffer);
+                let mut full = std::mem::replace(buffer, next);
+                full.clear();
+                if self.buffers.len() == SPARE {
+                    self.buffers.pop_front();
+                }
+                self.buffers.push_back(full);
+            } else {
+                buffer.reserve(len);
+            }
+        }
+        buffer
     }
 
     /// Bytes received and not yet given out.
@@ -389,9 +446,10 @@ impl MessageDecoder {
         Ok(Some(messages))
     }
 
-    /// A table nobody holds, emptied; a new one when there is none.
+    /// A table nobody holds, emptied; a new one when there is none. The one
+    /// given out last is the most likely to be in the cache.
     fn spare(&mut self) -> Messages {
-        for index in 0..self.given.len() {
+        for index in (0..self.given.len()).rev() {
             if let Some(run) = Arc::get_mut(&mut self.given[index].run) {
                 run.clear();
                 return self.given.remove(index).unwrap_or_default();
@@ -399,6 +457,13 @@ impl MessageDecoder {
         }
         Messages::default()
     }
+}
+
+/// A whole buffer of which nobody holds a slice; a new one when there is none.
+fn spare_buffer(buffers: &mut VecDeque<BytesMut>) -> BytesMut {
+    let free = (0..buffers.len()).rev().find(|index| buffers[*index].try_reclaim(BUFFER_LEN));
+    let free = free.and_then(|index| buffers.remove(index));
+    free.unwrap_or_else(|| BytesMut::with_capacity(BUFFER_LEN))
 }
 
 #[cfg(test)]
@@ -448,10 +513,48 @@ mod tests {
     }
 
     #[test]
+    fn a_repeated_header_is_read_as_if_it_were_the_first() {
+        let mut bytes = wire(&["one", "two", "", "four"]);
+        // One byte short of the header before, and one that only begins like it.
+        bytes.extend_from_slice(&wire(&["five"])[..]);
+        bytes.extend_from_slice(b"\0\0\0\x1e{\"c\":\"p\",\"t\":\"t\" ,\"sids\":\"9\"}x");
+        let messages = Messages::decode(bytes.clone().freeze());
+        assert_eq!(messages.error(), None);
+        assert_eq!(bodies(&messages), ["one", "two", "", "four", "five", "x"]);
+        let alone = {
+            let mut decoder = FrameDecoder::new(100);
+            decoder.extend(&bytes);
+            std::iter::from_fn(move || decoder.next_frame().unwrap()).map(|frame| Message::decode(frame).unwrap())
+        };
+        for (index, alone) in alone.enumerate() {
+            assert_eq!(format!("{:?}", messages.get(index)), format!("{alone:?}"));
+            assert_eq!(messages.repeats(index), (1..5).contains(&index), "{index}");
+        }
+    }
+
+    #[test]
+    fn a_buffer_is_used_again_once_nobody_holds_a_slice_of_it() {
+        let mut decoder = MessageDecoder::new(1 << 20);
+        let body = "x".repeat(50_000);
+        let mut seen = std::collections::BTreeSet::new();
+        for _ in 0..100 {
+            let buffer = decoder.buffer_mut(64 * 1024);
+            buffer.extend_from_slice(&wire(&[&body]));
+            buffer.extend_from_slice(b"\0\0");
+            let messages = decoder.next_messages().unwrap().unwrap();
+            assert_eq!(messages.len(), 1);
+            seen.insert(messages.run.bytes.as_ptr() as usize / BUFFER_LEN);
+            decoder.buffer_mut(64 * 1024).extend_from_slice(b"\0\0");
+            assert_eq!(decoder.next_messages().unwrap().map_or(0, |messages| messages.len()), 0);
+        }
+        assert!(seen.len() <= 4, "{} buffers", seen.len());
+    }
+
+    #[test]
     fn a_table_is_used_again_once_nobody_holds_it() {
         let mut decoder = MessageDecoder::new(1000);
         let mut next = |body: &str| {
-            decoder.buffer_mut().extend_from_slice(&wire(&[body]));
+            decoder.buffer_mut(100).extend_from_slice(&wire(&[body]));
             decoder.next_messages().unwrap().unwrap()
         };
         let held = next("held").get(0);
@@ -467,7 +570,7 @@ mod tests {
         let mut decoder = MessageDecoder::new(1000);
         let mut held = Vec::new();
         for number in 0..100 {
-            decoder.buffer_mut().extend_from_slice(&wire(&[&number.to_string()]));
+            decoder.buffer_mut(100).extend_from_slice(&wire(&[&number.to_string()]));
             held.push(decoder.next_messages().unwrap().unwrap().get(0));
         }
         for (number, message) in held.iter().enumerate() {

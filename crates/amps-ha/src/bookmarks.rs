@@ -33,6 +33,7 @@
 //! A server's name must mean one server. Behind an address that may lead to
 //! several, pass a name that is different for every connection.
 
+mod pending;
 mod publisher;
 pub mod store;
 

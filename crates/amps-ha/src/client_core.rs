@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 use bytes::{Bytes, BytesMut};
 use tokio::sync::{broadcast, watch};
 
-use amps_core::connection::{Heartbeat, HeartbeatDue, PendingAcks, Protocol, TARGET_LEN, Transmit};
+use amps_core::connection::{Heartbeat, HeartbeatDue, PendingAcks, Protocol, READ_LEN, TARGET_LEN, Transmit};
 use amps_core::{Command, CommandKind, Field, Message, MessageDecoder, Messages, Uri};
 
 use crate::error::{Cause, CommandError};
@@ -290,7 +290,7 @@ impl Protocol for ClientCore {
     }
 
     fn receive_buffer(&mut self) -> &mut BytesMut {
-        self.decoder.buffer_mut()
+        self.decoder.buffer_mut(READ_LEN)
     }
 
     fn receive(&mut self, now: Instant) -> Result<(), Cause> {

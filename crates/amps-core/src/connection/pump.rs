@@ -11,8 +11,8 @@ use tokio::sync::Notify;
 use super::Transmit;
 use crate::transport::Transport;
 
-/// How many bytes are asked of the transport in one read.
-const READ_LEN: usize = 64 * 1024;
+/// How many bytes are asked of the transport in one read: 64 KiB.
+pub const READ_LEN: usize = 64 * 1024;
 
 /// A state machine that a [`pump`] moves bytes for.
 ///
@@ -25,8 +25,10 @@ pub trait Protocol {
     /// the peer back.
     fn wants_read(&self) -> bool;
 
-    /// Where received bytes are appended, usually
-    /// [`FrameDecoder::buffer_mut`](crate::FrameDecoder::buffer_mut).
+    /// Where received bytes are appended, usually the buffer of a
+    /// [`FrameDecoder`](crate::FrameDecoder) or
+    /// [`MessageDecoder`](crate::MessageDecoder). [`READ_LEN`] more are asked of
+    /// it if it has no room for so many.
     fn receive_buffer(&mut self) -> &mut BytesMut;
 
     /// Bytes were received, or what held earlier ones back may be gone.

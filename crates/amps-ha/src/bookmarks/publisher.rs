@@ -1,8 +1,9 @@
 //! One publisher of a bookmark subscription.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
+use super::pending::Pending;
 use super::{PublisherState, Receipt};
 
 /// How many positions of the last `overlap` are kept; more only sharpens where
@@ -18,11 +19,10 @@ pub(super) struct Publisher {
     discarded: Option<u64>,
     /// The newest sequence of a persisted acknowledgment.
     persisted: Option<u64>,
-    /// Received and not discarded.
-    pending: BTreeSet<u64>,
-    /// Discarded above `discarded`: the first and last of each range. No
-    /// pending sequence lies within one, so there are never many more of them
-    /// than pending sequences.
+    /// Received in this life, from the oldest that is not discarded on.
+    pending: Pending,
+    /// Discarded in an earlier life above `discarded`: the first and last of
+    /// each range.
     ahead: BTreeMap<u64, u64>,
     /// A sequence from which resuming on any server misses nothing.
     anchor: Option<u64>,
@@ -80,40 +80,27 @@ impl Publisher {
         let range = self.ahead.range(..=sequence).next_back();
         let discarded = range.is_some_and(|(_, last)| *last >= sequence);
         if !discarded {
-            self.pending.insert(sequence);
+            self.pending.push(sequence);
         }
-        self.settle();
+        if !self.ahead.is_empty() {
+            self.settle();
+        }
         if discarded { Receipt::Duplicate } else { Receipt::New }
     }
 
     pub(super) fn discard(&mut self, sequence: u64) -> bool {
-        if !self.pending.remove(&sequence) {
-            return false;
+        let discarded = self.pending.discard(sequence);
+        if discarded {
+            self.settle();
         }
-        let (mut first, mut last) = (sequence, sequence);
-        if let Some((&start, &end)) = self.ahead.range(..sequence).next_back()
-            && self.pending.range(end..sequence).next().is_none()
-        {
-            first = start;
-        }
-        // A range of an earlier life above `seen` is not joined: what lies
-        // between is still to come again.
-        if let Some((&start, &end)) = self.ahead.range(sequence..).next()
-            && Some(start) <= self.seen
-            && self.pending.range(sequence..start).next().is_none()
-        {
-            self.ahead.remove(&start);
-            last = end;
-        }
-        self.ahead.insert(first, last);
-        self.settle();
-        true
+        discarded
     }
 
-    /// Takes the ranges that nothing pending lies below into `discarded`.
+    /// Takes what nothing pending lies below into `discarded`.
     fn settle(&mut self) {
+        self.discarded = self.discarded.max(self.pending.settle());
         while let Some((&first, &last)) = self.ahead.first_key_value() {
-            if Some(first) > self.seen || self.pending.first().is_some_and(|pending| *pending < first) {
+            if Some(first) > self.seen || self.pending.first().is_some_and(|pending| pending < first) {
                 return;
             }
             self.ahead.remove(&first);
@@ -122,11 +109,28 @@ impl Publisher {
         }
     }
 
+    /// All that is discarded above `discarded`: ranges, ascending and apart.
+    fn discarded_ahead(&self) -> Vec<(u64, u64)> {
+        let mut all = self.pending.discarded();
+        if !self.ahead.is_empty() {
+            all.extend(self.ahead.iter().map(|(first, last)| (*first, *last)));
+            all.sort_unstable();
+        }
+        let mut ranges: Vec<(u64, u64)> = Vec::with_capacity(all.len());
+        for (first, last) in all {
+            match ranges.last_mut() {
+                Some(range) if first <= range.1 => range.1 = range.1.max(last),
+                _ => ranges.push((first, last)),
+            }
+        }
+        ranges
+    }
+
     /// The floor never names a sequence that was not a message, because a server
     /// may not know that: below a pending one, it falls back to the newest
     /// discarded.
     pub(super) fn floor(&self) -> Option<u64> {
-        let persisted = self.persisted.filter(|at| self.pending.first().is_none_or(|pending| at < pending));
+        let persisted = self.persisted.filter(|at| self.pending.first().is_none_or(|pending| *at < pending));
         self.discarded.max(persisted)
     }
 
@@ -194,8 +198,8 @@ impl Publisher {
     pub(super) fn state(&mut self, drained: Option<Instant>, overlap: Duration) -> PublisherState {
         self.promote(drained, overlap);
         let floor = self.floor();
-        let ahead = self.ahead.iter().map(|(first, last)| (*first, *last));
-        PublisherState { floor, anchor: self.anchor, ahead: ahead.filter(|(_, last)| Some(*last) > floor).collect() }
+        let ahead = self.discarded_ahead().into_iter().filter(|(_, last)| Some(*last) > floor);
+        PublisherState { floor, anchor: self.anchor, ahead: ahead.collect() }
     }
 
     pub(super) fn is_saved(&self) -> bool {
@@ -212,6 +216,6 @@ impl Publisher {
 impl Publisher {
     /// How many pending sequences, ranges and marks there are.
     pub(super) fn sizes(&self) -> (usize, usize, usize) {
-        (self.pending.len(), self.ahead.len(), self.marks.len())
+        (self.pending.sizes().0, self.discarded_ahead().len(), self.marks.len())
     }
 }

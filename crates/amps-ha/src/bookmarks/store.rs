@@ -10,7 +10,7 @@ use super::{BookmarkState, PublisherState};
 use crate::kv::KvError;
 
 pub use keyed::KvBookmarkStore;
-pub use writer::{BookmarkWriter, Saved};
+pub use writer::{BookmarkWriter, ChangeSource, Changes, Saved};
 
 /// Keeps what the subscriptions of one client have discarded.
 ///

@@ -5,11 +5,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
-use amps_core::Messages;
+use amps_core::{Bookmark, Messages};
 use tokio::sync::Notify;
 
 use super::item::{EndCause, Item, QueueLimits, QueueStats, Waiting};
-use crate::bookmarks::{Bookmarks, Receipt};
+use crate::bookmarks::store::ChangeSource;
+use crate::bookmarks::{BookmarkState, Bookmarks, Receipt};
 use crate::error::CommandError;
 
 /// How many items a reader takes at a time, or the messages of one read.
@@ -38,6 +39,8 @@ struct State {
     /// The same of what the reader took last and may still have.
     taken: (usize, usize),
     bookmarks: Option<Bookmarks>,
+    /// A bookmark store was told that there are changes for it to take.
+    announced: bool,
     ended: Option<EndCause>,
     end_reported: bool,
     abandoned: bool,
@@ -62,6 +65,7 @@ impl SubscriptionQueue {
             held: (0, 0),
             taken: (0, 0),
             bookmarks,
+            announced: false,
             ended: None,
             end_reported: false,
             abandoned: false,
@@ -171,6 +175,19 @@ impl SubscriptionQueue {
         self.lock().bookmarks.as_mut().map(act)
     }
 
+    /// The application is done with a message; see [`Bookmarks::discard`].
+    /// `announce` is called when a store has to be told that there are changes
+    /// to [take](ChangeSource::take_changes): the first since it last took them.
+    pub fn discard(&self, bookmark: Bookmark, announce: impl FnOnce()) {
+        let mut state = self.lock();
+        let discarded = state.bookmarks.as_mut().is_some_and(|bookmarks| bookmarks.discard(bookmark));
+        if discarded && !std::mem::replace(&mut state.announced, true) {
+            // Under the lock, so that nobody who discards later finds the
+            // store not told yet.
+            announce();
+        }
+    }
+
     /// Items waiting, without those a reader has taken.
     pub fn len(&self) -> usize {
         self.lock().held.0
@@ -184,6 +201,14 @@ impl SubscriptionQueue {
     /// Counters.
     pub fn stats(&self) -> QueueStats {
         self.lock().stats
+    }
+}
+
+impl ChangeSource for SubscriptionQueue {
+    fn take_changes(&self) -> BookmarkState {
+        let mut state = self.lock();
+        state.announced = false;
+        state.bookmarks.as_mut().map(Bookmarks::take_changes).unwrap_or_default()
     }
 }
 

@@ -3,7 +3,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use amps_core::Messages;
+use amps_core::{Message, Messages};
 
 use super::item::{Item, Waiting};
 use super::queue::SubscriptionQueue;
@@ -36,13 +36,18 @@ impl QueueReader {
         self.messages.1.len() + taken + self.queue.len()
     }
 
+    /// The next item if it is a message that was taken already.
+    #[inline]
+    pub fn next_message(&mut self) -> Option<Message> {
+        self.messages.1.next().map(|index| self.messages.0.get(index))
+    }
+
     /// The next item, in order; `None` behind the last. An error is the last
     /// but one answer.
     pub fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Item, CommandError>>> {
         loop {
-            let (messages, range) = &mut self.messages;
-            if let Some(index) = range.next() {
-                return Poll::Ready(Some(Ok(Item::Message(messages.get(index)))));
+            if let Some(message) = self.next_message() {
+                return Poll::Ready(Some(Ok(Item::Message(message))));
             }
             match self.taken.pop_front() {
                 Some(Waiting::Messages(messages, range)) => self.messages = (messages, range),

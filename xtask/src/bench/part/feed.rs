@@ -135,7 +135,7 @@ mod tests {
     fn every_record_has_a_key_of_its_own() {
         let batches = sent(Feed::records("7", 100, &frames::body(128)), 1_500);
         assert_eq!(batches.len(), 15);
-        let records: Vec<_> = batches.iter().flat_map(batch::records).map(Result::unwrap).collect();
+        let records: Vec<_> = batches.iter().flat_map(batch::records).collect();
         let mut keys: Vec<_> = records.iter().map(|record| record.sow_key().unwrap().into_owned()).collect();
         keys.dedup();
         assert_eq!(keys.len(), 1_500);

@@ -75,7 +75,7 @@ impl Headers {
         for _ in 0..rounds {
             match self.parser {
                 Parser::Ours => {
-                    decoder.buffer_mut().extend_from_slice(black_box(&wire));
+                    decoder.buffer_mut(wire.len()).extend_from_slice(black_box(&wire));
                     let parsed = decoder.next_messages().map_err(|error| failed("read a frame", error))?;
                     let parsed = parsed.filter(|messages| messages.len() == READ && messages.error().is_none());
                     black_box(parsed.ok_or_else(|| failed("parse a header", "it is no message"))?);

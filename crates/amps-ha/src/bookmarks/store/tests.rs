@@ -200,18 +200,35 @@ fn block_on<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
 }
 
+/// The bookmarks of a subscription, as far as a store is concerned.
+#[derive(Default)]
+struct Source(std::sync::Mutex<BookmarkState>);
+
+impl ChangeSource for Source {
+    fn take_changes(&self) -> BookmarkState {
+        std::mem::take(&mut *self.0.lock().unwrap())
+    }
+}
+
+impl BookmarkWriter {
+    fn save(&self, changes: BookmarkState) -> Saved {
+        self.changes().announce(&SUBSCRIPTION.into(), std::sync::Arc::new(Source(changes.into())));
+        self.changes().so_far()
+    }
+}
+
 #[test]
 fn the_writer_reports_a_save_durable_when_it_is() {
     let kv = MemoryKv::new();
     let writer = BookmarkWriter::start(open(&kv)).unwrap();
     block_on(async {
         assert!(writer.recover(SUBSCRIPTION).await.unwrap().is_empty());
-        writer.save(SUBSCRIPTION, changes(&[(1, state(Some(5), &[]))])).durable().await.unwrap();
+        writer.save(changes(&[(1, state(Some(5), &[]))])).durable().await.unwrap();
         let survived = kv.crash(SyncLevel::Power);
         let recovered = open(&survived).recover(SUBSCRIPTION).unwrap();
         assert_eq!(recovered.publishers, [(1, state(Some(5), &[]))]);
         // The store is dead since the crash.
-        let saved = writer.save(SUBSCRIPTION, changes(&[(1, state(Some(6), &[]))]));
+        let saved = writer.save(changes(&[(1, state(Some(6), &[]))]));
         assert!(matches!(saved.durable().await, Err(BookmarkStoreError::Kv(_))));
         assert!(writer.recover(SUBSCRIPTION).await.is_err());
         assert!(writer.purge(SUBSCRIPTION).await.is_err());
@@ -223,7 +240,7 @@ fn the_writer_reports_a_save_durable_when_it_is() {
 fn closing_the_writer_commits_what_was_saved() {
     let kv = MemoryKv::new();
     let writer = BookmarkWriter::start(open(&kv)).unwrap();
-    let saved = writer.save(SUBSCRIPTION, changes(&[(1, state(Some(5), &[]))]));
+    let saved = writer.save(changes(&[(1, state(Some(5), &[]))]));
     writer.close().unwrap();
     block_on(saved.durable()).unwrap();
     let writer = BookmarkWriter::start(open(&kv.crash(SyncLevel::Power))).unwrap();
@@ -264,29 +281,41 @@ impl BookmarkStore for Gate {
 }
 
 #[test]
-fn what_is_saved_during_a_commit_is_one_group() {
+fn what_changes_during_a_commit_is_one_group_and_taken_when_it_is_written() {
     let (entered, entries) = std::sync::mpsc::channel();
     let (gate, go) = std::sync::mpsc::channel();
     let saves = std::sync::Arc::default();
     let store = Gate { store: MemoryBookmarkStore::new(), entered, go, saves: std::sync::Arc::clone(&saves) };
     let writer = BookmarkWriter::start(store).unwrap();
-    let first = writer.save(SUBSCRIPTION, changes(&[(1, state(Some(1), &[]))]));
+    block_on(writer.changes().so_far().durable()).unwrap();
+    let first = writer.save(changes(&[(1, state(Some(1), &[]))]));
     entries.recv().unwrap();
-    assert!(!writer.is_idle());
-    let mut waiting: Vec<_> = (2..=100)
-        .map(|floor| writer.save(SUBSCRIPTION, changes(&[(1, state(Some(floor), &[])), (floor, state(None, &[]))])))
-        .collect();
+    let running = writer.changes().so_far();
+    let source = std::sync::Arc::new(Source::default());
+    let announced: std::sync::Arc<Source> = std::sync::Arc::clone(&source);
+    writer.changes().announce(&SUBSCRIPTION.into(), announced);
+    for floor in 2..=100 {
+        *source.0.lock().unwrap() = changes(&[(1, state(Some(floor), &[]))]);
+    }
+    let rest = writer.changes().so_far();
     gate.send(()).unwrap();
     block_on(first.durable()).unwrap();
+    block_on(running.durable()).unwrap();
     gate.send(()).unwrap();
-    block_on(async {
-        for saved in waiting.drain(..) {
-            saved.durable().await.unwrap();
-        }
-    });
+    block_on(rest.durable()).unwrap();
     let saves = saves.lock().unwrap();
-    assert_eq!(saves.len(), 2, "100 saves, two commits");
-    let (last, new) = saves[1].publishers.split_last().unwrap();
-    assert_eq!(*last, (1, state(Some(100), &[])));
-    assert!(new.len() == 99 && new.iter().all(|(_, state)| *state == PublisherState::default()), "new ones first");
+    assert_eq!(saves.len(), 2, "100 changes, two commits");
+    assert_eq!(saves[1].publishers, [(1, state(Some(100), &[]))]);
+}
+
+#[test]
+fn what_changes_after_the_close_is_reported_as_not_written() {
+    let writer = BookmarkWriter::start(open(&MemoryKv::new())).unwrap();
+    let late = writer.changes();
+    let before = writer.save(changes(&[(1, state(Some(1), &[]))]));
+    writer.close().unwrap();
+    block_on(before.durable()).unwrap();
+    block_on(late.so_far().durable()).unwrap();
+    late.announce(&SUBSCRIPTION.into(), std::sync::Arc::new(Source::default()));
+    assert!(matches!(block_on(late.so_far().durable()), Err(BookmarkStoreError::Closed)));
 }

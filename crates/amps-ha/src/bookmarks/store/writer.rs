@@ -1,22 +1,33 @@
 //! The thread that writes a bookmark store.
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 
 use tokio::sync::{oneshot, watch};
 
-use super::{BookmarkState, BookmarkStore, BookmarkStoreError, PublisherState};
+use super::{BookmarkState, BookmarkStore, BookmarkStoreError};
 
-/// Writes a [`BookmarkStore`] from one thread, with group commit: whatever is
-/// saved while one commit runs is the next group. What changes twice before it
-/// is written is written once, so what waits is bounded by the number of
-/// subscriptions and publishers.
+/// Where the changes of a subscription are, until the writer is ready for
+/// them.
+pub trait ChangeSource: Send + Sync {
+    /// What changed since the last call.
+    fn take_changes(&self) -> BookmarkState;
+}
+
+/// Writes a [`BookmarkStore`] from one thread, with group commit: whatever
+/// changes while one commit runs is the next group. What changes twice before
+/// it is written is written once.
 #[derive(Debug)]
 pub struct BookmarkWriter {
+    changes: Changes,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// Tells a [`BookmarkWriter`] which subscriptions changed. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Changes {
     shared: Arc<Shared>,
     progress: watch::Receiver<Progress>,
-    thread: Option<JoinHandle<()>>,
 }
 
 /// How far the thread is.
@@ -32,14 +43,21 @@ struct Shared {
     wake: Condvar,
 }
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct State {
-    changes: BTreeMap<String, Changes>,
+    changed: Vec<(Arc<str>, Arc<dyn ChangeSource>)>,
     questions: Vec<Question>,
-    /// The number of the group that takes what is saved now.
+    /// The number of the group that takes what changes now.
     group: u64,
-    busy: bool,
     closed: bool,
+    /// Something changed that no group takes any more.
+    missed: bool,
+}
+
+impl std::fmt::Debug for State {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("State").field("group", &self.group).field("closed", &self.closed).finish_non_exhaustive()
+    }
 }
 
 type Answer<T> = oneshot::Sender<Result<T, BookmarkStoreError>>;
@@ -50,36 +68,54 @@ enum Question {
     Purge(String, Answer<()>),
 }
 
-/// Changes of one subscription, conflated.
-#[derive(Debug, Default)]
-struct Changes {
-    base: Option<amps_core::Bookmark>,
-    /// Publishers whose first entry must come before all floors.
-    new: Vec<u64>,
-    latest: BTreeMap<u64, PublisherState>,
-}
-
-/// A save on its way to the disk.
+/// Changes on their way to the disk.
 #[derive(Debug)]
-#[must_use = "the save is durable only when `durable` returned Ok"]
+#[must_use = "they are durable only when `durable` returned Ok"]
 pub struct Saved {
-    group: u64,
+    /// How many groups have to be committed.
+    groups: u64,
     progress: watch::Receiver<Progress>,
 }
 
 impl Saved {
-    /// Waits until the save survives what the store survives. Cancel safe: the
-    /// save goes on.
+    /// Waits until they survive what the store survives. Cancel safe: writing
+    /// goes on.
     ///
     /// # Errors
     /// Why it never will; then it is open whether it does.
     pub async fn durable(mut self) -> Result<(), BookmarkStoreError> {
-        let done = |progress: &Progress| progress.committed > self.group || progress.failed.is_some();
+        let done = |progress: &Progress| progress.committed >= self.groups || progress.failed.is_some();
         let progress = self.progress.wait_for(done).await.map_err(|_| BookmarkStoreError::Closed)?;
         match &progress.failed {
-            Some(error) if progress.committed <= self.group => Err(error.clone()),
+            Some(error) if progress.committed < self.groups => Err(error.clone()),
             _ => Ok(()),
         }
+    }
+}
+
+impl Changes {
+    /// A subscription changed. Never blocks on the disk. Say it once, until its
+    /// changes are taken, and only once they are there to be taken.
+    pub fn announce(&self, subscription: &Arc<str>, source: Arc<dyn ChangeSource>) {
+        let mut state = self.shared.lock();
+        if state.closed {
+            state.missed = true;
+            return;
+        }
+        state.changed.push((Arc::clone(subscription), source));
+        drop(state);
+        self.shared.wake.notify_one();
+    }
+
+    /// Everything that changed so far.
+    pub fn so_far(&self) -> Saved {
+        let state = self.shared.lock();
+        let groups = match (state.missed, state.changed.is_empty()) {
+            (true, _) => u64::MAX,
+            (false, true) => state.group,
+            (false, false) => state.group + 1,
+        };
+        Saved { groups, progress: self.progress.clone() }
     }
 }
 
@@ -94,30 +130,15 @@ impl BookmarkWriter {
         let of_thread = Arc::clone(&shared);
         let run = move || of_thread.run(store, &sender);
         let thread = thread::Builder::new().name("amps-bookmarks".to_owned()).spawn(run)?;
-        Ok(Self { shared, progress, thread: Some(thread) })
+        Ok(Self { changes: Changes { shared, progress }, thread: Some(thread) })
     }
 
-    /// Whether nothing waits and nothing is being written: the time to take the
-    /// next changes of busy subscriptions.
-    pub fn is_idle(&self) -> bool {
-        let state = self.shared.lock();
-        !state.busy && state.changes.is_empty()
+    /// Where to tell what changed; outlives the writer, and then fails.
+    pub fn changes(&self) -> Changes {
+        self.changes.clone()
     }
 
-    /// Hands changes over. Never blocks on the disk. A failed store takes them
-    /// too; [`Saved::durable`] then answers its error.
-    pub fn save(&self, subscription: &str, changes: BookmarkState) -> Saved {
-        let mut state = self.shared.lock();
-        let group = state.group;
-        if !state.closed {
-            state.changes.entry(subscription.to_owned()).or_default().add(changes);
-        }
-        drop(state);
-        self.shared.wake.notify_one();
-        Saved { group, progress: self.progress.clone() }
-    }
-
-    /// What the store knows of a subscription, everything saved before included.
+    /// What the store knows of a subscription, everything announced before included.
     ///
     /// # Errors
     /// The store cannot be read, or has failed before.
@@ -133,7 +154,7 @@ impl BookmarkWriter {
         self.ask(|answer| Question::Purge(subscription.to_owned(), answer)).await
     }
 
-    /// Writes what is saved and ends the thread; blocks until that is done.
+    /// Writes what changed and ends the thread; blocks until that is done.
     /// Dropping does the same and only logs an error.
     ///
     /// # Errors
@@ -144,18 +165,18 @@ impl BookmarkWriter {
 
     async fn ask<T>(&self, question: impl FnOnce(Answer<T>) -> Question) -> Result<T, BookmarkStoreError> {
         let (answer, answered) = oneshot::channel();
-        self.shared.lock().questions.push(question(answer));
-        self.shared.wake.notify_one();
+        self.changes.shared.lock().questions.push(question(answer));
+        self.changes.shared.wake.notify_one();
         answered.await.unwrap_or(Err(BookmarkStoreError::Closed))
     }
 
     fn join(&mut self) -> Result<(), BookmarkStoreError> {
-        self.shared.lock().closed = true;
-        self.shared.wake.notify_one();
+        self.changes.shared.lock().closed = true;
+        self.changes.shared.wake.notify_one();
         if self.thread.take().is_some_and(|thread| thread.join().is_err()) {
             return Err(BookmarkStoreError::Closed);
         }
-        self.progress.borrow().failed.clone().map_or(Ok(()), Err)
+        self.changes.progress.borrow().failed.clone().map_or(Ok(()), Err)
     }
 }
 
@@ -178,22 +199,20 @@ impl Shared {
     fn run(&self, mut store: impl BookmarkStore, progress: &watch::Sender<Progress>) {
         loop {
             let mut state = self.lock();
-            state.busy = false;
-            while state.changes.is_empty() && state.questions.is_empty() {
+            while state.changed.is_empty() && state.questions.is_empty() {
                 if state.closed {
                     return;
                 }
                 state = self.wake.wait(state).unwrap_or_else(PoisonError::into_inner);
             }
-            let changes = std::mem::take(&mut state.changes);
+            let changed = std::mem::take(&mut state.changed);
             let questions = std::mem::take(&mut state.questions);
             let group = state.group;
             state.group += 1;
-            state.busy = true;
             drop(state);
 
             let failed = progress.borrow().failed.clone();
-            let result = failed.map_or_else(|| write(&mut store, changes), Err);
+            let result = failed.map_or_else(|| write(&mut store, changed), Err);
             progress.send_modify(|progress| match &result {
                 Ok(()) => progress.committed = group + 1,
                 Err(error) => progress.failed = Some(error.clone()),
@@ -205,12 +224,15 @@ impl Shared {
     }
 }
 
-fn write(store: &mut impl BookmarkStore, changes: BTreeMap<String, Changes>) -> Result<(), BookmarkStoreError> {
-    if changes.is_empty() {
+fn write(
+    store: &mut impl BookmarkStore,
+    changed: Vec<(Arc<str>, Arc<dyn ChangeSource>)>,
+) -> Result<(), BookmarkStoreError> {
+    if changed.is_empty() {
         return Ok(());
     }
-    for (subscription, changes) in changes {
-        store.save(&subscription, &changes.into_state())?;
+    for (subscription, source) in changed {
+        store.save(&subscription, &source.take_changes())?;
     }
     store.commit()
 }
@@ -227,23 +249,5 @@ impl Question {
                 let _ = answer.send(purged);
             }
         }
-    }
-}
-
-impl Changes {
-    fn add(&mut self, changes: BookmarkState) {
-        self.base = changes.base.or(self.base);
-        for (publisher, state) in changes.publishers {
-            if state == PublisherState::default() {
-                self.new.push(publisher);
-            } else {
-                self.latest.insert(publisher, state);
-            }
-        }
-    }
-
-    fn into_state(self) -> BookmarkState {
-        let new = self.new.into_iter().map(|publisher| (publisher, PublisherState::default()));
-        BookmarkState { base: self.base, publishers: new.chain(self.latest).collect() }
     }
 }

@@ -1,0 +1,163 @@
+//! Which of one publisher's messages the application still has.
+
+use std::collections::VecDeque;
+
+/// Sequences received, in rising order, and which of them are discarded.
+///
+/// Receiving and discarding in order allocates nothing and touches only the
+/// ends. A discarded sequence behind one that is not stays until it is reached;
+/// of several in a row only the first and the last are kept for long, so that
+/// memory follows what is not discarded.
+#[derive(Debug, Default)]
+pub(super) struct Pending {
+    slots: VecDeque<Slot>,
+    discarded: usize,
+    /// How many discarded ones make it worth while to keep only the ends of
+    /// rows.
+    compact_at: usize,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Slot {
+    sequence: u64,
+    discarded: bool,
+}
+
+impl Pending {
+    /// Received; higher than all before.
+    pub(super) fn push(&mut self, sequence: u64) {
+        self.slots.push_back(Slot { sequence, discarded: false });
+    }
+
+    /// `false` if it was not there or is discarded already.
+    pub(super) fn discard(&mut self, sequence: u64) -> bool {
+        let index = match self.slots.front() {
+            Some(first) if first.sequence == sequence => 0,
+            _ => match self.slots.binary_search_by_key(&sequence, |slot| slot.sequence) {
+                Ok(index) => index,
+                Err(_) => return false,
+            },
+        };
+        if std::mem::replace(&mut self.slots[index].discarded, true) {
+            return false;
+        }
+        self.discarded += 1;
+        if self.discarded > self.compact_at.max(64) && !self.slots[0].discarded {
+            self.compact();
+        }
+        true
+    }
+
+    /// The oldest that is not discarded, once [`settle`](Self::settle) ran.
+    pub(super) fn first(&self) -> Option<u64> {
+        self.slots.front().map(|slot| slot.sequence)
+    }
+
+    /// Forgets the discarded ones in front of all others. Answers the last.
+    pub(super) fn settle(&mut self) -> Option<u64> {
+        let mut last = None;
+        while let Some(slot) = self.slots.front().filter(|slot| slot.discarded) {
+            last = Some(slot.sequence);
+            self.slots.pop_front();
+            self.discarded -= 1;
+        }
+        last
+    }
+
+    /// The first and last of each row of discarded ones.
+    pub(super) fn discarded(&self) -> Vec<(u64, u64)> {
+        let mut rows: Vec<(u64, u64)> = Vec::new();
+        let mut in_row = false;
+        for slot in &self.slots {
+            match rows.last_mut() {
+                Some(row) if slot.discarded && in_row => row.1 = slot.sequence,
+                _ if slot.discarded => rows.push((slot.sequence, slot.sequence)),
+                _ => {}
+            }
+            in_row = slot.discarded;
+        }
+        rows
+    }
+
+    /// Keeps of each row of discarded ones the first and the last. Costs as
+    /// much as there is, and is next due when about as many more are discarded.
+    fn compact(&mut self) {
+        let mut kept: VecDeque<Slot> = VecDeque::with_capacity(self.slots.len() - self.discarded / 2);
+        for slot in self.slots.drain(..) {
+            let len = kept.len();
+            let inner = slot.discarded && len >= 2 && kept[len - 1].discarded && kept[len - 2].discarded;
+            match kept.back_mut() {
+                Some(last) if inner => *last = slot,
+                _ => kept.push_back(slot),
+            }
+        }
+        self.discarded = kept.iter().filter(|slot| slot.discarded).count();
+        self.compact_at = kept.len() + 64;
+        self.slots = kept;
+    }
+
+    /// How many are not discarded, and how many slots they take.
+    #[cfg(test)]
+    pub(super) fn sizes(&self) -> (usize, usize) {
+        (self.slots.len() - self.discarded, self.slots.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        /// Against a map of everything ever received.
+        #[test]
+        fn it_knows_what_is_discarded(steps in prop::collection::vec((any::<bool>(), 0u64..400), 0..1_500)) {
+            let mut pending = Pending::default();
+            let mut oracle: BTreeMap<u64, bool> = BTreeMap::new();
+            let mut next = 0;
+            for (receive, number) in steps {
+                if receive {
+                    next += 1 + number % 3;
+                    pending.push(next);
+                    oracle.insert(next, false);
+                } else {
+                    let was = oracle.get_mut(&number).is_some_and(|discarded| !std::mem::replace(discarded, true));
+                    prop_assert_eq!(pending.discard(number), was);
+                    let settled: Vec<_> = oracle.iter().take_while(|(_, gone)| **gone).map(|(at, _)| *at).collect();
+                    settled.iter().for_each(|at| { oracle.remove(at); });
+                    prop_assert_eq!(pending.settle(), settled.last().copied());
+                }
+                let left = oracle.values().filter(|gone| !**gone).count();
+                prop_assert_eq!(pending.first(), oracle.keys().next().copied());
+                prop_assert_eq!(pending.sizes().0, left);
+            }
+            let mut rows: Vec<(u64, u64)> = Vec::new();
+            let mut open = false;
+            for (at, gone) in oracle {
+                match rows.last_mut() {
+                    Some(row) if gone && open => row.1 = at,
+                    _ if gone => rows.push((at, at)),
+                    _ => {}
+                }
+                open = gone;
+            }
+            prop_assert_eq!(pending.discarded(), rows);
+        }
+    }
+
+    #[test]
+    fn memory_follows_what_is_not_discarded() {
+        let mut pending = Pending::default();
+        pending.push(0);
+        for sequence in 1..100_000 {
+            pending.push(sequence);
+            assert!(pending.discard(sequence));
+            assert_eq!(pending.settle(), None);
+            assert!(pending.sizes().1 < 200, "{:?}", pending.sizes());
+        }
+        assert_eq!(pending.discarded(), [(1, 99_999)]);
+    }
+}
