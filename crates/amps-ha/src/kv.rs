@@ -42,7 +42,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 pub use memory::MemoryKv;
-pub use sled::{SledKv, SledOptions};
+pub use sled::{Damage, SledFiles, SledKv, SledOptions};
 
 /// The longest key, in bytes.
 pub const MAX_KEY: usize = 256;

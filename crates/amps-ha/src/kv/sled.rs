@@ -19,6 +19,8 @@
 //!   fewer inside than beside means that synced writes are gone.
 
 mod directory;
+mod files;
+mod record;
 mod slots;
 
 use std::fs::File;
@@ -30,6 +32,8 @@ use std::time::{Duration, Instant};
 use super::{Kv, KvError, SyncCount, SyncLevel, Visit, check_size};
 use directory::{Directory, write_synced};
 use slots::Slots;
+
+pub use files::{Damage, SledFiles};
 
 /// How long sled's own threads may hold a store that was just closed here.
 const CLOSING: Duration = Duration::from_secs(5);

@@ -7,16 +7,16 @@ use std::sync::Arc;
 
 use crate::kv::KvError;
 
-const LOCK: &str = "lock";
-const CREATED: &str = "CREATED";
-const QUARANTINED: &str = "QUARANTINED";
+pub(super) const LOCK: &str = "lock";
+pub(super) const CREATED: &str = "CREATED";
+pub(super) const QUARANTINED: &str = "QUARANTINED";
 /// How many syncs to the disk there were, with a checksum.
-const SYNCED: &str = "SYNCED";
+pub(super) const SYNCED: &str = "SYNCED";
 /// What CREATED begins with.
 const FORMAT: &str = "format: 1\n";
 /// The files of sled that matter here.
-const DB: &str = "db";
-const CONF: &str = "conf";
+pub(super) const DB: &str = "db";
+pub(super) const CONF: &str = "conf";
 const BLOBS: &str = "blobs";
 
 /// A locked store directory; unlocked when the last clone is dropped.
@@ -149,11 +149,8 @@ impl Directory {
             Ok((file, bytes))
         };
         let (file, bytes) = read().map_err(|error| self.io(error))?;
-        let (Some(count), Some(crc)) = (bytes.first_chunk::<8>(), bytes.last_chunk::<4>()) else {
-            return Ok((file, 0));
-        };
-        let sound = bytes.len() == 12 && crc32fast::hash(count) == u32::from_be_bytes(*crc);
-        Ok((file, if sound { u64::from_be_bytes(*count) } else { 0 }))
+        let count = synced_count(&bytes).unwrap_or(0);
+        Ok((file, count))
     }
 
     fn length(&self, name: &str) -> Result<u64, KvError> {
@@ -163,6 +160,13 @@ impl Directory {
             Err(error) => Err(self.io(error)),
         }
     }
+}
+
+/// The count of syncs in the bytes of the file, unless it is torn.
+pub(super) fn synced_count(bytes: &[u8]) -> Option<u64> {
+    let (count, crc) = bytes.split_last_chunk::<4>()?;
+    let count: &[u8; 8] = count.try_into().ok()?;
+    (crc32fast::hash(count).to_be_bytes() == *crc).then(|| u64::from_be_bytes(*count))
 }
 
 /// Notes a count of syncs in the file that [`Directory::synced`] opened.

@@ -113,6 +113,14 @@ fn key(slot: u32, entry: u8) -> [u8; 5] {
     [a, b, c, d, entry]
 }
 
+/// What a key in sled's file means: `Some` if it is of the slots, and then the
+/// slot if it is the entry that holds the value.
+pub(super) fn slot_of_key(key: &[u8]) -> Option<Option<u32>> {
+    // Keys of callers begin with a letter.
+    let (slot, entry) = split(key).filter(|(slot, entry)| *slot < 1 << 24 && *entry < ENTRIES)?;
+    Some((entry == VALUE).then_some(slot))
+}
+
 fn split(key: &[u8]) -> Option<(u32, u8)> {
     let [a, b, c, d, entry] = *key else { return None };
     Some((u32::from_be_bytes([a, b, c, d]), entry))

@@ -1,0 +1,406 @@
+//! Reading a store's files without the engine.
+//!
+//! sled writes when it opens, refuses damaged files as a whole, and forgets
+//! what stands behind a damaged record. To look at a store without touching it,
+//! and to salvage one, this reads its log itself: every record has a checksum,
+//! so what is whole is known to be. The format is that of sled 0.34.7, to which
+//! this crate is pinned; a test holds this against what sled reads.
+//!
+//! The log is a row of segments; each begins with its position in the log and
+//! holds records: a checksum, a kind, a length, the number of the segment, a
+//! page, and the change to that page. A page is the newest whole image of it and
+//! the changes behind that.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs::{self, File, TryLockError};
+use std::io::{self, Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::directory::{CONF, CREATED, DB, LOCK, QUARANTINED, SYNCED, synced_count};
+use super::record::{Cursor, Kind, Record, segment_number};
+use super::slots::slot_of_key;
+use super::{INLINE, SYNCED_KEY, max_value, slot_of};
+use crate::kv::{Kv, KvError, SyncLevel, Visit};
+
+/// Values up to this length are kept in memory, others read when asked for.
+const KEPT: usize = 4096;
+
+/// The files of a [`SledKv`](super::SledKv), read as they are: nothing is
+/// written, no lock file made, no damage refused. Only reading works; every
+/// write is an error.
+#[derive(Debug)]
+pub struct SledFiles {
+    dir: PathBuf,
+    file: File,
+    /// Held while this looks, so that no client changes what it sees.
+    _lock: Option<File>,
+    segment: usize,
+    entries: BTreeMap<Vec<u8>, Held>,
+    slots: HashMap<u32, Held>,
+    damage: Vec<Damage>,
+    quarantined: Option<String>,
+}
+
+/// Something in the files that is not what was written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Damage {
+    /// The file, relative to the store's directory.
+    pub file: String,
+    /// Where in it, in bytes.
+    pub offset: u64,
+    /// What was found.
+    pub what: String,
+}
+
+impl std::fmt::Display for Damage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}, byte {}: {}", self.file, self.offset, self.what)
+    }
+}
+
+/// A value, or where it stands in the file.
+#[derive(Debug, Clone)]
+enum Held {
+    Bytes(Vec<u8>),
+    Place { offset: u64, len: usize },
+}
+
+/// A leaf: what its keys begin with, and its entries with the position of the
+/// record that wrote them.
+#[derive(Debug, Default)]
+struct Page {
+    prefix: Vec<u8>,
+    entries: BTreeMap<Vec<u8>, (u64, Held)>,
+}
+
+impl SledFiles {
+    /// Reads the store in `dir`. `watch` is shown every key and value of at most
+    /// 4 KiB in the order they were written, those replaced since included.
+    ///
+    /// # Errors
+    /// [`KvError::Locked`] while a client uses the store, [`KvError::Damaged`]
+    /// when the directory holds no store at all, [`KvError::Io`]. Damage inside
+    /// is no error: see [`damage`](Self::damage).
+    pub fn read(dir: impl AsRef<Path>, watch: &mut dyn FnMut(&[u8], &[u8])) -> Result<Self, KvError> {
+        let dir = dir.as_ref();
+        let io = |source| KvError::Io { dir: dir.to_owned(), source: Arc::new(source) };
+        let lock = lock(dir)?;
+        let file = File::open(dir.join(DB)).map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => KvError::Damaged { dir: dir.to_owned(), what: "it has no file db".to_owned() },
+            _ => io(error),
+        })?;
+        let mut damage = Vec::new();
+        let segment = segment_size(dir, &mut damage).ok_or_else(|| KvError::Damaged {
+            dir: dir.to_owned(),
+            what: "neither CREATED nor conf says how long its segments are".to_owned(),
+        })?;
+        let quarantined = fs::read(dir.join(QUARANTINED)).ok();
+        let mut files = Self {
+            dir: dir.to_owned(),
+            file,
+            _lock: lock,
+            segment,
+            entries: BTreeMap::new(),
+            slots: HashMap::new(),
+            damage,
+            quarantined: quarantined.map(|reason| String::from_utf8_lossy(&reason).trim().to_owned()),
+        };
+        files.read_log(watch).map_err(io)?;
+        files.check_synced();
+        files.damage.sort_by(|a, b| (&a.file, a.offset).cmp(&(&b.file, b.offset)));
+        Ok(files)
+    }
+
+    /// What is damaged, by file and place. Damage to what was replaced since
+    /// counts too: nobody can tell.
+    pub fn damage(&self) -> &[Damage] {
+        &self.damage
+    }
+
+    /// Why an earlier open refused the store for good, if one did.
+    pub fn quarantined(&self) -> Option<&str> {
+        self.quarantined.as_deref()
+    }
+
+    /// Bytes of the log's file.
+    pub fn file_len(&self) -> u64 {
+        self.file.metadata().map_or(0, |metadata| metadata.len())
+    }
+
+    fn damaged(&mut self, file: &str, offset: u64, what: impl Into<String>) {
+        self.damage.push(Damage { file: file.to_owned(), offset, what: what.into() });
+    }
+
+    fn read_log(&mut self, watch: &mut dyn FnMut(&[u8], &[u8])) -> io::Result<()> {
+        let len = self.file_len();
+        // Position in the log of each segment, and in the file.
+        let mut segments = Vec::new();
+        for offset in (0..len).step_by(self.segment) {
+            let bytes = self.read_segment(offset)?;
+            match segment_number(&bytes, self.segment) {
+                Ok(Some(number)) => segments.push((number, offset)),
+                Ok(None) => {}
+                Err(number) => {
+                    self.damaged(DB, offset, "the head of a segment");
+                    segments.extend(number.map(|number| (number, offset)));
+                }
+            }
+        }
+        segments.sort_unstable();
+        let mut pages = HashMap::new();
+        for (index, (number, offset)) in segments.iter().enumerate() {
+            let bytes = self.read_segment(*offset)?;
+            let newest = index + 1 == segments.len();
+            self.read_records(&bytes, *number, *offset, newest, &mut pages, watch);
+        }
+        self.collect(pages);
+        Ok(())
+    }
+
+    fn read_segment(&mut self, offset: u64) -> io::Result<Vec<u8>> {
+        self.file.seek(SeekFrom::Start(offset))?;
+        let mut bytes = Vec::with_capacity(self.segment);
+        (&self.file).take(self.segment as u64).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    }
+
+    fn read_records(
+        &mut self,
+        bytes: &[u8],
+        number: u64,
+        offset: u64,
+        newest: bool,
+        pages: &mut HashMap<u64, Page>,
+        watch: &mut dyn FnMut(&[u8], &[u8]),
+    ) {
+        let mut at = Record::FIRST;
+        while at + Record::LAST <= self.segment {
+            let Some(record) = Record::read(bytes, at, number) else {
+                match (at + 1..bytes.len()).find(|at| Record::read(bytes, *at, number).is_some()) {
+                    Some(next) => {
+                        self.damaged(DB, offset + at as u64, format!("{} bytes are unreadable", next - at));
+                        at = next;
+                        continue;
+                    }
+                    // The end of what was written, whole or torn.
+                    None if newest => return,
+                    None => {
+                        self.damaged(DB, offset + at as u64, "a segment ends too early");
+                        return;
+                    }
+                }
+            };
+            let body = &bytes[record.body.clone()];
+            let place = offset + record.body.start as u64;
+            let position = number * self.segment as u64 + at as u64;
+            match record.kind {
+                Kind::End => return,
+                Kind::Free => drop(pages.remove(&record.page)),
+                Kind::Image => match Page::read(body, place, position, watch) {
+                    Some(page) => drop(pages.insert(record.page, page)),
+                    // An index, or something new to us.
+                    None => drop(pages.remove(&record.page)),
+                },
+                Kind::Change => {
+                    if let Some(page) = pages.get_mut(&record.page) {
+                        page.change(body, place, position, watch);
+                    }
+                }
+                Kind::Other => {}
+            }
+            at = record.body.end;
+        }
+    }
+
+    /// Entries of all pages; of two for one key, which a damaged page can leave,
+    /// the newer.
+    fn collect(&mut self, pages: HashMap<u64, Page>) {
+        let mut newest: BTreeMap<Vec<u8>, (u64, Held)> = BTreeMap::new();
+        for page in pages.into_values() {
+            for (suffix, (position, held)) in page.entries {
+                let key = [&page.prefix[..], &suffix].concat();
+                match newest.get(&key) {
+                    Some((other, _)) if *other > position => {}
+                    _ => drop(newest.insert(key, (position, held))),
+                }
+            }
+        }
+        for (key, (_, held)) in newest {
+            match slot_of_key(&key) {
+                Some(Some(slot)) => drop(self.slots.insert(slot, held)),
+                Some(None) => {}
+                None => drop(self.entries.insert(key, held)),
+            }
+        }
+    }
+
+    /// Fewer syncs inside than beside: what was on the disk is gone.
+    fn check_synced(&mut self) {
+        let beside = fs::read(self.dir.join(SYNCED)).ok().and_then(|bytes| synced_count(&bytes)).unwrap_or(0);
+        let inside = match self.entries.get(SYNCED_KEY.as_bytes()) {
+            Some(Held::Bytes(count)) => count.as_slice().try_into().map_or(0, u64::from_be_bytes),
+            _ => 0,
+        };
+        if inside < beside {
+            self.damaged(
+                SYNCED,
+                0,
+                format!("it counts {beside} syncs, the log {inside}: writes that were synced are gone"),
+            );
+        }
+    }
+
+    fn bytes(&self, held: &Held) -> Result<Vec<u8>, KvError> {
+        match held {
+            Held::Bytes(bytes) => Ok(bytes.clone()),
+            Held::Place { offset, len } => {
+                let mut bytes = vec![0; *len];
+                let mut file = &self.file;
+                let read = file.seek(SeekFrom::Start(*offset)).and_then(|_| file.read_exact(&mut bytes));
+                read.map_err(|error| KvError::Io { dir: self.dir.clone(), source: Arc::new(error) })?;
+                Ok(bytes)
+            }
+        }
+    }
+
+    /// The value an entry stands for; `None` when it is gone.
+    fn value(&self, entry: &Held) -> Result<Option<Vec<u8>>, KvError> {
+        let entry = self.bytes(entry)?;
+        match (&*entry, slot_of(&entry)) {
+            ([INLINE, value @ ..], _) => Ok(Some(value.to_vec())),
+            (_, Some(slot)) => self.slots.get(&slot).map(|held| self.bytes(held)).transpose(),
+            _ => Ok(None),
+        }
+    }
+
+    fn read_only(&self) -> KvError {
+        let source = io::Error::new(io::ErrorKind::ReadOnlyFilesystem, "only looked at");
+        KvError::Io { dir: self.dir.clone(), source: Arc::new(source) }
+    }
+}
+
+impl Kv for SledFiles {
+    /// `None` also when damage has taken it.
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, KvError> {
+        match self.entries.get(key) {
+            Some(entry) => self.value(entry),
+            None => Ok(None),
+        }
+    }
+
+    fn insert(&mut self, _: &[u8], _: &[u8]) -> Result<(), KvError> {
+        Err(self.read_only())
+    }
+
+    fn remove(&mut self, _: &[u8]) -> Result<(), KvError> {
+        Err(self.read_only())
+    }
+
+    /// Passes over what damage has taken.
+    fn scan(&self, from: &[u8], to: &[u8], visit: &mut Visit<'_>) -> Result<(), KvError> {
+        if from >= to {
+            return Ok(());
+        }
+        for (key, entry) in self.entries.range(from.to_vec()..to.to_vec()) {
+            if let Some(value) = self.value(entry)?
+                && visit(key, &value).is_break()
+            {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn sync(&mut self, _: SyncLevel) -> Result<(), KvError> {
+        Err(self.read_only())
+    }
+
+    fn max_value(&self) -> usize {
+        max_value(self.segment)
+    }
+}
+
+impl Page {
+    /// A leaf's image; `None` for anything else.
+    fn read(body: &[u8], place: u64, position: u64, watch: &mut dyn FnMut(&[u8], &[u8])) -> Option<Self> {
+        let mut cursor = Cursor::new(body);
+        // The next page, the page being merged, and whether it is.
+        let (_next, _merging_child, _merging) = (cursor.number()?, cursor.number()?, cursor.byte()?);
+        let prefix_len = usize::from(cursor.byte()?);
+        let (lo, _hi) = (cursor.bytes()?, cursor.bytes()?);
+        let mut page = Self { prefix: body[lo].get(..prefix_len)?.to_vec(), entries: BTreeMap::new() };
+        if cursor.byte()? != 0 {
+            return None;
+        }
+        let count = usize::try_from(cursor.number()?).ok()?;
+        let keys: Vec<_> = (0..count).map_while(|_| cursor.bytes()).collect();
+        for key in &keys {
+            let value = cursor.bytes()?;
+            page.set(&body[key.clone()], &body[value.clone()], place + value.start as u64, position, watch);
+        }
+        (keys.len() == count).then_some(page)
+    }
+
+    fn change(&mut self, body: &[u8], place: u64, position: u64, watch: &mut dyn FnMut(&[u8], &[u8])) {
+        let mut cursor = Cursor::new(body);
+        let (kind, key) = (cursor.byte(), cursor.bytes());
+        match (kind, key) {
+            (Some(0), Some(key)) => {
+                if let Some(value) = cursor.bytes() {
+                    self.set(&body[key], &body[value.clone()], place + value.start as u64, position, watch);
+                }
+            }
+            (Some(1), Some(key)) => drop(self.entries.remove(&body[key])),
+            // Merging moves no entries.
+            _ => {}
+        }
+    }
+
+    fn set(&mut self, suffix: &[u8], value: &[u8], offset: u64, position: u64, watch: &mut dyn FnMut(&[u8], &[u8])) {
+        let held = match value.len() <= KEPT + 1 {
+            true => Held::Bytes(value.to_vec()),
+            false => Held::Place { offset, len: value.len() },
+        };
+        if let [INLINE, value @ ..] = value {
+            watch(&[&self.prefix[..], suffix].concat(), value);
+        }
+        self.entries.insert(suffix.to_vec(), (position, held));
+    }
+}
+
+/// The store's lock, if it has one, without making one.
+fn lock(dir: &Path) -> Result<Option<File>, KvError> {
+    let io = |source| KvError::Io { dir: dir.to_owned(), source: Arc::new(source) };
+    let lock = match File::open(dir.join(LOCK)) {
+        Ok(lock) => lock,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return if dir.is_dir() { Ok(None) } else { Err(io(error)) };
+        }
+        Err(error) => return Err(io(error)),
+    };
+    match lock.try_lock() {
+        Ok(()) => Ok(Some(lock)),
+        Err(TryLockError::WouldBlock) => Err(KvError::Locked { dir: dir.to_owned() }),
+        Err(TryLockError::Error(error)) => Err(io(error)),
+    }
+}
+
+/// How long segments are: our file says so, and sled's.
+fn segment_size(dir: &Path, damage: &mut Vec<Damage>) -> Option<usize> {
+    let mut sizes = [CREATED, CONF].map(|name| {
+        let text = fs::read(dir.join(name)).unwrap_or_default();
+        let text = String::from_utf8_lossy(&text);
+        let size = text.lines().find_map(|line| line.trim().strip_prefix("segment_size:")?.trim().parse().ok());
+        let size = size.filter(|size: &usize| size.is_power_of_two() && (1 << 16..=1 << 24).contains(size));
+        if size.is_none() {
+            let what = "it does not say how long the segments are".to_owned();
+            damage.push(Damage { file: name.to_owned(), offset: 0, what });
+        }
+        size
+    });
+    sizes.iter_mut().find_map(Option::take)
+}
+
+#[cfg(test)]
+mod tests;
