@@ -4,7 +4,7 @@ use std::fmt;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::{bench, ping, publish, sow, subscribe, testserver};
+use crate::{bench, ping, publish, sow, store_dir, subscribe, testserver};
 
 /// A client for AMPS that survives dead servers, and a server to try it on.
 #[derive(Debug, Parser)]
@@ -27,6 +27,9 @@ pub(crate) enum Command {
     /// Measures how fast messages are published and received.
     #[command(subcommand)]
     Bench(bench::Bench),
+    /// Looks at the directory of a store, checks it, salvages it.
+    #[command(subcommand)]
+    Store(store_dir::StoreDir),
     /// Runs a server for tests and demos. Not for production.
     Testserver(testserver::Testserver),
 }

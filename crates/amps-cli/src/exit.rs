@@ -10,6 +10,8 @@ pub(crate) enum End {
     Done,
     /// It was done, and the answer is no: something was not acknowledged.
     Incomplete,
+    /// It was done, and the answer is: damaged, or not all could be salvaged.
+    Damaged,
     /// A signal ended it before everything was done.
     Signal(i32),
 }
@@ -19,6 +21,7 @@ impl From<End> for ExitCode {
         match end {
             End::Done => Self::SUCCESS,
             End::Incomplete => Self::FAILURE,
+            End::Damaged => Self::from(3),
             // As a shell reports a program ended by a signal.
             End::Signal(signal) => u8::try_from(128 + signal).map_or(Self::FAILURE, Self::from),
         }

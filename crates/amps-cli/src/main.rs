@@ -14,6 +14,7 @@ mod publish;
 mod signals;
 mod sow;
 mod store;
+mod store_dir;
 mod subscribe;
 mod testserver;
 
@@ -45,6 +46,7 @@ fn main() -> ExitCode {
             Command::Subscribe(command) => command.run().await,
             Command::Sow(command) => command.run().await,
             Command::Bench(probe) => probe.run().await,
+            Command::Store(command) => command.run(),
             Command::Testserver(command) => command.run().await,
         }
     });

@@ -2,6 +2,7 @@
 
 mod keyed;
 mod record;
+mod rescue;
 mod writer;
 
 use std::collections::BTreeMap;
@@ -10,6 +11,7 @@ use super::{BookmarkState, PublisherState};
 use crate::kv::KvError;
 
 pub use keyed::KvBookmarkStore;
+pub use rescue::Examined;
 pub use writer::{BookmarkWriter, ChangeSource, Changes, Saved};
 
 /// Keeps what the subscriptions of one client have discarded.

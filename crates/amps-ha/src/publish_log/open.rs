@@ -62,14 +62,9 @@ impl SegmentStore {
 
     fn read_meta(&self, json: &[u8], given: &Identity) -> Result<Meta, StoreError> {
         let damaged = |what: String| StoreError::Damaged { dir: self.dir.clone(), what };
-        #[derive(serde::Deserialize)]
-        struct Version {
-            format: u32,
-        }
-        let version: Version =
-            serde_json::from_slice(json).map_err(|error| damaged(format!("its record is unreadable: {error}")))?;
-        if version.format > FORMAT {
-            return Err(StoreError::NewerFormat { dir: self.dir.clone(), found: version.format, known: FORMAT });
+        let found = version(json).map_err(|error| damaged(format!("its record is unreadable: {error}")))?;
+        if found > FORMAT {
+            return Err(StoreError::NewerFormat { dir: self.dir.clone(), found, known: FORMAT });
         }
         let meta: Meta =
             serde_json::from_slice(json).map_err(|error| damaged(format!("its record is unreadable: {error}")))?;
@@ -117,7 +112,7 @@ impl SegmentStore {
     }
 
     /// Every value in the store: its head, or what is wrong with it.
-    fn scan(&self) -> Result<Vec<(u64, Found)>, StoreError> {
+    pub(super) fn scan(&self) -> Result<Vec<(u64, Found)>, StoreError> {
         let mut found: Vec<(u64, Found)> = Vec::new();
         let mut whole: Vec<u8> = Vec::new();
         let part_len = self.kv.max_value();
@@ -185,7 +180,16 @@ impl SegmentStore {
     }
 }
 
-enum Found {
+/// The version of the format that a record names.
+pub(super) fn version(record: &[u8]) -> serde_json::Result<u32> {
+    #[derive(serde::Deserialize)]
+    struct Version {
+        format: u32,
+    }
+    serde_json::from_slice::<Version>(record).map(|version| version.format)
+}
+
+pub(super) enum Found {
     Whole(Head),
     Incomplete,
     Damaged(&'static str),

@@ -129,7 +129,7 @@ impl SegmentStore {
         self.kv
     }
 
-    fn put(&mut self, segment: &StoredSegment) -> Result<(), StoreError> {
+    pub(super) fn put(&mut self, segment: &StoredSegment) -> Result<(), StoreError> {
         let mut value = BytesMut::with_capacity(HEAD_LEN + segment.bytes.len());
         value.put_u8(VALUE_VERSION);
         value.put_bytes(0, 3);
@@ -160,7 +160,7 @@ impl SegmentStore {
         Ok(())
     }
 
-    fn load(&self, first: u64) -> Result<(Head, Bytes), StoreError> {
+    pub(super) fn load(&self, first: u64) -> Result<(Head, Bytes), StoreError> {
         let mut whole = BytesMut::new();
         self.kv.scan(&key(first, 0), &key(first + 1, 0), &mut |_, chunk| {
             whole.extend_from_slice(chunk);

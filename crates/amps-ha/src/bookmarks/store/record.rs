@@ -77,6 +77,15 @@ impl<'a> Keys<'a> {
     }
 }
 
+/// The subscription in a key, and the numbers behind it.
+pub(super) fn split(key: &[u8]) -> Option<(&str, Vec<u64>)> {
+    let (len, rest) = key.get(1..)?.split_first_chunk::<2>()?;
+    let (name, rest) = rest.split_at_checked(usize::from(u16::from_be_bytes(*len)))?;
+    let (numbers, []) = rest.as_chunks::<8>() else { return None };
+    let numbers = numbers.iter().map(|number| u64::from_be_bytes(*number)).collect();
+    Some((std::str::from_utf8(name).ok()?, numbers))
+}
+
 pub(super) fn seal(key: &[u8], content: &[u8]) -> Vec<u8> {
     [content, &checksum(key, content).to_be_bytes()].concat()
 }

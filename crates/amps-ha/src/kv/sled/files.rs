@@ -36,9 +36,12 @@ pub struct SledFiles {
     /// Held while this looks, so that no client changes what it sees.
     _lock: Option<File>,
     segment: usize,
-    entries: BTreeMap<Vec<u8>, Held>,
+    /// With the position in the log of the record that wrote them.
+    entries: BTreeMap<Vec<u8>, (u64, Held)>,
     slots: HashMap<u32, Held>,
     damage: Vec<Damage>,
+    /// Position in the log of the newest damage.
+    damaged_at: Option<u64>,
     quarantined: Option<String>,
 }
 
@@ -104,6 +107,7 @@ impl SledFiles {
             entries: BTreeMap::new(),
             slots: HashMap::new(),
             damage,
+            damaged_at: None,
             quarantined: quarantined.map(|reason| String::from_utf8_lossy(&reason).trim().to_owned()),
         };
         files.read_log(watch).map_err(io)?;
@@ -112,10 +116,27 @@ impl SledFiles {
         Ok(files)
     }
 
+    /// The directory.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
     /// What is damaged, by file and place. Damage to what was replaced since
     /// counts too: nobody can tell.
     pub fn damage(&self) -> &[Damage] {
         &self.damage
+    }
+
+    /// Whether everything that was written to the log is readable. If not,
+    /// entries may be missing, or older than they were.
+    pub fn is_complete(&self) -> bool {
+        !self.damage.iter().any(|damage| damage.file == DB || damage.file == SYNCED)
+    }
+
+    /// Whether an entry is there and certainly the newest of its key: all damage
+    /// is older.
+    pub fn is_current(&self, key: &[u8]) -> bool {
+        self.entries.get(key).is_some_and(|(position, _)| self.damaged_at.is_none_or(|damage| damage < *position))
     }
 
     /// Why an earlier open refused the store for good, if one did.
@@ -128,8 +149,11 @@ impl SledFiles {
         self.file.metadata().map_or(0, |metadata| metadata.len())
     }
 
-    fn damaged(&mut self, file: &str, offset: u64, what: impl Into<String>) {
+    /// Notes damage at a place in a file that may have held what was written to
+    /// the log up to `position`.
+    fn damaged(&mut self, file: &str, offset: u64, position: u64, what: impl Into<String>) {
         self.damage.push(Damage { file: file.to_owned(), offset, what: what.into() });
+        self.damaged_at = self.damaged_at.max(Some(position));
     }
 
     fn read_log(&mut self, watch: &mut dyn FnMut(&[u8], &[u8])) -> io::Result<()> {
@@ -142,7 +166,9 @@ impl SledFiles {
                 Ok(Some(number)) => segments.push((number, offset)),
                 Ok(None) => {}
                 Err(number) => {
-                    self.damaged(DB, offset, "the head of a segment");
+                    // What its records do not tell may be anything.
+                    let position = number.map_or(u64::MAX, |number| number * self.segment as u64);
+                    self.damaged(DB, offset, position, "the head of a segment");
                     segments.extend(number.map(|number| (number, offset)));
                 }
             }
@@ -175,25 +201,29 @@ impl SledFiles {
         watch: &mut dyn FnMut(&[u8], &[u8]),
     ) {
         let mut at = Record::FIRST;
+        let start = number * self.segment as u64;
+        let log_position = |at: usize| start + at as u64;
         while at + Record::LAST <= self.segment {
             let Some(record) = Record::read(bytes, at, number) else {
                 match (at + 1..bytes.len()).find(|at| Record::read(bytes, *at, number).is_some()) {
                     Some(next) => {
-                        self.damaged(DB, offset + at as u64, format!("{} bytes are unreadable", next - at));
+                        let what = format!("{} bytes are unreadable", next - at);
+                        self.damaged(DB, offset + at as u64, log_position(next), what);
                         at = next;
                         continue;
                     }
                     // The end of what was written, whole or torn.
                     None if newest => return,
                     None => {
-                        self.damaged(DB, offset + at as u64, "a segment ends too early");
+                        let what = "a segment ends too early";
+                        self.damaged(DB, offset + at as u64, log_position(self.segment), what);
                         return;
                     }
                 }
             };
             let body = &bytes[record.body.clone()];
             let place = offset + record.body.start as u64;
-            let position = number * self.segment as u64 + at as u64;
+            let position = log_position(at);
             match record.kind {
                 Kind::End => return,
                 Kind::Free => drop(pages.remove(&record.page)),
@@ -226,11 +256,11 @@ impl SledFiles {
                 }
             }
         }
-        for (key, (_, held)) in newest {
+        for (key, entry) in newest {
             match slot_of_key(&key) {
-                Some(Some(slot)) => drop(self.slots.insert(slot, held)),
+                Some(Some(slot)) => drop(self.slots.insert(slot, entry.1)),
                 Some(None) => {}
-                None => drop(self.entries.insert(key, held)),
+                None => drop(self.entries.insert(key, entry)),
             }
         }
     }
@@ -239,15 +269,12 @@ impl SledFiles {
     fn check_synced(&mut self) {
         let beside = fs::read(self.dir.join(SYNCED)).ok().and_then(|bytes| synced_count(&bytes)).unwrap_or(0);
         let inside = match self.entries.get(SYNCED_KEY.as_bytes()) {
-            Some(Held::Bytes(count)) => count.as_slice().try_into().map_or(0, u64::from_be_bytes),
+            Some((_, Held::Bytes(count))) => count.as_slice().try_into().map_or(0, u64::from_be_bytes),
             _ => 0,
         };
         if inside < beside {
-            self.damaged(
-                SYNCED,
-                0,
-                format!("it counts {beside} syncs, the log {inside}: writes that were synced are gone"),
-            );
+            let what = format!("it counts {beside} syncs, the log {inside}: writes that were synced are gone");
+            self.damaged(SYNCED, 0, u64::MAX, what);
         }
     }
 
@@ -284,7 +311,7 @@ impl Kv for SledFiles {
     /// `None` also when damage has taken it.
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, KvError> {
         match self.entries.get(key) {
-            Some(entry) => self.value(entry),
+            Some((_, entry)) => self.value(entry),
             None => Ok(None),
         }
     }
@@ -302,7 +329,7 @@ impl Kv for SledFiles {
         if from >= to {
             return Ok(());
         }
-        for (key, entry) in self.entries.range(from.to_vec()..to.to_vec()) {
+        for (key, (_, entry)) in self.entries.range(from.to_vec()..to.to_vec()) {
             if let Some(value) = self.value(entry)?
                 && visit(key, &value).is_break()
             {
