@@ -153,9 +153,11 @@ async fn a_store_in_use_and_a_directory_that_is_none_are_refused() {
     assert!(code(&output) == 1 && text(&output).contains("not empty"), "never in place: {}", text(&output));
 }
 
-/// What goes wrong with a store, by name.
-fn damages(original: &Path) -> Vec<(String, Box<dyn Fn(&Path)>)> {
-    let mut damages: Vec<(String, Box<dyn Fn(&Path)>)> = Vec::new();
+/// What goes wrong with a store: its name, and how it is done.
+type Damage = (String, Box<dyn Fn(&Path)>);
+
+fn damages(original: &Path) -> Vec<Damage> {
+    let mut damages: Vec<Damage> = Vec::new();
     for (path, bytes) in image(original) {
         let name = path.file_name().unwrap().to_string_lossy().into_owned();
         if name == "lock" {
