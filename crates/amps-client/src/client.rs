@@ -116,7 +116,9 @@ impl Client {
 
     /// As [`enqueue`](Self::enqueue), but waits for room while the publish
     /// store is full, unless [`on_store_full`](ClientBuilder::on_store_full)
-    /// says otherwise: a pipeline with back-pressure.
+    /// says otherwise, and while too much waits for the store's disk (as much
+    /// as [`resident_bytes`](ClientBuilder::resident_bytes)): a pipeline with
+    /// back-pressure.
     ///
     /// # Errors
     /// [`PublishError`]; nothing was published.
@@ -126,6 +128,9 @@ impl Client {
     pub async fn enqueue_wait(&self, topic: &str, body: impl AsRef<[u8]>) -> Result<Receipt, PublishError> {
         let body = body.as_ref();
         loop {
+            if let Some(bound) = self.inner.log.waits_for_disk() {
+                wait(&self.inner.log, |cursors| cursors.unstored <= bound).await?;
+            }
             match self.enqueue(topic, body) {
                 Err(PublishError::StoreFull(full)) if self.inner.log.waits(&full) => self.room(&full).await?,
                 done => return done,
@@ -134,7 +139,9 @@ impl Client {
     }
 
     /// Publishes a message without waiting for anything: for pipelines, which
-    /// await the receipts later.
+    /// await the receipts later. What the store's disk has not taken yet stays
+    /// in memory, up to the bound of the store;
+    /// [`enqueue_wait`](Self::enqueue_wait) keeps that small.
     ///
     /// # Errors
     /// [`PublishError`]; nothing was published.

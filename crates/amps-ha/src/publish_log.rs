@@ -26,9 +26,11 @@ mod log;
 mod logon;
 mod meta;
 mod open;
+mod read_back;
 mod rescue;
 mod segment;
 mod shared;
+mod spare;
 mod store;
 #[cfg(test)]
 mod tests;

@@ -138,7 +138,8 @@ impl SledKv {
         let segment = created.unwrap_or(options.segment);
         directory.remove_leftovers(created.is_some())?;
         let db = open_db(&directory, segment, options.cache)?;
-        let engine = guarded(&directory, || Ok(Engine { own: db.open_tree(OWN_TREE)?, slots: Slots::open(&db)?, db }))?;
+        let engine =
+            guarded(&directory, || Ok(Engine { own: db.open_tree(OWN_TREE)?, slots: Slots::open(&db, segment)?, db }))?;
         let db_file = directory.db_file()?;
         let (synced_file, synced) = directory.synced()?;
         let mut kv = Self {
@@ -295,14 +296,14 @@ impl Kv for SledKv {
                 let [a, b, c, d] = slots.put(value)?.to_be_bytes();
                 db.insert(key, &[IN_SLOT, a, b, c, d])
             };
-            slots.release(old?.as_deref().and_then(slot_of).as_slice())
+            old?.as_deref().and_then(slot_of).map_or(Ok(()), |slot| slots.release(slot))
         })
     }
 
     fn remove(&mut self, key: &[u8]) -> Result<(), KvError> {
         self.write(|Engine { db, slots, .. }| {
             let old = db.remove(key)?;
-            slots.release(old.as_deref().and_then(slot_of).as_slice())
+            old.as_deref().and_then(slot_of).map_or(Ok(()), |slot| slots.release(slot))
         })
     }
 
@@ -314,11 +315,10 @@ impl Kv for SledKv {
         loop {
             let removed = self.write(|Engine { db, slots, .. }| {
                 let entries: Vec<_> = db.range(from..to).take(REMOVED_AT_ONCE).collect::<Result<_, _>>()?;
-                for (key, _) in &entries {
+                for (key, entry) in &entries {
                     db.remove(key)?;
+                    slot_of(entry).map_or(Ok(()), |slot| slots.release(slot))?;
                 }
-                let in_slots: Vec<_> = entries.iter().filter_map(|(_, entry)| slot_of(entry)).collect();
-                slots.release(&in_slots)?;
                 Ok(entries.len())
             })?;
             if removed < REMOVED_AT_ONCE {

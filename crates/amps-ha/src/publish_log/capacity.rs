@@ -12,7 +12,10 @@ pub struct Limits {
     pub bytes: usize,
     /// Messages unacknowledged.
     pub messages: u64,
-    /// With a disk store: bytes of frames kept in memory.
+    /// With a disk store: bytes of frames kept in memory, apart from those the
+    /// disk does not have yet. Of these there may be as many: who can wait for
+    /// room waits until the disk has taken some. Who cannot goes on up to the
+    /// bound on bytes.
     pub resident_bytes: usize,
 }
 

@@ -1,13 +1,12 @@
 use std::sync::Arc;
 
-use bytes::Bytes;
-
 use super::capacity::Limits;
 use super::error::StoreError;
 use super::hybrid::Spill;
 use super::log::PublishLog;
 use super::meta::Meta;
 use super::segment::{Body, Segment};
+use super::spare::Spare;
 use super::work::{Commit, Done, Job, JobDone, Renumber, StoredSegment, Work};
 use super::{Durability, Recovered};
 use crate::kv::SyncLevel;
@@ -17,7 +16,17 @@ use crate::kv::SyncLevel;
 pub(super) const RESERVE: u64 = 1 << 20;
 
 /// How many bytes one group commit takes at most; what is left is the next.
-const GROUP_LEN: usize = 8 * 1024 * 1024;
+const GROUP_LEN: usize = 4 << 20;
+
+/// Settled values are removed with the next group, or when there are so many
+/// bytes of them, or of them so many.
+const REMOVE_LEN: usize = 4 << 20;
+const REMOVE_VALUES: usize = 256;
+
+/// How many runs of sequences that were settled out of order are noted. What
+/// is not is sent again after a crash, which the server's own rule makes
+/// harmless.
+const SETTLED_RUNS: usize = 1024;
 
 /// What the log knows about its store.
 #[derive(Debug)]
@@ -28,25 +37,45 @@ pub(super) struct Disk {
     pub(super) stored: u64,
     /// Last sequence of the newest value handed to the store.
     pub(super) chain: u64,
-    /// Values that may be removed.
-    pub(super) removals: Vec<u64>,
+    /// Values below this sequence may be removed: so many, of so many bytes.
+    pub(super) remove_below: u64,
+    removable: (usize, usize),
     /// Numbers up to here may be sent: reserved on the disk.
     pub(super) reserved: u64,
     /// The disk says that anything in it may have been sent.
     pub(super) may_send: bool,
     /// The job that is out: ordinal its segments end at.
     out: Option<u64>,
-    pub(super) wanted: Option<u64>,
+    /// Bytes of these segments.
+    out_len: usize,
+    /// Bytes that are read back, if the writer wants so much, before more are
+    /// stored: twice as many as were stored last, so that a writer that fell
+    /// behind catches up.
+    pub(super) owed: usize,
     pub(super) renumber: Option<Renumber>,
     pub(super) failed: Option<Arc<StoreError>>,
     /// Only a hybrid log has it.
     pub(super) spill: Option<Spill>,
 }
 
+impl Disk {
+    /// Everything in a stored segment is settled.
+    pub(super) fn discard(&mut self, segment: &Segment) {
+        let (values, bytes) = self.removable;
+        self.removable = (values + 1, bytes + segment.len);
+        self.remove_below = segment.last_sequence() + 1;
+    }
+
+    fn may_remove(&self) -> bool {
+        self.removable.0 >= REMOVE_VALUES || self.removable.1 >= REMOVE_LEN
+    }
+}
+
 impl PublishLog {
     /// A log on what a [`SegmentStore`](super::SegmentStore) found.
     pub fn on_disk(limits: Limits, level: Durability, recovered: Recovered) -> Self {
         let mut log = Self::new(limits, level, true, recovered.next_sequence);
+        log.spare = Spare::new(recovered.segment_len);
         let meta = recovered.meta;
         for value in recovered.values {
             let (first, count) = (log.end, value.last - value.first + 1);
@@ -72,20 +101,21 @@ impl PublishLog {
         log.disk = Some(Disk {
             stored: log.end,
             chain: log.segments.back().map_or(meta.discarded_through, Segment::last_sequence),
-            removals: Vec::new(),
+            remove_below: 0,
+            removable: (0, 0),
             reserved: meta.reserved_through,
             may_send: false,
             out: None,
-            wanted: None,
+            out_len: 0,
+            owed: 0,
             renumber: None,
             failed: None,
             spill: None,
             meta: meta.clone(),
         });
-        for sequence in &meta.settled {
-            if let Some(ordinal) = log.ordinal_of(*sequence) {
-                log.settled_ahead.insert(ordinal);
-            }
+        for (first, last) in &meta.settled {
+            let ordinals = log.ordinals_through(first - 1)..log.ordinals_through(*last);
+            log.settled_ahead.extend(ordinals);
         }
         log.advance(log.ordinals_through(meta.discarded_through));
         log.sent = log.acked;
@@ -104,14 +134,65 @@ impl PublishLog {
             disk.out = Some(0);
             return Some(Job(Work::Renumber(renumber)));
         }
-        if let Some(wanted) = disk.wanted.take() {
-            let keys = self.load_keys(wanted);
-            if !keys.is_empty() {
-                self.disk.as_mut()?.out = Some(0);
-                return Some(Job(Work::Load { keys }));
+        let owed = disk.owed > 0;
+        let keys = self.to_read();
+        if (keys.is_empty() || !owed)
+            && let Some(job) = self.commit(false)
+        {
+            return Some(job);
+        }
+        if keys.is_empty() {
+            return None;
+        }
+        self.disk.as_mut()?.out = Some(0);
+        Some(Job(Work::Load { keys }))
+    }
+
+    /// Whether [`next_job`](Self::next_job) may have something to give. Says
+    /// so a little too often.
+    pub(super) fn wants_store(&self) -> bool {
+        let Some(disk) = &self.disk else { return false };
+        disk.out.is_none()
+            && disk.failed.is_none()
+            && (disk.renumber.is_some()
+                || disk.may_remove()
+                || (self.online && !disk.may_send)
+                || self.append_concerns_store() && self.untaken > 0
+                || self.wants_numbers()
+                || !self.to_read().is_empty())
+    }
+
+    /// Whether it is time to reserve more numbers.
+    pub(super) fn wants_numbers(&self) -> bool {
+        self.disk.as_ref().is_some_and(|disk| disk.meta.reserved_through < self.next_sequence + RESERVE / 2)
+    }
+
+    /// Bytes the disk does not have yet.
+    pub(super) fn unstored(&self) -> usize {
+        self.disk.as_ref().map_or(0, |disk| self.untaken + disk.out_len)
+    }
+
+    /// How many bytes may be on their way to the disk before publishers that
+    /// can wait do so. A hybrid log has a bound of its own.
+    pub(super) fn unstored_bound(&self) -> usize {
+        match self.disk.as_ref().is_some_and(|disk| disk.spill.is_none()) {
+            true => self.limits.resident_bytes,
+            false => usize::MAX,
+        }
+    }
+
+    /// What is settled above what is discarded, as runs.
+    fn settled_runs(&self) -> Vec<(u64, u64)> {
+        let mut runs: Vec<(u64, u64)> = Vec::new();
+        for sequence in self.settled_ahead.iter().filter_map(|ordinal| self.sequence_of(*ordinal)) {
+            let full = runs.len() == SETTLED_RUNS;
+            match runs.last_mut() {
+                Some((_, last)) if *last + 1 == sequence => *last = sequence,
+                _ if full => break,
+                _ => runs.push((sequence, sequence)),
             }
         }
-        self.commit(false)
+        runs
     }
 
     /// The last job of a clean close: what is left, and the exact next number.
@@ -124,9 +205,9 @@ impl PublishLog {
     }
 
     fn commit(&mut self, closing: bool) -> Option<Job> {
-        let settled: Vec<u64> = self.settled_ahead.iter().filter_map(|ordinal| self.sequence_of(*ordinal)).collect();
+        let settled = self.settled_runs();
         let unsent = self.sequence_of(self.unsent_from).unwrap_or(self.next_sequence);
-        let stored = self.segments.front().is_some_and(|oldest| oldest.taken);
+        let wants_numbers = self.wants_numbers();
         let until = self.spill_until().filter(|_| !closing).unwrap_or(u64::MAX);
         let disk = self.disk.as_mut()?;
         let mut segments = Vec::new();
@@ -136,7 +217,7 @@ impl PublishLog {
             if segment.end() > until || (group >= GROUP_LEN && !closing) {
                 break;
             }
-            let Some(bytes) = segment.seal() else { continue };
+            let Some(bytes) = segment.seal(&mut self.spare) else { continue };
             group += bytes.len();
             self.untaken -= bytes.len();
             segment.taken = true;
@@ -146,7 +227,7 @@ impl PublishLog {
             end = segment.end();
         }
         let mut meta = disk.meta.clone();
-        if meta.reserved_through < self.next_sequence + RESERVE / 2 {
+        if wants_numbers {
             meta.reserved_through = self.next_sequence + RESERVE;
         }
         meta.ever_logged_on = self.ever_logged_on;
@@ -164,9 +245,8 @@ impl PublishLog {
         meta.discarded_through = self.discarded_through;
         meta.persisted_through = self.persisted_through;
         meta.settled = settled;
-        // With nothing on the disk the record of a hybrid log says nothing new.
-        let nothing_new = meta == disk.meta || (!power && disk.spill.is_some() && !stored);
-        if segments.is_empty() && disk.removals.is_empty() && nothing_new && !(clears && self.online) {
+        // What was settled meanwhile can wait: the servers know it.
+        if segments.is_empty() && !power && !disk.may_remove() {
             return None;
         }
         let sync = match self.level {
@@ -177,29 +257,11 @@ impl PublishLog {
         };
         disk.meta = meta.clone();
         disk.out = Some(end);
-        let removals = std::mem::take(&mut disk.removals);
-        Some(Job(Work::Commit(Commit { meta, segments, removals, sync })))
-    }
-
-    /// The stored segment that holds `wanted` and those behind it, as much as
-    /// may be read ahead.
-    fn load_keys(&self, wanted: u64) -> Vec<u64> {
-        let index = self.segments.partition_point(|segment| segment.end() <= wanted);
-        let mut room = self.read_ahead();
-        let mut keys = Vec::new();
-        for segment in self.segments.range(index..) {
-            if !matches!(segment.body, Body::Stored) || (room < segment.len && !keys.is_empty()) {
-                break;
-            }
-            room = room.saturating_sub(segment.len);
-            keys.push(segment.first_sequence);
-        }
-        keys
-    }
-
-    /// Bytes; the value that the writer has come to is always read.
-    fn read_ahead(&self) -> usize {
-        (self.limits.resident_bytes / 2).max(1)
+        disk.out_len = group;
+        disk.owed = group * 2;
+        let removable = std::mem::take(&mut disk.removable);
+        let remove_below = (removable.0 > 0 || closing).then_some(disk.remove_below);
+        Some(Job(Work::Commit(Commit { meta, segments, remove_below, sync })))
     }
 
     /// A job is done, or failed: then the log accepts and sends nothing past
@@ -207,6 +269,7 @@ impl PublishLog {
     pub fn job_done(&mut self, result: Result<JobDone, StoreError>) {
         let Some(disk) = &mut self.disk else { return };
         let end = disk.out.take();
+        disk.out_len = 0;
         match result {
             Err(error) => disk.failed = Some(Arc::new(error)),
             Ok(JobDone(Done::Committed)) => {
@@ -225,53 +288,5 @@ impl PublishLog {
                 self.renumbered(values);
             }
         }
-    }
-
-    fn loaded(&mut self, values: Vec<(u64, Bytes)>) {
-        for (key, bytes) in values {
-            // It may have been settled or renumbered meanwhile.
-            if let Ok(index) = self.segments.binary_search_by_key(&key, |segment| segment.first_sequence) {
-                let segment = &mut self.segments[index];
-                if matches!(segment.body, Body::Stored) {
-                    self.resident += bytes.len();
-                    segment.body = Body::Sealed(bytes);
-                }
-            }
-        }
-        self.evict();
-    }
-
-    /// Gives back memory when there is too much in use: first what was sent,
-    /// then the oldest that the writer will not reach soon.
-    pub(super) fn evict(&mut self) {
-        let Some(disk) = &self.disk else { return };
-        let stored = disk.stored;
-        let hybrid = disk.spill.is_some();
-        let (most, mut goal, mut window) = match hybrid {
-            // What the disk has is not kept, but for what the writer wants next.
-            true => (self.untaken, self.untaken, if self.online { self.read_ahead() } else { 0 }),
-            // Somewhat below the bound, so that the next pass is not due at once.
-            false => (self.limits.resident_bytes, self.limits.resident_bytes / 4 * 3, self.read_ahead()),
-        };
-        if self.resident <= most {
-            return;
-        }
-        for segment in &mut self.segments {
-            if self.resident <= goal || segment.end() > stored {
-                break;
-            }
-            if segment.end() > self.sent && window > 0 {
-                window = window.saturating_sub(segment.len);
-                goal += if hybrid { segment.resident() } else { 0 };
-            } else if segment.taken && matches!(segment.body, Body::Sealed(_)) {
-                segment.body = Body::Stored;
-                self.resident -= segment.len;
-            }
-        }
-    }
-
-    /// Bytes of frames in memory.
-    pub fn resident_bytes(&self) -> usize {
-        self.resident
     }
 }

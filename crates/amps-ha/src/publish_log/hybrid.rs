@@ -4,7 +4,6 @@
 //! is in memory alone, from the oldest on, and stops at the low watermark. All
 //! else is the same: order, reservation, replay across the border.
 
-use super::disk::RESERVE;
 use super::log::PublishLog;
 use super::segment::frames;
 use super::{Durability, Limits, Recovered};
@@ -156,9 +155,7 @@ impl PublishLog {
         let Some(spill) = &disk.spill else { return true };
         let part = &spill.part;
         let stored = disk.stored.max(self.acked);
-        self.untaken > part.bytes
-            || self.end - stored > part.messages
-            || disk.meta.reserved_through < self.next_sequence + RESERVE / 2
+        self.untaken > part.bytes || self.end - stored > part.messages || self.wants_numbers()
     }
 
     /// A hybrid log gives memory back at once, not with the next job: there may

@@ -12,6 +12,7 @@ use super::capacity::{Full, Limits};
 use super::disk::Disk;
 use super::error::StoreError;
 use super::segment::{Body, SEGMENT_LEN, Segment, frames, offset_of};
+use super::spare::Spare;
 
 /// How many refused messages are remembered for receipts that ask later.
 const REFUSALS: usize = 1024;
@@ -63,6 +64,8 @@ pub struct Cursors {
     pub bytes: usize,
     /// Of a hybrid log: bytes in memory.
     pub in_memory: usize,
+    /// With any disk store: bytes that are not on the disk yet.
+    pub unstored: usize,
     /// Set once the store has failed.
     pub failed: Option<Arc<StoreError>>,
     /// No more is accepted.
@@ -88,6 +91,7 @@ pub struct PublishLog {
     pub(super) sequenced: bool,
     pub(super) online: bool,
     pub(super) segments: VecDeque<Segment>,
+    pub(super) spare: Spare,
     pub(super) end: u64,
     pub(super) next_sequence: u64,
     pub(super) acked: u64,
@@ -128,6 +132,7 @@ impl PublishLog {
             sequenced,
             online: false,
             segments: VecDeque::new(),
+            spare: Spare::new(SEGMENT_LEN),
             end: 0,
             next_sequence,
             acked: 0,
@@ -160,16 +165,15 @@ impl PublishLog {
     /// [`AppendError`]; nothing was changed.
     pub fn append(&mut self, len: usize, encode: impl FnOnce(Option<u64>, &mut BytesMut)) -> Result<u64, AppendError> {
         self.admit(len)?;
-        let fits = self.segments.back().is_some_and(|tail| {
-            matches!(tail.body, Body::Open(_))
-                && tail.len + len <= SEGMENT_LEN
-                && tail.first_sequence + tail.count == self.next_sequence
-        });
+        let fits = self
+            .segments
+            .back()
+            .is_some_and(|tail| tail.has_room(len) && tail.first_sequence + tail.count == self.next_sequence);
         if !fits {
             if let Some(tail) = self.segments.back_mut() {
-                tail.seal();
+                tail.seal(&mut self.spare);
             }
-            self.segments.push_back(Segment::open(self.end, self.next_sequence, len.max(SEGMENT_LEN)));
+            self.segments.push_back(Segment::open(self.end, self.next_sequence, self.spare.take(len)));
         }
         let tail = self.segments.back_mut().expect("a segment is open");
         let Body::Open(bytes) = &mut tail.body else { unreachable!("the newest segment is open") };
@@ -214,6 +218,7 @@ impl PublishLog {
             end: self.end,
             bytes: self.bytes,
             in_memory: self.in_memory_bound().0,
+            unstored: self.unstored(),
             failed: self.disk.as_ref().and_then(|disk| disk.failed.clone()),
             closed: self.closed,
         }
@@ -250,12 +255,8 @@ impl PublishLog {
         let mut index = self.segments.partition_point(|segment| segment.end() <= self.sent);
         while self.sent < limit && out.len() < max {
             let segment = &self.segments[index];
-            let Some(bytes) = segment.bytes() else {
-                if let Some(disk) = &mut self.disk {
-                    disk.wanted = Some(segment.first);
-                }
-                break;
-            };
+            // What only the disk has is being read.
+            let Some(bytes) = segment.bytes() else { break };
             let whole = self.sent == segment.first && limit >= segment.end();
             let end = limit.min(segment.end());
             if whole && self.settled_ahead.range(segment.first..end).next().is_none() {
@@ -381,7 +382,9 @@ impl PublishLog {
     /// Settles everything below `through`, and what is settled behind it.
     pub(super) fn advance(&mut self, through: u64) {
         let mut acked = self.acked.max(through);
-        self.settled_ahead = self.settled_ahead.split_off(&acked);
+        if self.settled_ahead.first().is_some_and(|first| *first < acked) {
+            self.settled_ahead = self.settled_ahead.split_off(&acked);
+        }
         while self.settled_ahead.remove(&acked) {
             acked += 1;
         }
@@ -397,9 +400,11 @@ impl PublishLog {
             self.resident -= front.resident();
             self.untaken -= if front.taken { 0 } else { front.len };
             if let (Some(disk), true) = (&mut self.disk, front.taken) {
-                disk.removals.push(front.first_sequence);
+                disk.discard(front);
             }
-            self.segments.pop_front();
+            if let Some(Segment { body: Body::Sealed(bytes), .. }) = self.segments.pop_front() {
+                self.spare.put_back(bytes);
+            }
         }
         if let Some(disk) = &mut self.disk {
             // What is settled before it was stored need not be stored.

@@ -90,7 +90,7 @@ impl PublishLog {
     fn give_new_numbers(&mut self, from: u64, start: u64) {
         if let Some(front) = self.segments.front_mut() {
             let (len, resident) = (front.len, front.resident());
-            front.cut_front(from);
+            front.cut_front(from, &mut self.spare);
             self.bytes -= len - front.len;
             self.resident -= resident - front.resident();
             self.untaken -= if front.taken { 0 } else { len - front.len };
@@ -104,7 +104,7 @@ impl PublishLog {
                 old_last = segment.last_sequence();
                 segment.cut = 0;
                 segment.body = Body::Stored;
-            } else if let Some(bytes) = segment.seal() {
+            } else if let Some(bytes) = segment.seal(&mut self.spare) {
                 let mut out = BytesMut::with_capacity(bytes.len() + 64);
                 for (sequence, frame) in (next..).zip(frames(&bytes)) {
                     renumber(frame, sequence, &mut out).expect("a frame of the publish log carries a sequence");

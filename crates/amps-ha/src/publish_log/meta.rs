@@ -33,8 +33,9 @@ pub(super) struct Meta {
     pub(super) never_sent_from: Option<u64>,
     /// Set by a clean close: the next number, exactly.
     pub(super) next_sequence: Option<u64>,
-    /// Settled above `discarded_through`, out of order.
-    pub(super) settled: Vec<u64>,
+    /// Settled above `discarded_through`, out of order: first and last of each
+    /// run.
+    pub(super) settled: Vec<(u64, u64)>,
     /// While entries get new numbers: values above this are copies in the
     /// making and are removed at open.
     pub(super) renumbering_above: Option<u64>,

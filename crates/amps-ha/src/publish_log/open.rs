@@ -4,7 +4,7 @@ use std::path::Path;
 use super::disk::RESERVE;
 use super::error::StoreError;
 use super::meta::{FORMAT, Identity, Meta};
-use super::store::{Head, LOG_FROM, LOG_TO, META_KEY, SegmentStore, split_key};
+use super::store::{FIRST_PART, Head, LOG_FROM, LOG_TO, META_KEY, SegmentStore, split_key};
 use crate::kv::{Kv, SyncLevel};
 
 /// What a store held when it was opened.
@@ -13,6 +13,8 @@ pub struct Recovered {
     pub(super) meta: Meta,
     pub(super) values: Vec<RecoveredValue>,
     pub(super) next_sequence: u64,
+    /// How long a segment is at best.
+    pub(super) segment_len: usize,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -57,7 +59,8 @@ impl SegmentStore {
         };
         store.put_meta(&meta)?;
         store.kv.sync(SyncLevel::Power)?;
-        Ok((store, Recovered { meta, values, next_sequence }))
+        let segment_len = store.segment_len();
+        Ok((store, Recovered { meta, values, next_sequence, segment_len }))
     }
 
     fn read_meta(&self, json: &[u8], given: &Identity) -> Result<Meta, StoreError> {
@@ -197,11 +200,16 @@ pub(super) enum Found {
 
 impl Found {
     /// What `whole`, the parts of a value so far, amounts to. Every part but
-    /// the last is `part_len` bytes long.
+    /// the first and the last is `part_len` bytes long.
     fn of(key: u64, whole: &[u8], part_len: usize) -> Self {
         match Head::read(whole) {
             None => Self::Damaged("its description is unreadable"),
-            Some(head) if whole.len() < head.whole_len() && whole.len().is_multiple_of(part_len) => Self::Incomplete,
+            Some(head)
+                if whole.len() < head.whole_len()
+                    && whole.len().checked_sub(FIRST_PART).is_some_and(|parts| parts.is_multiple_of(part_len)) =>
+            {
+                Self::Incomplete
+            }
             Some(head) => match head.check(key, whole) {
                 Ok(()) => Self::Whole(head),
                 Err(what) => Self::Damaged(what),

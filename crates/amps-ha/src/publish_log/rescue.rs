@@ -248,7 +248,8 @@ impl Examined {
             next_sequence: self.exact_end(),
             ever_logged_on: meta.is_some_and(|meta| meta.ever_logged_on),
             never_sent_from: meta.and_then(|meta| meta.never_sent_from),
-            settled_out_of_order: meta.map_or(0, |meta| meta.settled.len() as u64),
+            settled_out_of_order: meta
+                .map_or(0, |meta| meta.settled.iter().map(|(first, last)| last - first + 1).sum()),
             topics: BTreeMap::new(),
         };
         self.each_frame(&mut |sequence, frame| {
@@ -294,7 +295,8 @@ impl Examined {
     }
 
     fn is_settled(&self, sequence: u64) -> bool {
-        self.records.newest.as_ref().is_some_and(|meta| meta.settled.contains(&sequence))
+        let mut runs = self.records.newest.iter().flat_map(|meta| &meta.settled);
+        runs.any(|(first, last)| (*first..=*last).contains(&sequence))
     }
 
     /// Writes what is whole into a new store on `into`, byte for byte, with the

@@ -5,8 +5,9 @@ use amps_core::{Field, Message};
 
 use amps_core::frame::PREFIX_LEN;
 
-/// A segment is sealed when it would grow beyond this, so that it fits one
-/// value of the store (64 KiB) together with its description.
+use super::spare::Spare;
+
+/// A segment in memory is sealed when it would grow beyond this.
 pub(super) const SEGMENT_LEN: usize = 60 * 1024;
 
 /// A run of frames with consecutive sequences: the unit of storing, loading
@@ -40,9 +41,13 @@ pub(super) enum Body {
 }
 
 impl Segment {
-    pub(super) fn open(first: u64, first_sequence: u64, capacity: usize) -> Self {
-        let body = Body::Open(BytesMut::with_capacity(capacity));
-        Self { first, count: 0, first_sequence, taken: false, len: 0, cut: 0, body }
+    pub(super) fn open(first: u64, first_sequence: u64, buffer: BytesMut) -> Self {
+        Self { first, count: 0, first_sequence, taken: false, len: 0, cut: 0, body: Body::Open(buffer) }
+    }
+
+    /// Whether `len` bytes more fit into its buffer.
+    pub(super) fn has_room(&self, len: usize) -> bool {
+        matches!(&self.body, Body::Open(buffer) if self.len + len <= buffer.capacity())
     }
 
     /// The ordinal behind the last frame.
@@ -72,9 +77,9 @@ impl Segment {
     }
 
     /// Forgets the frames below the ordinal `from`.
-    pub(super) fn cut_front(&mut self, from: u64) {
+    pub(super) fn cut_front(&mut self, from: u64, spare: &mut Spare) {
         let Some(cut) = from.checked_sub(self.first).filter(|cut| *cut > 0) else { return };
-        if let Some(bytes) = self.seal() {
+        if let Some(bytes) = self.seal(spare) {
             let skip = offset_of(&bytes, cut);
             self.body = Body::Sealed(bytes.slice(skip..));
             self.len -= skip;
@@ -105,10 +110,10 @@ impl Segment {
 
     /// Stops taking frames. Answers the bytes, `None` when only the store has
     /// them.
-    pub(super) fn seal(&mut self) -> Option<Bytes> {
-        if let Body::Open(bytes) = &mut self.body {
+    pub(super) fn seal(&mut self, spare: &mut Spare) -> Option<Bytes> {
+        if let Body::Open(buffer) = &mut self.body {
             // Without what an encoder left half done.
-            self.body = Body::Sealed(bytes.split_to(self.len).freeze());
+            self.body = Body::Sealed(spare.seal(std::mem::take(buffer), self.len));
         }
         match &self.body {
             Body::Sealed(bytes) => Some(bytes.clone()),

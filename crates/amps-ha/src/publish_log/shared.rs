@@ -1,3 +1,4 @@
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
@@ -21,6 +22,9 @@ pub struct SharedLog {
     on_full: OnStoreFull,
     /// The bounds the log began with: by so much they grow.
     step: Limits,
+    /// What the last change left not stored, to look at without the lock.
+    unstored: AtomicUsize,
+    unstored_bound: usize,
 }
 
 #[derive(Debug)]
@@ -38,8 +42,18 @@ impl SharedLog {
     pub fn new(log: PublishLog, writer: Arc<Notify>) -> Self {
         let cursors = watch::Sender::new(log.cursors());
         let step = log.limits;
+        let (unstored, unstored_bound) = (AtomicUsize::new(log.unstored()), log.unstored_bound());
         let state = State { log, writer_idle: false, store_idle: false, stop: false };
-        Self { log: Mutex::new(state), work: Condvar::new(), cursors, writer, on_full: OnStoreFull::Block, step }
+        Self {
+            log: Mutex::new(state),
+            work: Condvar::new(),
+            cursors,
+            writer,
+            on_full: OnStoreFull::Block,
+            step,
+            unstored,
+            unstored_bound,
+        }
     }
 
     /// What happens when a message finds the log full; nothing but an error by
@@ -59,6 +73,13 @@ impl SharedLog {
         }
     }
 
+    /// Whether who can wait is to wait until the disk has taken more: until
+    /// [`Cursors::unstored`] is at most what this answers. Only the disk makes
+    /// room here, whatever the connection does, and a store that fails says so.
+    pub fn waits_for_disk(&self) -> Option<usize> {
+        (self.unstored.load(Ordering::Relaxed) > self.unstored_bound).then_some(self.unstored_bound)
+    }
+
     /// Appends a message; see [`PublishLog::append`].
     ///
     /// # Errors
@@ -69,8 +90,11 @@ impl SharedLog {
             _ => self.lock(),
         };
         let ordinal = state.log.append(len, encode)?;
-        let wake_writer = state.log.has_more(u64::MAX) && std::mem::take(&mut state.writer_idle);
-        let wake_store = state.log.append_concerns_store() && std::mem::take(&mut state.store_idle);
+        let wake_writer = state.writer_idle && state.log.has_more(u64::MAX);
+        let wake_store = state.store_idle && state.log.append_concerns_store();
+        state.writer_idle &= !wake_writer;
+        state.store_idle &= !wake_store;
+        self.unstored.store(state.log.unstored(), Ordering::Relaxed);
         drop(state);
         if wake_writer {
             self.writer.notify_one();
@@ -102,7 +126,8 @@ impl SharedLog {
         let mut state = self.lock();
         let result = act(&mut state.log);
         state.writer_idle = true;
-        let wake_store = std::mem::take(&mut state.store_idle);
+        let wake_store = state.store_idle && state.log.wants_store();
+        state.store_idle &= !wake_store;
         let cursors = state.log.cursors();
         drop(state);
         if wake_store {
@@ -123,10 +148,12 @@ impl SharedLog {
     }
 
     fn publish(&self, cursors: Cursors) {
+        self.unstored.store(cursors.unstored, Ordering::Relaxed);
         self.cursors.send_if_modified(|old| {
             let changed = old.settled != cursors.settled
                 || old.durable != cursors.durable
                 || old.in_memory > cursors.in_memory
+                || old.unstored > cursors.unstored
                 || old.failed.is_some() != cursors.failed.is_some()
                 || old.closed != cursors.closed;
             *old = cursors;
@@ -162,9 +189,12 @@ impl SharedLog {
             if let Err(error) = &result {
                 tracing::error!(%error, "the publish store failed; nothing past what was durable is promised or sent");
             }
+            // So that nobody but the log holds its frames.
+            drop(job);
             let mut state = self.lock();
             state.log.job_done(result);
-            let wake = state.log.has_more(u64::MAX) && std::mem::take(&mut state.writer_idle);
+            let wake = state.writer_idle && state.log.has_more(u64::MAX);
+            state.writer_idle &= !wake;
             let cursors = state.log.cursors();
             drop(state);
             self.publish(cursors);

@@ -18,6 +18,10 @@ pub(super) const LOG_TO: &[u8] = b"q";
 const HEAD_LEN: usize = 40;
 const VALUE_VERSION: u8 = 1;
 
+/// Bytes of a value's first part: its description, and the first frames. The
+/// others are as long as the engine takes them.
+pub(super) const FIRST_PART: usize = 1024;
+
 /// Where a publish log's segments are kept: packed values on an ordered
 /// key-value seam. Does the log's [`Job`]s.
 pub struct SegmentStore {
@@ -69,8 +73,8 @@ impl SegmentStore {
         for segment in &commit.segments {
             self.put(segment)?;
         }
-        for key in &commit.removals {
-            self.remove(*key)?;
+        if let Some(below) = commit.remove_below {
+            self.kv.remove_range(&key(0, 0), &key(below, 0))?;
         }
         if let Some(level) = commit.sync {
             self.kv.sync(level)?;
@@ -103,9 +107,7 @@ impl SegmentStore {
         self.kv.sync(SyncLevel::Power)?;
         self.put_meta(&job.meta)?;
         self.kv.sync(SyncLevel::Power)?;
-        for key in &job.keys {
-            self.remove(*key)?;
-        }
+        self.kv.remove_range(&key(0, 0), &key(job.start, 0))?;
         Ok(values)
     }
 
@@ -130,7 +132,7 @@ impl SegmentStore {
     }
 
     pub(super) fn put(&mut self, segment: &StoredSegment) -> Result<(), StoreError> {
-        let mut value = BytesMut::with_capacity(HEAD_LEN + segment.bytes.len());
+        let mut value = BytesMut::with_capacity(FIRST_PART);
         value.put_u8(VALUE_VERSION);
         value.put_bytes(0, 3);
         value.put_u64(segment.first);
@@ -139,29 +141,27 @@ impl SegmentStore {
         value.put_u64(segment.bytes.len() as u64);
         let crc = checksum(&value, &segment.bytes);
         value.put_u32(crc);
-        value.extend_from_slice(&segment.bytes);
-        for (part, chunk) in value.chunks(self.kv.max_value()).enumerate() {
-            self.kv.insert(&key(segment.first, part as u32), chunk)?;
+        // The frames behind those in the first part are not copied.
+        let (frames, rest) = segment.bytes.split_at(segment.bytes.len().min(FIRST_PART - HEAD_LEN));
+        value.extend_from_slice(frames);
+        self.kv.insert(&key(segment.first, 0), &value)?;
+        for (part, chunk) in (1..).zip(rest.chunks(self.kv.max_value())) {
+            self.kv.insert(&key(segment.first, part), chunk)?;
         }
         Ok(())
+    }
+
+    /// How many bytes of frames are best stored as one.
+    pub(super) fn segment_len(&self) -> usize {
+        FIRST_PART - HEAD_LEN + self.kv.max_value()
     }
 
     pub(super) fn remove(&mut self, first: u64) -> Result<(), StoreError> {
-        let mut keys = Vec::new();
-        self.kv.scan(&key(first, 0), &key(first + 1, 0), &mut |key, _| {
-            keys.push(key.to_vec());
-            std::ops::ControlFlow::Continue(())
-        })?;
-        // From the back: what is left after a crash in between still begins
-        // with its description, and says that it is incomplete.
-        for key in keys.iter().rev() {
-            self.kv.remove(key)?;
-        }
-        Ok(())
+        Ok(self.kv.remove_range(&key(first, 0), &key(first + 1, 0))?)
     }
 
     pub(super) fn load(&self, first: u64) -> Result<(Head, Bytes), StoreError> {
-        let mut whole = BytesMut::new();
+        let mut whole = BytesMut::with_capacity(FIRST_PART + self.kv.max_value());
         self.kv.scan(&key(first, 0), &key(first + 1, 0), &mut |_, chunk| {
             whole.extend_from_slice(chunk);
             std::ops::ControlFlow::Continue(())

@@ -2,6 +2,7 @@
 //! a sequence at or below the highest seen is dropped.
 
 mod capacity;
+mod group;
 mod hybrid;
 mod oracle;
 mod rules;

@@ -18,12 +18,13 @@ pub(super) enum Work {
     Renumber(Renumber),
 }
 
-/// A group of segments to store, and values to remove.
+/// A group of segments to store, and which values to remove.
 #[derive(Debug)]
 pub(super) struct Commit {
     pub(super) meta: Meta,
     pub(super) segments: Vec<StoredSegment>,
-    pub(super) removals: Vec<u64>,
+    /// Values of sequences below this go.
+    pub(super) remove_below: Option<u64>,
     pub(super) sync: Option<SyncLevel>,
 }
 

@@ -6,6 +6,14 @@
 //! with one value. The other entries in it are empty and stay for ever, so that
 //! sled neither splits it nor merges it with others, and a value is written
 //! once. Slots are used again, those freed last first.
+//!
+//! A place on the disk is given back only when a leaf is written anew, and then
+//! sled also moves what is left in a segment that is half empty. So slots are
+//! emptied at once, and their leaves are written anew only when a whole segment
+//! of others has been emptied behind them: what is left in theirs is then next
+//! to nothing.
+
+use std::collections::VecDeque;
 
 use sled::{Db, Error, IVec, Tree};
 
@@ -15,8 +23,8 @@ const ENTRIES: u8 = 9;
 /// The entry of a slot that holds the value.
 const VALUE: u8 = 4;
 
-/// A difference written to a leaf with ten of them writes the whole leaf: so
-/// many changes always do that once.
+/// A change to a leaf with ten differences writes the whole leaf: of so many
+/// changes one always does that.
 const CHANGES: u8 = 10;
 
 /// sled's cache has so many shards. Each lets go of its values only when
@@ -30,18 +38,23 @@ pub(super) struct Slots {
     /// Slots in the tree. The last one shares its leaf with what may follow.
     made: u32,
     free: Vec<u32>,
+    /// Emptied, with the bytes that are still on the disk; oldest first.
+    emptied: VecDeque<(u32, usize)>,
+    emptied_len: usize,
+    segment: usize,
 }
 
 impl Slots {
-    /// The slots of a store; [`set_used`](Self::set_used) has to follow.
-    pub(super) fn open(db: &Db) -> Result<Self, Error> {
+    /// The slots of a store with segments of this size;
+    /// [`set_used`](Self::set_used) has to follow.
+    pub(super) fn open(db: &Db, segment: usize) -> Result<Self, Error> {
         let tree = db.open_tree("slots")?;
         // One that a crash left half made is made again.
         let made = tree.last()?.and_then(|(last, _)| split(&last)).map_or(0, |(slot, entry)| match entry {
             entry if entry + 1 < ENTRIES => slot,
             _ => slot + 1,
         });
-        Ok(Self { tree, made, free: Vec::new() })
+        Ok(Self { tree, made, free: Vec::new(), emptied: VecDeque::new(), emptied_len: 0, segment })
     }
 
     /// Says which slots hold values. Answers whether that can be.
@@ -71,16 +84,22 @@ impl Slots {
         Ok(value)
     }
 
-    /// Frees slots that no entry names any more, and their place on the disk.
-    pub(super) fn release(&mut self, slots: &[u32]) -> Result<(), Error> {
-        // First empties all: while sled writes the leaves anew it tidies up
-        // their neighbours, which costs little once they are empty.
-        for change in 0..CHANGES {
-            for slot in slots {
-                self.tree.insert(key(*slot, VALUE), &[change])?;
+    /// Frees a slot that no entry names any more.
+    pub(super) fn release(&mut self, slot: u32) -> Result<(), Error> {
+        let value = self.tree.insert(key(slot, VALUE), &[0])?;
+        let len = value.map_or(0, |value| value.len());
+        self.emptied.push_back((slot, len));
+        self.emptied_len += len;
+        while let Some((slot, len)) =
+            self.emptied.front().copied().filter(|(_, len)| self.emptied_len - len >= self.segment)
+        {
+            self.emptied.pop_front();
+            self.emptied_len -= len;
+            for change in 1..CHANGES {
+                self.tree.insert(key(slot, VALUE), &[change])?;
             }
+            self.free.push(slot);
         }
-        self.free.extend_from_slice(slots);
         Ok(())
     }
 
