@@ -1,22 +1,12 @@
 //! A client is a fixed number of tasks: none for a message, however many wait.
 
-use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
-use amps_client::server_chooser::ListChooser;
-use amps_client::{Client, Durability, PublishStore, Receipt, StartAt, Subscribe, TcpConnector};
-use amps_core::header::{Field, FrameWriter};
-use amps_ha::client_core::{ClientCore, CoreConfig, Outlets};
-use amps_ha::driver::{self, Inbox};
-use amps_ha::event::ConnectionSummary;
-use amps_ha::kv::{Kv, KvError, MemoryKv, SyncLevel, Visit};
-use amps_ha::publish_log::{Identity, Limits, OnPublishGap, PublishLog, SegmentStore, SharedLog, StoreThread};
-use amps_ha::reconnect::ExponentialReconnect;
-use amps_ha::session::{Session, SessionConfig};
+use amps_client::kv::{Kv, KvError, MemoryKv, SyncLevel, Visit};
+use amps_client::{Client, PublishStore, Receipt, StartAt, Subscribe};
 use amps_tests::peer;
 use tokio::runtime::Handle;
-use tokio::sync::{Notify, broadcast, watch};
 
 const MESSAGES: u64 = 100_000;
 
@@ -102,57 +92,20 @@ async fn no_task_is_made_for_a_message_while_the_store_stands_still() {
     let gate = Arc::new(Gate::default());
     gate.set(true);
     let gated = Gated { kv: MemoryKv::new(), open: Arc::clone(&gate) };
-    let identity = Identity { client_name: "me".into(), message_type: "json".into(), protocol: "amps".into() };
-    let (segments, recovered) = SegmentStore::open(Box::new(gated), Path::new("memory"), &identity, 1 << 60).unwrap();
-    let wake = Arc::new(Notify::new());
-    let log = PublishLog::on_disk(Limits::default(), Durability::PowerLoss, recovered);
-    let log = Arc::new(SharedLog::new(log, Arc::clone(&wake)));
-    let store = StoreThread::start(Arc::clone(&log), segments).unwrap();
-    let inbox = Arc::new(Inbox::new(wake));
-    let (summary, mut state) = watch::channel(ConnectionSummary::default());
-    let core = core(Arc::clone(&log), summary);
-    let driver = tokio::spawn(driver::run(core, Arc::new(TcpConnector), Arc::clone(&inbox)));
-    state.wait_for(|state| state.live).await.unwrap();
-
+    let builder = Client::builder("me").server(peer::start(0)).no_heartbeat();
+    let builder = builder.publish_store(PublishStore::custom("gated", Box::new(gated)));
+    let client = builder.connect().await.unwrap();
     let before = alive();
     gate.set(false);
     for number in 1..=MESSAGES {
-        append(&log);
+        client.enqueue("t", b"{}").unwrap();
         if number % 1_000 == 0 {
             assert_eq!(alive(), before, "after {number} messages");
         }
     }
-    assert!(log.peek(|log| log.cursors().durable) < MESSAGES, "the store stood still");
+    assert_eq!(client.unacknowledged(), MESSAGES, "the store stands still");
     gate.set(true);
-    log.watch().wait_for(|cursors| cursors.settled == MESSAGES).await.unwrap();
+    client.flush().await.unwrap();
     assert_eq!(alive(), before, "when all are acknowledged");
-    inbox.close();
-    driver.await.unwrap();
-    tokio::task::spawn_blocking(|| store.close()).await.unwrap();
-}
-
-fn append(log: &SharedLog) {
-    log.append(100, |sequence, out| {
-        let frame = FrameWriter::new(out, "p").number(Field::Sequence, sequence.unwrap());
-        frame.text(Field::AckType, "persisted").text(Field::Topic, "t").finish(b"{}");
-    })
-    .unwrap();
-}
-
-/// A client of a peer.
-fn core(log: Arc<SharedLog>, summary: watch::Sender<ConnectionSummary>) -> ClientCore {
-    let chooser = ListChooser::new(vec![peer::start(0).parse().unwrap()]);
-    let session = SessionConfig { heartbeats: false, ..SessionConfig::default() };
-    let session = Session::new(session, Box::new(chooser), Box::new(ExponentialReconnect::new(1)));
-    let config = CoreConfig {
-        name: "me".to_owned(),
-        heartbeat: None,
-        command_timeout: Duration::from_secs(10),
-        ack_conflation: None,
-        on_publish_gap: OnPublishGap::Refuse,
-        frame_limit: 1 << 20,
-        deadlock_after: Duration::from_secs(1),
-    };
-    let outlets = Outlets { events: broadcast::Sender::new(16), summary, stalled: watch::channel(None).0 };
-    ClientCore::new(config, session, log, outlets)
+    client.close(Duration::from_secs(10)).await;
 }
