@@ -65,6 +65,16 @@ impl Gate {
     }
 }
 
+/// Opens the gate in the end, also when the test fails: the store's thread is
+/// waited for.
+struct OpenOnDrop(Arc<Gate>);
+
+impl Drop for OpenOnDrop {
+    fn drop(&mut self) {
+        self.0.set(true);
+    }
+}
+
 impl Kv for Gated {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, KvError> {
         self.kv.get(key)
@@ -95,6 +105,7 @@ async fn no_task_is_made_for_a_message_while_the_store_stands_still() {
     let builder = Client::builder("me").server(peer::start(0)).no_heartbeat();
     let builder = builder.publish_store(PublishStore::custom("gated", Box::new(gated)));
     let client = builder.connect().await.unwrap();
+    let _open = OpenOnDrop(Arc::clone(&gate));
     let before = alive();
     gate.set(false);
     for number in 1..=MESSAGES {
