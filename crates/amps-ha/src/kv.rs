@@ -170,6 +170,18 @@ pub enum KvError {
         /// What was found.
         what: String,
     },
+    /// Written by another version of this library. Nothing was changed.
+    #[error(
+        "the store in {dir:?} has format {found}, this version reads {known}: open it with the version that wrote it"
+    )]
+    OtherFormat {
+        /// The directory.
+        dir: PathBuf,
+        /// The version found.
+        found: u64,
+        /// The version known here.
+        known: u64,
+    },
     /// The operating system refused.
     #[error("the store in {dir:?}: {source}")]
     Io {

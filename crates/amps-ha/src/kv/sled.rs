@@ -85,7 +85,7 @@ impl SledOptions {
 /// An ordered map in a directory, held by one process at a time.
 ///
 /// The directory holds sled's files and ours: `lock`, `CREATED` (says that a
-/// store was made here, and with which segment size), `SYNCED` (how often it
+/// store was made here, in which format, and with which segment size), `SYNCED` (how often it
 /// was synced to the disk), and after damage `QUARANTINED` (the reason; while
 /// it is there every open refuses).
 #[derive(Debug)]
@@ -121,8 +121,8 @@ impl SledKv {
     /// store never starts empty where there was one.
     ///
     /// # Errors
-    /// [`KvError::Locked`], [`KvError::Damaged`] or [`KvError::Io`], each
-    /// naming the directory.
+    /// [`KvError::Locked`], [`KvError::Damaged`], [`KvError::OtherFormat`] or
+    /// [`KvError::Io`], each naming the directory.
     pub fn open(dir: impl AsRef<Path>, options: &SledOptions) -> Result<Self, KvError> {
         let directory = Directory::lock(dir.as_ref())?;
         let opened = Self::open_locked(directory.clone(), options);

@@ -16,6 +16,8 @@ pub(super) const LOG_TO: &[u8] = b"q";
 /// Format version, count, first, last and previous last sequence, total bytes
 /// of the frames, CRC-32 of everything else.
 const HEAD_LEN: usize = 40;
+/// A change of it is a change of [`FORMAT`](super::meta::FORMAT), which is what
+/// an open goes by.
 const VALUE_VERSION: u8 = 1;
 
 /// Bytes of a value's first part: its description, and the first frames. The

@@ -7,13 +7,14 @@ use std::sync::Arc;
 
 use crate::kv::KvError;
 
+/// Version of how entries stand in sled: inline or in slots.
+const FORMAT: u64 = 1;
+
 pub(super) const LOCK: &str = "lock";
 pub(super) const CREATED: &str = "CREATED";
 pub(super) const QUARANTINED: &str = "QUARANTINED";
 /// How many syncs to the disk there were, with a checksum.
 pub(super) const SYNCED: &str = "SYNCED";
-/// What CREATED begins with.
-const FORMAT: &str = "format: 1\n";
 /// The files of sled that matter here.
 pub(super) const DB: &str = "db";
 pub(super) const CONF: &str = "conf";
@@ -74,11 +75,9 @@ impl Directory {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(self.io(error)),
         };
-        let segment = text.strip_prefix(FORMAT).and_then(|rest| rest.trim().strip_prefix("segment_size: "));
-        let segment = segment
-            .and_then(|size| size.parse().ok())
-            .filter(|size: &usize| size.is_power_of_two() && (1 << 19..=1 << 30).contains(size));
-        if segment.is_none() {
+        check_format(&self.path, &text)?;
+        let segment = segment_size(&text);
+        if segment.is_none() || line(&text, "format").is_none() {
             return Err(self.damaged("its file CREATED cannot be read"));
         }
         if self.length(DB)? == 0 {
@@ -92,7 +91,7 @@ impl Directory {
         let mark = || {
             File::open(self.path.join(CONF))?.sync_all()?;
             let fresh = self.path.join("CREATED.tmp");
-            fs::write(&fresh, format!("{FORMAT}segment_size: {segment}\n"))?;
+            fs::write(&fresh, format!("format: {FORMAT}\nsegment_size: {segment}\n"))?;
             File::open(&fresh)?.sync_all()?;
             fs::rename(&fresh, self.path.join(CREATED))?;
             sync_dir(&self.path)?;
@@ -159,6 +158,26 @@ impl Directory {
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(0),
             Err(error) => Err(self.io(error)),
         }
+    }
+}
+
+/// The number behind a name in a file of such lines.
+fn line(text: &str, name: &str) -> Option<u64> {
+    text.lines().find_map(|line| line.trim().strip_prefix(name)?.strip_prefix(':')?.trim().parse().ok())
+}
+
+/// The segment size in a text of ours, or of sled's.
+pub(super) fn segment_size(text: &str) -> Option<usize> {
+    let size = usize::try_from(line(text, "segment_size")?).ok()?;
+    (size.is_power_of_two() && (1 << 19..=1 << 24).contains(&size)).then_some(size)
+}
+
+/// Refuses what another version of this module wrote; `text` is that of
+/// `CREATED`.
+pub(super) fn check_format(dir: &Path, text: &str) -> Result<(), KvError> {
+    match line(text, "format") {
+        Some(found) if found != FORMAT => Err(KvError::OtherFormat { dir: dir.to_owned(), found, known: FORMAT }),
+        _ => Ok(()),
     }
 }
 

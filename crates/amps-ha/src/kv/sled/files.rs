@@ -17,7 +17,7 @@ use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::directory::{CONF, CREATED, DB, LOCK, QUARANTINED, SYNCED, synced_count};
+use super::directory::{CONF, CREATED, DB, LOCK, QUARANTINED, SYNCED, check_format, segment_size, synced_count};
 use super::record::{Cursor, Kind, Record, segment_number};
 use super::slots::slot_of_key;
 use super::{INLINE, SYNCED_KEY, max_value, slot_of};
@@ -83,7 +83,8 @@ impl SledFiles {
     ///
     /// # Errors
     /// [`KvError::Locked`] while a client uses the store, [`KvError::Damaged`]
-    /// when the directory holds no store at all, [`KvError::Io`]. Damage inside
+    /// when the directory holds no store at all, [`KvError::OtherFormat`],
+    /// [`KvError::Io`]. Damage inside
     /// is no error: see [`damage`](Self::damage).
     pub fn read(dir: impl AsRef<Path>, watch: &mut dyn FnMut(&[u8], &[u8])) -> Result<Self, KvError> {
         let dir = dir.as_ref();
@@ -94,7 +95,7 @@ impl SledFiles {
             _ => io(error),
         })?;
         let mut damage = Vec::new();
-        let segment = segment_size(dir, &mut damage).ok_or_else(|| KvError::Damaged {
+        let segment = find_segment_size(dir, &mut damage)?.ok_or_else(|| KvError::Damaged {
             dir: dir.to_owned(),
             what: "neither CREATED nor conf says how long its segments are".to_owned(),
         })?;
@@ -414,19 +415,23 @@ fn lock(dir: &Path) -> Result<Option<File>, KvError> {
 }
 
 /// How long segments are: our file says so, and sled's.
-fn segment_size(dir: &Path, damage: &mut Vec<Damage>) -> Option<usize> {
-    let mut sizes = [CREATED, CONF].map(|name| {
+fn find_segment_size(dir: &Path, damage: &mut Vec<Damage>) -> Result<Option<usize>, KvError> {
+    let mut found = None;
+    for name in [CREATED, CONF] {
         let text = fs::read(dir.join(name)).unwrap_or_default();
         let text = String::from_utf8_lossy(&text);
-        let size = text.lines().find_map(|line| line.trim().strip_prefix("segment_size:")?.trim().parse().ok());
-        let size = size.filter(|size: &usize| size.is_power_of_two() && (1 << 16..=1 << 24).contains(size));
-        if size.is_none() {
-            let what = "it does not say how long the segments are".to_owned();
-            damage.push(Damage { file: name.to_owned(), offset: 0, what });
+        if name == CREATED {
+            check_format(dir, &text)?;
         }
-        size
-    });
-    sizes.iter_mut().find_map(Option::take)
+        match segment_size(&text) {
+            Some(size) => found = found.or(Some(size)),
+            None => {
+                let what = "it does not say how long the segments are".to_owned();
+                damage.push(Damage { file: name.to_owned(), offset: 0, what });
+            }
+        }
+    }
+    Ok(found)
 }
 
 #[cfg(test)]
