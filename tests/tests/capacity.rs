@@ -1,8 +1,9 @@
-//! A full publish store: whoever publishes waits, fails, or makes it larger.
+//! A publish store's bounds, and how it empties: whoever finds it full waits,
+//! fails, or makes it larger.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use amps_client::{Client, ClientBuilder, OnStoreFull, PublishError, PublishStore};
 use amps_testserver::TestServer;
@@ -118,4 +119,39 @@ async fn a_resize_handler_may_call_the_client_and_panic() {
     server.faults(|faults| faults.withhold_acks(false));
     client.flush().await.unwrap();
     client.publish("t", "10").await.unwrap();
+}
+
+/// 11.7.6#8: nobody listens, and publishing does not wait for anybody.
+#[tokio::test]
+async fn publishing_offline_does_not_wait_for_a_server() {
+    let client = Client::builder("me").server("tcp://127.0.0.1:1/amps/json").start().unwrap();
+    let mut took = Vec::new();
+    for id in 0..20 {
+        let began = Instant::now();
+        client.publish("t", id.to_string()).await.unwrap();
+        took.push(began.elapsed());
+    }
+    took.sort();
+    // The median: a busy machine may stop this process in between.
+    assert!(took[10] < Duration::from_millis(10), "{took:?}");
+    assert_eq!(client.unacknowledged(), 20);
+}
+
+/// 11.7.6#9: a flush with a time limit, and one that a disconnect does not end.
+#[tokio::test]
+async fn a_flush_waits_across_a_disconnect_and_can_be_given_up() {
+    let server = server().await;
+    let client = full(&server, client(&server)).await;
+    let given_up = tokio::time::timeout(Duration::from_millis(50), client.flush()).await;
+    assert!(given_up.is_err(), "nothing is acknowledged");
+    let flush = tokio::spawn({
+        let client = client.clone();
+        async move { client.flush().await }
+    });
+    assert!(server.kick("me"));
+    server.faults(|faults| faults.withhold_acks(false));
+    tokio::time::timeout(SOON, flush).await.unwrap().unwrap().unwrap();
+    assert_eq!(client.unacknowledged(), 0);
+    client.connected().await.unwrap();
+    assert_eq!((client.reconnects(), bodies(&server).len()), (1, 10));
 }

@@ -204,6 +204,7 @@ fn a_crash_while_messages_get_new_numbers_loses_and_doubles_nothing() {
     }
 }
 
+/// 11.7.6#7.
 #[test]
 fn a_deleted_store_starts_above_what_the_server_knows() {
     for clock in [1_000, 1_700_000_000_000_000_000, 1_900_000_000_000_000_000] {

@@ -8,6 +8,7 @@ fn memory() -> PublishLog {
     log
 }
 
+/// 11.7.6#6: the server has some of it, and the rest is sent.
 #[test]
 fn frames_leave_in_order_and_are_freed_by_acknowledgements() {
     let mut log = memory();
@@ -66,6 +67,7 @@ fn a_duplicate_is_a_success_and_says_so() {
     assert_eq!(log.refusal(0), None);
 }
 
+/// 11.7.6#10.
 #[test]
 fn a_late_or_wild_acknowledgement_settles_nothing_unsent() {
     let mut log = memory();
@@ -78,6 +80,7 @@ fn a_late_or_wild_acknowledgement_settles_nothing_unsent() {
     assert_eq!(log.cursors().settled, 1);
 }
 
+/// 11.7.6#6: a gap is refused, and nothing is sent.
 #[test]
 fn a_server_behind_what_was_acknowledged_is_a_publish_gap() {
     let mut log = memory();
@@ -106,6 +109,7 @@ fn a_refusal_at_the_end_makes_no_publish_gap() {
     assert!(log.logged_on(CLOCK, OnPublishGap::Refuse).is_ok(), "no server ever had the refused one");
 }
 
+/// 11.7.6#6: S = 0 and nothing acknowledged.
 #[test]
 fn an_unknown_name_is_no_gap() {
     let mut log = PublishLog::in_memory(limits(), CLOCK);
@@ -297,6 +301,7 @@ fn a_store_made_for_something_else_is_refused_with_both_values() {
     }
 }
 
+/// 11.7.6#2: never a corrupt message.
 #[test]
 fn any_changed_byte_is_an_error_or_changes_nothing() {
     use std::ops::ControlFlow;
