@@ -3,8 +3,9 @@
 //! Reading and acknowledging published messages, and sending those of a
 //! subscription, it allocates nothing: every allocation counted is the client's.
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::time::{Duration, Instant};
 
 use amps_core::frame::frame_len;
 use amps_core::header::{Field, FrameWriter};
@@ -13,6 +14,8 @@ use amps_core::{AckType, Message};
 use bytes::{Bytes, BytesMut};
 
 const BUFFER: usize = 128 * 1024;
+/// How long published messages wait to be acknowledged together.
+const CONFLATION: Duration = Duration::from_millis(5);
 /// The digits of a sequence, and of the last part of a bookmark.
 const DIGITS: usize = 19;
 const FIRST: u64 = 1_800_000_000_000_000_000;
@@ -39,13 +42,16 @@ fn serve(stream: &mut TcpStream, send: u64) -> std::io::Result<()> {
     let mut buffer = vec![0; BUFFER];
     let mut held = 0;
     let mut out = BytesMut::with_capacity(BUFFER);
+    let (mut sequence, mut acknowledged) = (None, Instant::now());
+    stream.set_read_timeout(Some(CONFLATION))?;
     loop {
-        let read = stream.read(&mut buffer[held..])?;
-        if read == 0 {
-            return Ok(());
+        match stream.read(&mut buffer[held..]) {
+            Ok(0) => return Ok(()),
+            Ok(read) => held += read,
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
+            Err(error) => return Err(error),
         }
-        held += read;
-        let (mut at, mut sequence, mut subscription) = (0, None, None);
+        let (mut at, mut subscription) = (0, None);
         while let Some(len) = frame_len(&buffer[at..held]).filter(|len| at + len <= held) {
             let frame = &buffer[at + 4..at + len];
             at += len;
@@ -56,8 +62,11 @@ fn serve(stream: &mut TcpStream, send: u64) -> std::io::Result<()> {
         }
         buffer.copy_within(at..held, 0);
         held -= at;
-        if let Some(sequence) = sequence {
+        if acknowledged.elapsed() >= CONFLATION
+            && let Some(sequence) = sequence.take()
+        {
             ack(&mut out, sequence);
+            acknowledged = Instant::now();
         }
         stream.write_all(&out)?;
         out.clear();
