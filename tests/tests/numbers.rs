@@ -6,14 +6,20 @@ use std::time::Duration;
 
 use amps_ha::event::Event;
 use amps_ha::kv::MemoryKv;
-use amps_ha::publish_log::Durability;
+use amps_ha::publish_log::{Durability, MemoryPart};
 use amps_tests::pair::Door;
 use amps_tests::{ClientSetup, Kill, Pair, Store};
 use proptest::prelude::*;
 use rand::RngExt;
 
 const SECOND: Duration = Duration::from_secs(1);
-const LEVELS: [Durability; 3] = [Durability::Memory, Durability::ProcessCrash, Durability::PowerLoss];
+const DISKS: [Store; 3] =
+    [Store::Disk(Durability::Memory), Store::Disk(Durability::ProcessCrash), Store::Disk(Durability::PowerLoss)];
+
+/// So many messages in memory.
+fn hybrid(messages: u64) -> Store {
+    Store::Hybrid(MemoryPart::default().messages(messages))
+}
 
 /// The log holds every one of `needed`, nothing twice, and keeps the order of
 /// publishing.
@@ -28,8 +34,9 @@ fn assert_delivered(pair: &mut Pair, client: usize, needed: &[String]) {
     assert!(missing.is_empty(), "lost {missing:?}: {}", pair.describe());
 }
 
-/// Whether what was promised at a level survives a death.
-fn survives(level: Durability, how: Kill) -> bool {
+/// Whether what was promised in a store survives a death.
+fn survives(store: Store, how: Kill) -> bool {
+    let Store::Disk(level) = store else { return false };
     match how {
         Kill::Process => level >= Durability::ProcessCrash,
         Kill::Power(_) => level >= Durability::PowerLoss,
@@ -38,12 +45,12 @@ fn survives(level: Durability, how: Kill) -> bool {
 
 /// Many lives of one publisher on one disk, killed at random moments, online
 /// and offline.
-fn many_lives(seed: u64, level: Durability) {
+fn many_lives(seed: u64, store: Store) {
     let mut pair = Pair::new(seed);
     pair.room(3_000);
     let mut needed: Vec<String> = Vec::new();
     let mut noted = 0;
-    let client = pair.client(ClientSetup::new("p", [0]).store(Store::Disk(level)).resident(10_000));
+    let client = pair.client(ClientSetup::new("p", [0]).store(store).resident(10_000));
     let mut id = 0;
     for _ in 0..pair.random.random_range(2..14) {
         let door = [Door::Open, Door::Open, Door::Refuses][pair.random.random_range(0..3)];
@@ -75,7 +82,7 @@ fn many_lives(seed: u64, level: Durability) {
         pair.kill(client, how);
         needed.extend(pair.promised(client)[noted..].iter().cloned());
         noted = pair.promised(client).len();
-        if !survives(level, how) {
+        if !survives(store, how) {
             let logged = pair.logged(0, client);
             needed.retain(|body| logged.contains(body));
         }
@@ -96,14 +103,19 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: amps_tests::cases(150), failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn many_lives_on_one_disk_lose_and_double_nothing(seed: u64, level in 0..LEVELS.len()) {
-        many_lives(seed, LEVELS[level]);
+    fn many_lives_on_one_disk_lose_and_double_nothing(seed: u64, disk in 0..DISKS.len()) {
+        many_lives(seed, DISKS[disk]);
+    }
+
+    #[test]
+    fn many_lives_on_a_hybrid_store_double_and_reorder_nothing(seed: u64, messages in 1..60u64) {
+        many_lives(seed, hybrid(messages));
     }
 }
 
 #[test]
 fn what_is_published_while_disconnected_is_delivered_later() {
-    for store in [Store::Memory, Store::Disk(Durability::Memory), Store::Disk(Durability::PowerLoss)] {
+    for store in [Store::Memory, DISKS[0], DISKS[2], hybrid(100)] {
         let mut pair = Pair::new(1);
         pair.door(0, Door::Refuses);
         let client = pair.client(ClientSetup::new("p", [0]).store(store));
@@ -146,7 +158,7 @@ fn a_full_store_refuses_and_has_room_again_with_the_acknowledgements() {
 /// Another log published under the same name before, with higher numbers.
 #[test]
 fn a_log_that_never_logged_on_is_numbered_above_what_the_server_knows() {
-    for store in [Store::Memory, Store::Disk(Durability::Memory), Store::Disk(Durability::PowerLoss)] {
+    for store in [Store::Memory, DISKS[0], DISKS[2], hybrid(10)] {
         let mut pair = Pair::new(3);
         let earlier = pair.client(ClientSetup::new("p", [0]));
         for id in 0..20 {

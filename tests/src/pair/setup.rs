@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use amps_core::Uri;
 use amps_ha::client_core::CoreConfig;
 use amps_ha::kv::{MemoryKv, SyncLevel};
-use amps_ha::publish_log::{Durability, Identity, Limits, OnPublishGap, PublishLog, SegmentStore};
+use amps_ha::publish_log::{Durability, Identity, Limits, MemoryPart, OnPublishGap, PublishLog, SegmentStore};
 use amps_ha::reconnect::ExponentialReconnect;
 use amps_ha::server_chooser::ListChooser;
 use amps_ha::session::{Session, SessionConfig};
@@ -21,6 +21,8 @@ pub enum Store {
     Memory,
     /// On a disk of our own, at this level.
     Disk(Durability),
+    /// The newest in memory, the oldest on a disk of our own.
+    Hybrid(MemoryPart),
 }
 
 /// How a client dies.
@@ -122,7 +124,7 @@ impl ClientSetup {
         match self.store {
             Store::None => (PublishLog::without_store(self.limits), None),
             Store::Memory => (PublishLog::in_memory(self.limits, clock), None),
-            Store::Disk(level) => {
+            Store::Disk(_) | Store::Hybrid(_) => {
                 let identity = Identity {
                     client_name: self.core.name.clone(),
                     message_type: "json".to_owned(),
@@ -130,7 +132,12 @@ impl ClientSetup {
                 };
                 let (store, recovered) = SegmentStore::open(Box::new(kv.clone()), Path::new("disk"), &identity, clock)
                     .expect("a store that can be opened");
-                (PublishLog::on_disk(self.limits, level, recovered), Some(store))
+                let log = match self.store {
+                    Store::Hybrid(part) => PublishLog::hybrid(self.limits, part, recovered),
+                    Store::Disk(level) => PublishLog::on_disk(self.limits, level, recovered),
+                    _ => unreachable!("the others have no disk"),
+                };
+                (log, Some(store))
             }
         }
     }
