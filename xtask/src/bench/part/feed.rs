@@ -6,10 +6,8 @@ use std::io::Write;
 use amps_core::header::{Field, FrameWriter};
 use bytes::BytesMut;
 
-use super::frames::{self, FIRST_SEQUENCE, Header, WRITE_LEN};
+use super::frames::{self, FIRST_SEQUENCE, Header, KEY, MICROS, WRITE_LEN};
 
-/// The numbers in a block have so many digits.
-const DIGITS: usize = 19;
 /// The publishers whose messages come by turns.
 const PUBLISHERS: [&str; 4] =
     ["1394823848312345671", "2394823848312345672", "3394823848312345673", "4394823848312345674"];
@@ -20,12 +18,20 @@ pub(super) struct Feed {
     block: BytesMut,
     /// Where each frame ends.
     ends: Vec<usize>,
-    /// Where each message's number stands, if it has one.
-    numbers: Vec<usize>,
+    numbers: Vec<Number>,
     /// Messages in a frame.
     batch: u64,
     next: u64,
     sent: u64,
+}
+
+/// A place in the block where digits count the messages.
+#[derive(Debug, Clone, Copy)]
+struct Number {
+    at: usize,
+    digits: usize,
+    /// The last of its message.
+    last: bool,
 }
 
 impl Feed {
@@ -34,7 +40,7 @@ impl Feed {
         let mut feed = Self::new(1);
         while feed.block.len() < WRITE_LEN {
             let publisher = PUBLISHERS[feed.ends.len() % PUBLISHERS.len()];
-            feed.frame(header == Header::Long, |out| frames::deliver(out, header, publisher, subscription, body));
+            feed.frame(|out| frames::deliver(out, header, publisher, subscription, body));
         }
         feed
     }
@@ -43,7 +49,7 @@ impl Feed {
     pub(super) fn records(query: &str, batch: u64, body: &[u8]) -> Self {
         let mut feed = Self::new(batch.max(1));
         while feed.block.len() < WRITE_LEN {
-            feed.frame(true, |out| frames::records(out, query, batch, body));
+            feed.frame(|out| frames::records(out, query, batch, body));
         }
         feed
     }
@@ -52,15 +58,22 @@ impl Feed {
         Self { block: BytesMut::new(), ends: Vec::new(), numbers: Vec::new(), batch, next: FIRST_SEQUENCE, sent: 0 }
     }
 
-    fn frame(&mut self, numbered: bool, encode: impl FnOnce(&mut BytesMut)) {
-        let start = self.block.len();
+    fn frame(&mut self, encode: impl FnOnce(&mut BytesMut)) {
+        let mut at = self.block.len();
         encode(&mut self.block);
         self.ends.push(self.block.len());
-        if numbered {
-            let number = FIRST_SEQUENCE.to_string();
-            let windows = self.block[start..].windows(DIGITS).enumerate();
-            let found = windows.filter(|(_, text)| *text == number.as_bytes()).map(|(at, _)| start + at);
-            self.numbers.extend(found);
+        let sequence = FIRST_SEQUENCE.to_string();
+        while at < self.block.len() {
+            let rest = &self.block[at..];
+            // The key is the last of a message's numbers.
+            let found = [(sequence.as_bytes(), false), (MICROS.as_bytes(), false), (KEY.as_bytes(), true)];
+            match found.into_iter().find(|(text, _)| rest.starts_with(text)) {
+                Some((text, last)) => {
+                    self.numbers.push(Number { at, digits: text.len(), last });
+                    at += text.len();
+                }
+                None => at += 1,
+            }
         }
     }
 
@@ -68,9 +81,9 @@ impl Feed {
     pub(super) fn send(&mut self, out: &mut impl Write, messages: u64) -> std::io::Result<()> {
         let mut frames = messages.div_ceil(self.batch);
         while frames > 0 {
-            for at in &self.numbers {
-                write_digits(&mut self.block[*at..*at + DIGITS], self.next);
-                self.next += 1;
+            for Number { at, digits, last } in &self.numbers {
+                write_digits(&mut self.block[*at..*at + digits], self.next);
+                self.next += u64::from(*last);
             }
             let now = self.ends.len().min(usize::try_from(frames).unwrap_or(usize::MAX));
             out.write_all(&self.block[..self.ends[now - 1]])?;
@@ -121,6 +134,15 @@ mod tests {
             let bookmarks = messages.iter().map(|message| message.bookmark().unwrap());
             let own: Vec<_> = bookmarks.filter(|b| b.publisher.to_string() == publisher).map(|b| b.sequence).collect();
             assert!(own.len() >= 240 && own.is_sorted_by(|a, b| a < b), "{publisher}");
+        }
+    }
+
+    #[test]
+    fn time_and_key_change_from_message_to_message() {
+        let messages = sent(Feed::stream(Header::Long, "7", &frames::body(128)), 1_001);
+        for pair in messages.windows(2) {
+            assert_ne!(pair[0].sow_key(), pair[1].sow_key());
+            assert_ne!(pair[0].raw(Field::Timestamp), pair[1].raw(Field::Timestamp));
         }
     }
 

@@ -12,6 +12,11 @@ pub(super) const TOPIC: &str = "bench";
 /// The client begins with the time in nanoseconds, which has as many digits.
 pub(super) const FIRST_SEQUENCE: u64 = 1_800_000_000_000_000_000;
 
+/// The key of a record.
+pub(super) const KEY: &str = "11281137042168291047";
+/// The microseconds in a time; no other number has these digits.
+pub(super) const MICROS: &str = "707070";
+
 /// The header of a message on its way to a subscriber.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
 pub(crate) enum Header {
@@ -46,21 +51,21 @@ pub(in crate::bench) fn publish_len(size: usize) -> usize {
 }
 
 /// A message as a server sends it to a subscription. The publisher stands in the
-/// bookmark of the long header, with [`FIRST_SEQUENCE`].
+/// bookmark of the long header, with [`FIRST_SEQUENCE`]; [`MICROS`] in its time.
 pub(super) fn deliver(out: &mut BytesMut, header: Header, publisher: &str, subscription: &str, body: &[u8]) {
     let mut frame = FrameWriter::new(out, "p").text(Field::Topic, TOPIC).text(Field::SubscriptionIds, subscription);
     if header == Header::Long {
         frame = frame
             .text(Field::Bookmark, &format!("{publisher}|{FIRST_SEQUENCE}|"))
-            .text(Field::Timestamp, "20261123T060000.123456Z")
-            .text(Field::SowKey, "11281137042168291047");
+            .text(Field::Timestamp, &format!("20261123T060000.{MICROS}Z"))
+            .text(Field::SowKey, KEY);
     }
     frame.finish(body);
 }
 
-/// Records of a query in one frame, each with [`FIRST_SEQUENCE`] as its key.
+/// Records of a query in one frame, each with [`KEY`].
 pub(super) fn records(out: &mut BytesMut, query: &str, batch: u64, body: &[u8]) {
-    let mut record = format!("{{\"k\":\"{FIRST_SEQUENCE}\",\"l\":{}}}", body.len()).into_bytes();
+    let mut record = format!("{{\"k\":\"{KEY}\",\"l\":{}}}", body.len()).into_bytes();
     record.extend_from_slice(body);
     FrameWriter::new(out, "sow")
         .text(Field::Topic, TOPIC)

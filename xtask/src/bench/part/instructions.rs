@@ -3,12 +3,13 @@
 use std::hint::black_box;
 
 use amps_core::frame::MAX_FRAME_LEN;
-use amps_core::{FrameDecoder, Message};
+use amps_core::{Message, MessageDecoder};
 use amps_ha::publish_log::{Limits, PublishLog};
 use bytes::{Bytes, BytesMut};
 use clap::{Args, ValueEnum};
 
 use super::failed;
+use super::feed::Feed;
 use super::frames::{self, FIRST_SEQUENCE, Header, WRITE_LEN};
 use super::headers::TYPICAL;
 use crate::Failure;
@@ -24,7 +25,8 @@ pub(crate) enum Work {
     ParseAck,
     ParseLogon,
     Encode,
-    Split,
+    ReceiveShort,
+    ReceiveLong,
     Append,
     Send,
 }
@@ -38,7 +40,8 @@ impl Work {
             Self::ParseAck => "header of an acknowledgement",
             Self::ParseLogon => "header of the answer to a logon",
             Self::Encode => "frame encoded",
-            Self::Split => "frame split off what was received",
+            Self::ReceiveShort => "message of a read, short header",
+            Self::ReceiveLong => "message of a read, long header",
             Self::Append => "log: append",
             Self::Send => "log: append, send and settle",
         }
@@ -66,7 +69,8 @@ impl Instructions {
                 encode(self.count);
                 Ok(())
             }
-            Work::Split => split(self.count),
+            Work::ReceiveShort => receive(Header::Short, self.count),
+            Work::ReceiveLong => receive(Header::Long, self.count),
             Work::Append => log(self.count, false),
             Work::Send => log(self.count, true),
         }
@@ -94,16 +98,22 @@ fn encode(count: u64) {
     black_box(&out);
 }
 
-fn split(count: u64) -> Result<(), Failure> {
-    let mut one = BytesMut::new();
-    frames::deliver(&mut one, Header::Long, "1394823848312345671", "1", &frames::body(SIZE));
-    // In reads that end in the middle of a frame, as they do.
-    let wire = one.repeat(count as usize);
-    let mut decoder = FrameDecoder::new(MAX_FRAME_LEN);
-    for read in wire.chunks(WRITE_LEN) {
-        decoder.extend(read);
-        while let Some(frame) = decoder.next_frame().map_err(|error| failed("split a frame off", error))? {
-            black_box(frame);
+/// From reads to messages, as the client does.
+fn receive(header: Header, count: u64) -> Result<(), Failure> {
+    let mut wire = Vec::new();
+    Feed::stream(header, "1", &frames::body(SIZE))
+        .send(&mut wire, 4_000)
+        .map_err(|error| failed("make messages", error))?;
+    let mut decoder = MessageDecoder::new(MAX_FRAME_LEN);
+    let mut got = 0;
+    // Reads end in the middle of a frame, as they do.
+    for read in wire.chunks(WRITE_LEN).cycle() {
+        decoder.buffer_mut(WRITE_LEN).extend_from_slice(black_box(read));
+        while let Some(messages) = decoder.next_messages().map_err(|error| failed("read a frame", error))? {
+            got += black_box(messages).len() as u64;
+        }
+        if got >= count {
+            break;
         }
     }
     Ok(())
