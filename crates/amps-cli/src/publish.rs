@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use amps_client::{Client, Durability, Event, Events, PublishError, PublishStore, Reason};
+use amps_client::{Client, Durability, Event, Events, MemoryPart, PublishError, PublishStore, Reason};
 use clap::Args;
 use serde::Serialize;
 use tokio::sync::mpsc;
@@ -49,8 +49,8 @@ pub(crate) struct Publish {
     /// The client name, the same each time for a sled store.
     #[arg(long, value_name = "N")]
     client_name: Option<String>,
-    /// Where messages wait for their acknowledgement: `none`, `memory` or
-    /// `sled:DIR`. With `none` no message is acknowledged as persisted: the
+    /// Where messages wait for their acknowledgement: `none`, `memory`,
+    /// `hybrid:DIR` or `sled:DIR`. With `none` no message is acknowledged as persisted: the
     /// command succeeds if the server has processed all of them, and what a lost
     /// connection takes along counts as failed.
     #[arg(long, value_name = "STORE", default_value = "memory")]
@@ -148,11 +148,12 @@ impl Publish {
             Store::Memory => (PublishStore::Memory, None),
             // A store belongs to one client name.
             Store::Sled(dir) => (PublishStore::sled(dir), Some("amps-publish")),
+            Store::Hybrid(dir) => (PublishStore::hybrid(dir, MemoryPart::default()), Some("amps-publish")),
         };
         let level = match (&self.store, self.durability) {
             (Store::Sled(_), None | Some(Level::PowerLoss)) => Durability::PowerLoss,
             (Store::Sled(_), Some(Level::ProcessCrash)) => Durability::ProcessCrash,
-            (Store::None | Store::Memory, Some(Level::ProcessCrash | Level::PowerLoss)) => {
+            (Store::None | Store::Memory | Store::Hybrid(_), Some(Level::ProcessCrash | Level::PowerLoss)) => {
                 return refused("only a sled store survives this program");
             }
             _ => Durability::Memory,

@@ -12,6 +12,8 @@ pub(crate) enum Store {
     Memory,
     /// In a sled database in this directory.
     Sled(PathBuf),
+    /// The newest in memory, the oldest in a sled database in this directory.
+    Hybrid(PathBuf),
 }
 
 impl FromStr for Store {
@@ -22,7 +24,8 @@ impl FromStr for Store {
             None if text == "none" => Ok(Self::None),
             None if text == "memory" => Ok(Self::Memory),
             Some(("sled", dir)) if !dir.is_empty() => Ok(Self::Sled(dir.into())),
-            _ => Err(format!("{text:?} is none of `none`, `memory` and `sled:DIR`")),
+            Some(("hybrid", dir)) if !dir.is_empty() => Ok(Self::Hybrid(dir.into())),
+            _ => Err(format!("{text:?} is none of `none`, `memory`, `hybrid:DIR` and `sled:DIR`")),
         }
     }
 }
@@ -47,7 +50,8 @@ mod tests {
         assert_eq!("none".parse(), Ok(Store::None));
         assert_eq!("memory".parse(), Ok(Store::Memory));
         assert_eq!("sled:/a:b".parse(), Ok(Store::Sled("/a:b".into())));
-        for bad in ["", "sled", "sled:", "memory:", "file:/a", "None"] {
+        assert_eq!("hybrid:d".parse(), Ok(Store::Hybrid("d".into())));
+        for bad in ["", "sled", "hybrid:", "sled:", "memory:", "file:/a", "None"] {
             assert!(bad.parse::<Store>().is_err(), "{bad}");
         }
     }

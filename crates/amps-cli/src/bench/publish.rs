@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use amps_client::{Client, Durability, PublishError, PublishStore};
+use amps_client::{Client, Durability, MemoryPart, PublishError, PublishStore};
 use clap::Args;
 use tokio::task::JoinSet;
 
@@ -47,7 +47,7 @@ impl Publish {
     pub(super) async fn run(self) -> Result<(), Failure> {
         let Load { count, size, target } = &self.load;
         let (store, level) = settings(&self.store, self.durability)?;
-        let name = matches!(self.store, Store::Sled(_)).then_some(NAME);
+        let name = matches!(self.store, Store::Sled(_) | Store::Hybrid(_)).then_some(NAME);
         let builder = target.builder(name).publish_store(store).durability(level);
         let (client, mut events) = connect(builder).await?;
 
@@ -118,6 +118,7 @@ pub(super) fn settings(store: &Store, level: Option<Level>) -> Result<(PublishSt
     });
     let volatile = match store {
         Store::Sled(dir) => return Ok((PublishStore::sled(dir), level.unwrap_or(Durability::PowerLoss))),
+        Store::Hybrid(dir) => PublishStore::hybrid(dir, MemoryPart::default()),
         Store::Memory => PublishStore::Memory,
         Store::None => PublishStore::None,
     };

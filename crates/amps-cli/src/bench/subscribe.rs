@@ -29,6 +29,9 @@ impl Subscribe {
         if self.bookmark_store != Store::None {
             request = request.bookmark(StartAt::Now);
         }
+        if let Store::Hybrid(_) = &self.bookmark_store {
+            return Err(Failure::new("these options do not go together", "a bookmark store is memory or sled"));
+        }
         if let Store::Sled(dir) = &self.bookmark_store {
             builder = builder.bookmark_store(BookmarkStore::sled(dir));
         }
