@@ -42,7 +42,8 @@ impl Extent {
         receive: 500_000,
         records: 200_000,
         latency: 10_000,
-        outage: 100_000,
+        // As many as the target is for: a process takes some megabytes by itself.
+        outage: 500_000,
         subscriptions: 1_000,
         parse: 1_000_000,
     };
