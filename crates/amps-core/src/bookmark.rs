@@ -47,12 +47,34 @@ impl Bookmark {
 
 /// The number in front, and what follows it.
 fn number(text: &[u8]) -> Option<(u64, &[u8])> {
-    let digits = text.iter().take_while(|byte| byte.is_ascii_digit());
-    let mut len = 0;
-    let number = digits
-        .inspect(|_| len += 1)
-        .try_fold(0u64, |number, digit| number.checked_mul(10)?.checked_add(u64::from(digit - b'0')))?;
-    (len > 0).then(|| (number, &text[len..]))
+    let (mut number, mut rest) = (0u64, text);
+    // Every message of a bookmark subscription has forty digits to read.
+    while let Some((digits, behind)) = rest.split_first_chunk().and_then(|(eight, rest)| Some((digits(*eight)?, rest))) {
+        number = number.checked_mul(100_000_000)?.checked_add(digits)?;
+        rest = behind;
+    }
+    while let Some((digit @ b'0'..=b'9', behind)) = rest.split_first() {
+        number = number.checked_mul(10)?.checked_add(u64::from(digit - b'0'))?;
+        rest = behind;
+    }
+    (rest.len() < text.len()).then_some((number, rest))
+}
+
+/// The value of eight digits; `None` if they are not all digits.
+#[inline]
+fn digits(text: [u8; 8]) -> Option<u64> {
+    const fn each(byte: u8) -> u64 {
+        u64::from_ne_bytes([byte; 8])
+    }
+    let word = u64::from_le_bytes(text);
+    let high = each(0xf0);
+    if word & high != each(b'0') || word.wrapping_add(each(6)) & high != each(b'0') {
+        return None;
+    }
+    // Neighbours are joined: digits to pairs, pairs to fours, fours to eight.
+    let pairs = (word & each(0x0f)).wrapping_mul(10 << 8 | 1) >> 8 & 0x00ff_00ff_00ff_00ff;
+    let fours = pairs.wrapping_mul(100 << 16 | 1) >> 16 & 0x0000_ffff_0000_ffff;
+    Some(fours.wrapping_mul(10_000 << 32 | 1) >> 32)
 }
 
 impl FromStr for Bookmark {
@@ -188,6 +210,22 @@ mod tests {
         ] {
             assert_eq!(text.parse::<StartAt>().unwrap().to_wire(), wire, "{text}");
         }
+    }
+
+    #[test]
+    fn numbers_of_every_length_read() {
+        let mut number = 0u64;
+        for digit in [1, 9, 0, 2, 8, 4, 0, 0, 7, 5, 3, 9, 9, 9, 1, 6, 0, 8, 2, 3] {
+            number = number.wrapping_mul(10).wrapping_add(digit);
+            let bookmark = Bookmark { publisher: number, sequence: u64::MAX - number };
+            assert_eq!(bookmark.to_string().parse(), Ok(bookmark));
+            assert_eq!(format!("{number}|7").parse(), Ok(Bookmark { publisher: number, sequence: 7 }));
+        }
+        for text in ["18446744073709551616|1|", "184467440737095516150|1|", "1234567/|1|", "12345678:|1|", "1|1234567a|"] {
+            assert!(text.parse::<Bookmark>().is_err(), "{text}");
+        }
+        let leading = "000000000000000000000000000000018446744073709551615|00|";
+        assert_eq!(leading.parse(), Ok(Bookmark { publisher: u64::MAX, sequence: 0 }));
     }
 
     #[test]
