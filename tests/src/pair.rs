@@ -18,7 +18,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
-use amps_core::Field;
 use amps_core::connection::Transmit;
 use amps_core::header::FrameWriter;
 
@@ -198,11 +197,7 @@ impl Pair {
         let running = client.running.as_mut().expect("a client that runs");
         let len = 80 + topic.len() * 6 + body.len();
         let ordinal = running.log.append(len, |sequence, out| {
-            let mut frame = FrameWriter::new(out, "p");
-            if let Some(sequence) = sequence {
-                frame = frame.number(Field::Sequence, sequence).text(Field::AckType, "persisted");
-            }
-            frame.text(Field::Topic, topic).finish(body.as_bytes());
+            FrameWriter::publish(out, topic, sequence).finish(body.as_bytes());
         })?;
         running.unpromised.push_back((ordinal, body.clone()));
         client.published.push(body);

@@ -114,3 +114,34 @@ fn a_frame_half_received_is_never_continued_on_the_next_connection() {
         assert_eq!(pair.logged(0, client), ["0", "1"], "cut after {offset}");
     }
 }
+
+/// Enough at once that whole segments of the log are written from where they
+/// are, with commands between them and connections that die.
+#[test]
+fn a_flood_arrives_once_and_in_order() {
+    for (seed, store) in (0..6).zip(STORES.into_iter().cycle()) {
+        let mut pair = Pair::new(seed);
+        let client = pair.client(ClientSetup::new("p", [0]).store(store));
+        let entered = pair.subscribe(client, "other");
+        pair.run_live(client);
+        for id in 0..4_000 {
+            let len = pair.random.random_range(0..400);
+            pair.publish(client, format!("{id}:{:x<len$}", "")).unwrap();
+            if id % 1_500 == 1_400 {
+                let at = pair.random.random_range(0..200_000);
+                pair.cut_next(0, None, Some(at));
+                pair.cut(client);
+                let between = pair.subscribe(client, "between");
+                pair.leave(client, &between);
+            }
+            if pair.random.random_range(0..300) == 0 {
+                pair.step();
+            }
+        }
+        pair.run_settled(client);
+        let (logged, published) = (pair.logged(0, client), pair.published(client).to_vec());
+        assert!(logged == published, "{} logged of {}: {}", logged.len(), published.len(), pair.describe());
+        assert_whole_frames(&mut pair);
+        pair.leave(client, &entered);
+    }
+}

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use amps_core::frame::MAX_FRAME_LEN;
-use amps_core::header::{Field, FrameWriter};
+use amps_core::header::FrameWriter;
 use amps_ha::publish_log::{Cursors, SharedLog};
 
 use crate::error::PublishError;
@@ -84,12 +84,6 @@ pub(crate) fn append(log: &SharedLog, topic: &str, body: &[u8]) -> Result<u64, P
     if len > MAX_FRAME_LEN {
         return Err(PublishError::TooLarge { len, bound: MAX_FRAME_LEN });
     }
-    let ordinal = log.append(len, |sequence, out| {
-        let mut frame = FrameWriter::new(out, "p");
-        if let Some(sequence) = sequence {
-            frame = frame.number(Field::Sequence, sequence).text(Field::AckType, "persisted");
-        }
-        frame.text(Field::Topic, topic).finish(body);
-    })?;
+    let ordinal = log.append(len, |sequence, out| FrameWriter::publish(out, topic, sequence).finish(body))?;
     Ok(ordinal)
 }

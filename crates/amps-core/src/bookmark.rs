@@ -49,7 +49,8 @@ impl Bookmark {
 fn number(text: &[u8]) -> Option<(u64, &[u8])> {
     let (mut number, mut rest) = (0u64, text);
     // Every message of a bookmark subscription has forty digits to read.
-    while let Some((digits, behind)) = rest.split_first_chunk().and_then(|(eight, rest)| Some((digits(*eight)?, rest))) {
+    while let Some((digits, behind)) = rest.split_first_chunk().and_then(|(eight, rest)| Some((digits(*eight)?, rest)))
+    {
         number = number.checked_mul(100_000_000)?.checked_add(digits)?;
         rest = behind;
     }
@@ -221,7 +222,9 @@ mod tests {
             assert_eq!(bookmark.to_string().parse(), Ok(bookmark));
             assert_eq!(format!("{number}|7").parse(), Ok(Bookmark { publisher: number, sequence: 7 }));
         }
-        for text in ["18446744073709551616|1|", "184467440737095516150|1|", "1234567/|1|", "12345678:|1|", "1|1234567a|"] {
+        for text in
+            ["18446744073709551616|1|", "184467440737095516150|1|", "1234567/|1|", "12345678:|1|", "1|1234567a|"]
+        {
             assert!(text.parse::<Bookmark>().is_err(), "{text}");
         }
         let leading = "000000000000000000000000000000018446744073709551615|00|";

@@ -143,3 +143,18 @@ fn a_header_that_is_not_utf_8_is_an_error_and_a_body_may_be() {
     assert_eq!(error, amps_core::MessageError::NotUtf8 { at: 14 });
     assert_eq!(Message::decode(Bytes::from_static(b"{\"c\":\"p\"}\xff")).unwrap().data(), b"\xff");
 }
+
+proptest! {
+    /// A publish written in few pieces is the same as field by field.
+    #[test]
+    fn a_publish_is_written_as_field_by_field(topic in ".{0,20}", sequence in prop::option::of(any::<u64>()), body in prop::collection::vec(any::<u8>(), 0..40)) {
+        let (mut quick, mut fields) = (BytesMut::new(), BytesMut::new());
+        FrameWriter::publish(&mut quick, &topic, sequence).finish(&body);
+        let mut frame = FrameWriter::new(&mut fields, "p").text(Field::Topic, &topic);
+        if let Some(sequence) = sequence {
+            frame = frame.text(Field::AckType, "persisted").number(Field::Sequence, sequence);
+        }
+        frame.finish(&body);
+        prop_assert_eq!(quick, fields);
+    }
+}

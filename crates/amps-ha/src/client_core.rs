@@ -396,10 +396,16 @@ impl ClientCore {
     fn fill(&mut self, out: &mut Transmit) -> bool {
         let Outbox { ordered, .. } = &mut self.outbox;
         let replay_end = self.replay_end;
-        self.log.with(|log| {
+        self.log.take(|log| {
             loop {
                 let until = ordered.front().map_or(u64::MAX, |(after, _)| *after);
-                log.fill(out.buffer_mut(), TARGET_LEN, until);
+                if out.is_empty()
+                    && let Some(segment) = log.share(until)
+                {
+                    out.share(segment);
+                } else {
+                    log.fill(out.buffer_mut(), TARGET_LEN, until);
+                }
                 // A store that failed will never make the rest durable, nor
                 // read it back; everything else goes on.
                 let stuck = out.len() < TARGET_LEN && log.cursors().failed.is_some();
@@ -408,7 +414,7 @@ impl ClientCore {
                         out.buffer_mut().extend_from_slice(frame);
                         ordered.pop_front();
                     }
-                    _ => return stuck || log.sent() >= replay_end,
+                    _ => return (stuck || log.sent() >= replay_end, out.is_empty()),
                 }
             }
         })

@@ -15,6 +15,11 @@ macro_rules! fields {
                 match self { $(Self::$name => $wire,)+ }
             }
 
+            /// What stands between the value before and this one.
+            pub(super) const fn lead(self) -> &'static [u8] {
+                match self { $(Self::$name => concat!(",\"", $wire, "\":").as_bytes(),)+ }
+            }
+
         }
 
         /// Every spelling of every key.

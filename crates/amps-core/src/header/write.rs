@@ -29,6 +29,23 @@ impl<'a> FrameWriter<'a> {
         Self { out, start }
     }
 
+    /// Starts a publish: command and topic, and with a sequence that and the
+    /// wish to have it acknowledged as persisted. The same as field by field,
+    /// in fewer pieces.
+    pub fn publish(out: &'a mut BytesMut, topic: &str, sequence: Option<u64>) -> Self {
+        let start = out.len();
+        out.put_slice(b"\0\0\0\0{\"c\":\"p\",\"t\":\"");
+        escape(out, topic);
+        match sequence {
+            Some(sequence) => {
+                out.put_slice(b"\",\"a\":\"persisted\",\"s\":");
+                out.put_slice(itoa::Buffer::new().format(sequence).as_bytes());
+            }
+            None => out.put_u8(b'"'),
+        }
+        Self { out, start }
+    }
+
     /// A string field.
     pub fn text(mut self, field: Field, value: &str) -> Self {
         self.key(field);
@@ -67,13 +84,21 @@ impl<'a> FrameWriter<'a> {
     }
 
     fn key(&mut self, field: Field) {
-        self.out.put_slice(b",\"");
-        self.out.put_slice(field.key().as_bytes());
-        self.out.put_slice(b"\":");
+        self.out.put_slice(field.lead());
     }
 }
 
+#[inline]
 fn escape(out: &mut BytesMut, value: &str) {
+    let special = |byte: &u8| matches!(byte, b'"' | b'\\' | 0..=0x1f);
+    match value.as_bytes().iter().any(special) {
+        true => escape_special(out, value),
+        false => out.put_slice(value.as_bytes()),
+    }
+}
+
+#[cold]
+fn escape_special(out: &mut BytesMut, value: &str) {
     let mut clean = 0;
     let bytes = value.as_bytes();
     for (at, byte) in bytes.iter().enumerate() {

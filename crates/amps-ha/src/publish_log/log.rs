@@ -50,6 +50,10 @@ pub enum AppendError {
     Closed,
 }
 
+/// A segment this long is written from where it is; the frames of shorter ones
+/// are copied together, so that a write is worth its call.
+const SHARED_LEN: usize = 32 * 1024;
+
 /// How far the log is. Positions are ordinals: the number of messages ever
 /// appended before one, in this process.
 #[derive(Debug, Clone, Default)]
@@ -275,6 +279,23 @@ impl PublishLog {
         self.unsent_from = self.unsent_from.max(self.sent);
         self.evict_hybrid();
         self.sent - start
+    }
+
+    /// A whole segment of at least [`SHARED_LEN`] bytes, if that is what comes
+    /// next and lies below `until`: what [`fill`](Self::fill) would copy.
+    pub fn share(&mut self, until: u64) -> Option<Bytes> {
+        let limit = self.sendable().min(until);
+        let index = self.segments.partition_point(|segment| segment.end() <= self.sent);
+        let segment = self.segments.get_mut(index)?;
+        let whole = segment.first == self.sent && segment.end() <= limit && segment.resident() >= SHARED_LEN;
+        if !whole || self.settled_ahead.range(segment.first..segment.end()).next().is_some() {
+            return None;
+        }
+        let bytes = segment.seal(&mut self.spare)?;
+        self.sent = segment.end();
+        self.unsent_from = self.unsent_from.max(self.sent);
+        self.evict_hybrid();
+        Some(bytes)
     }
 
     /// The first ordinal that may not be sent yet.

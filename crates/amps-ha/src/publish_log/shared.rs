@@ -120,12 +120,26 @@ impl SharedLog {
         state
     }
 
-    /// Does something to the log as its writer: afterwards the store's thread
-    /// and everybody who waits for a cursor learn what changed.
+    /// Takes what is to be sent. `act` also answers whether that was nothing:
+    /// then the writer is woken by the next message, and not before, so that
+    /// publishers do not knock while it is at work.
+    pub fn take<T>(&self, act: impl FnOnce(&mut PublishLog) -> (T, bool)) -> T {
+        self.change(|state| {
+            let (result, idle) = act(&mut state.log);
+            state.writer_idle = idle;
+            result
+        })
+    }
+
+    /// Does something to the log: afterwards the store's thread and everybody
+    /// who waits for a cursor learn what changed.
     pub fn with<T>(&self, act: impl FnOnce(&mut PublishLog) -> T) -> T {
+        self.change(|state| act(&mut state.log))
+    }
+
+    fn change<T>(&self, act: impl FnOnce(&mut State) -> T) -> T {
         let mut state = self.lock();
-        let result = act(&mut state.log);
-        state.writer_idle = true;
+        let result = act(&mut state);
         let wake_store = state.store_idle && state.log.wants_store();
         state.store_idle &= !wake_store;
         let cursors = state.log.cursors();

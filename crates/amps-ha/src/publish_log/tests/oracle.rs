@@ -26,6 +26,7 @@ enum Op {
 fn op() -> impl Strategy<Value = Op> {
     prop_oneof![
         8 => (1usize..4000).prop_map(Op::Publish),
+        2 => (20_000usize..65_000).prop_map(Op::Publish),
         6 => Just(Op::Work),
         6 => (1usize..60_000, 0u16..=1000).prop_map(|(max, part)| Op::Write(max, part)),
         3 => Just(Op::Ack),
@@ -179,7 +180,11 @@ impl World {
             return;
         }
         let mut wire = BytesMut::new();
-        self.log.fill(&mut wire, max, u64::MAX);
+        // As the writer does: a long segment whole, the rest copied.
+        match self.log.share(u64::MAX) {
+            Some(segment) => wire.extend_from_slice(&segment),
+            None => _ = self.log.fill(&mut wire, max, u64::MAX),
+        }
         let arrived = wire.len() * usize::from(part) / 1000;
         self.server.receive(&wire[..arrived]);
         if arrived < wire.len() {
