@@ -34,15 +34,15 @@ impl<'a> FrameWriter<'a> {
     /// in fewer pieces.
     pub fn publish(out: &'a mut BytesMut, topic: &str, sequence: Option<u64>) -> Self {
         let start = out.len();
-        out.put_slice(b"\0\0\0\0{\"c\":\"p\",\"t\":\"");
-        escape(out, topic);
-        match sequence {
-            Some(sequence) => {
-                out.put_slice(b"\",\"a\":\"persisted\",\"s\":");
-                out.put_slice(itoa::Buffer::new().format(sequence).as_bytes());
-            }
-            None => out.put_u8(b'"'),
+        out.put_slice(b"\0\0\0\0{\"c\":\"p\"");
+        if let Some(sequence) = sequence {
+            out.put_slice(b",\"s\":");
+            out.put_slice(itoa::Buffer::new().format(sequence).as_bytes());
+            out.put_slice(b",\"a\":\"persisted\"");
         }
+        out.put_slice(b",\"t\":\"");
+        escape(out, topic);
+        out.put_u8(b'"');
         Self { out, start }
     }
 
