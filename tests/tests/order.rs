@@ -119,7 +119,7 @@ fn a_frame_half_received_is_never_continued_on_the_next_connection() {
 /// are, with commands between them and connections that die.
 #[test]
 fn a_flood_arrives_once_and_in_order() {
-    for (seed, store) in (0..6).zip(STORES.into_iter().cycle()) {
+    for (seed, store) in (0..8).zip(stores().into_iter().cycle()) {
         let mut pair = Pair::new(seed);
         let client = pair.client(ClientSetup::new("p", [0]).store(store));
         let entered = pair.subscribe(client, "other");
