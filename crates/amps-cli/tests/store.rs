@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
+use amps_client::kv::{Kv, SledKv, SledOptions};
 use amps_client::{BookmarkStore, Client, ClientBuilder, OnPublishGap, PublishStore, StartAt, Subscribe};
 use amps_testserver::TestServer;
 
@@ -319,6 +320,28 @@ async fn a_quarantined_store_that_is_whole_is_salvaged_whole() {
     let repaired = store("repair", &dir, &["--into", &new.to_string_lossy()]);
     assert_eq!(code(&repaired), 0, "{}", text(&repaired));
     assert_eq!(delivered(&new).await, (0..100).collect::<Vec<_>>());
+}
+
+/// The newest record is gone; older ones in the log still say whose it is and
+/// what was reserved.
+#[tokio::test]
+async fn a_store_without_its_record_is_salvaged_by_what_older_records_say() {
+    let root = tempfile::tempdir().unwrap();
+    let (dir, new) = (root.path().join("store"), root.path().join("new"));
+    filled(&dir, 50, false).await;
+    let inspected: serde_json::Value = serde_json::from_slice(&store("inspect", &dir, &["--json"]).stdout).unwrap();
+    let mut kv = SledKv::open(&dir, &SledOptions::default()).unwrap();
+    kv.remove(b"meta").unwrap();
+    drop(kv);
+    let verified = store("verify", &dir, &[]);
+    assert!(code(&verified) == 3 && text(&verified).contains("its record is missing"), "{}", text(&verified));
+    let repaired = store("repair", &dir, &["--into", &new.to_string_lossy()]);
+    assert!(text(&repaired).contains("salvaged 50 messages"), "{}", text(&repaired));
+    assert!(text(&repaired).contains("unknown: what else was acknowledged"), "{}", text(&repaired));
+    let after: serde_json::Value = serde_json::from_slice(&store("inspect", &new, &["--json"]).stdout).unwrap();
+    assert_eq!(after["client_name"], "me");
+    assert!(after["reserved_through"].as_u64() > inspected["reserved_through"].as_u64());
+    assert_eq!(delivered(&new).await, (0..50).collect::<Vec<_>>());
 }
 
 #[tokio::test]

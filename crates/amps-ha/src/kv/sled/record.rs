@@ -2,6 +2,9 @@
 
 use std::ops::Range;
 
+/// Bytes of checksums in the search for one record.
+const CHECKED_MOST: usize = 256 << 20;
+
 /// One record: what it changes, and where its body stands in its segment.
 #[derive(Debug)]
 pub(super) struct Record {
@@ -70,15 +73,22 @@ pub(super) fn segment_number(segment: &[u8], size: usize) -> Result<Option<u64>,
     if segment.iter().all(|byte| *byte == 0) {
         return Ok(None);
     }
-    // The first record that is whole.
-    let first = (Record::FIRST..segment.len()).find_map(|at| {
+    // The first record that is whole. What only looks like one costs a
+    // checksum, of which there may be so many.
+    let mut checked = 0;
+    for at in Record::FIRST..segment.len() {
         let mut cursor = Cursor::new(&segment[at..]);
-        cursor.take(5)?;
-        cursor.number()?;
-        let number = cursor.number()?;
-        Record::read(segment, at, number).map(|_| number)
-    });
-    Err(first)
+        let (Some(_), Some(len), Some(number)) = (cursor.take(5), cursor.number(), cursor.number()) else { continue };
+        if Record::read(segment, at, number).is_some() {
+            return Err(Some(number));
+        }
+        let hashed = (1..=11).contains(&segment[at + 4]) && len <= (segment.len() - at) as u64;
+        checked += if hashed { len as usize } else { 0 };
+        if checked > CHECKED_MOST {
+            break;
+        }
+    }
+    Err(None)
 }
 
 /// Reads numbers and strings of bytes, as sled writes them.
