@@ -100,7 +100,7 @@ pub struct ClientCore {
     outbox: Outbox,
     decoder: MessageDecoder,
     /// Decoded, and how many of them are dealt with.
-    received: (Messages, usize),
+    received: Option<(Messages, usize)>,
     buffered: usize,
     heartbeat: Option<Heartbeat>,
     pending: PendingAcks<Waiter>,
@@ -150,7 +150,7 @@ impl ClientCore {
             next_id: 1,
             outbox: Outbox::default(),
             decoder,
-            received: (Messages::default(), 0),
+            received: None,
             buffered: 0,
             heartbeat: None,
             pending: PendingAcks::default(),
@@ -309,7 +309,8 @@ impl Protocol for ClientCore {
     /// unless something waits for a full queue.
     fn drained(&mut self, now: Instant) {
         let told = self.drained_at.is_some_and(|last| now < last + DRAINED_EVERY);
-        let behind = self.received.1 < self.received.0.len() || !self.undelivered.is_empty();
+        let left = self.received.as_ref().is_some_and(|(messages, next)| *next < messages.len());
+        let behind = left || !self.undelivered.is_empty();
         if told || behind {
             return;
         }
@@ -434,7 +435,7 @@ impl ClientCore {
         }
         self.outbox = Outbox::default();
         self.decoder = MessageDecoder::new(self.config.frame_limit);
-        self.received = (Messages::default(), 0);
+        self.received = None;
         self.buffered = 0;
         self.heartbeat = None;
         for waiter in self.pending.drain() {

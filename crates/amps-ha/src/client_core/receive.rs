@@ -15,24 +15,26 @@ impl ClientCore {
     /// queue is full.
     pub(super) fn take_messages(&mut self, now: Instant) -> Result<(), Cause> {
         while self.deliver(now) || !self.held_back() {
-            let (messages, next) = &self.received;
-            if *next < messages.len() {
-                self.take_next(now)?;
-            } else if let Some(error) = messages.error() {
-                return Err(error.clone().into());
-            } else {
-                // Given back first, so that its memory is used again.
-                self.received = (Messages::default(), 0);
-                let Some(messages) = self.decoder.next_messages()? else { return Ok(()) };
-                self.received = (messages, 0);
+            if let Some((messages, next)) = &self.received {
+                if *next < messages.len() {
+                    self.take_next(now)?;
+                    continue;
+                }
+                if let Some(error) = messages.error() {
+                    return Err(error.clone().into());
+                }
             }
+            // Given back first, so that its memory is used again.
+            self.received = None;
+            let Some(messages) = self.decoder.next_messages()? else { return Ok(()) };
+            self.received = Some((messages, 0));
         }
         Ok(())
     }
 
     /// One message, or several in a row for the same subscription.
     fn take_next(&mut self, now: Instant) -> Result<(), Cause> {
-        let (messages, next) = &mut self.received;
+        let Some((messages, next)) = &mut self.received else { return Ok(()) };
         if let Some(range) = for_one_subscription(messages, *next) {
             let id = subscription_ids(messages, *next).and_then(|id| std::str::from_utf8(id).ok());
             if let Some(route) = id.and_then(|id| self.subscriptions.by_wire_id(id)) {

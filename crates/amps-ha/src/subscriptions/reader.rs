@@ -16,13 +16,13 @@ use crate::error::CommandError;
 pub struct QueueReader {
     queue: Arc<SubscriptionQueue>,
     taken: VecDeque<Waiting>,
-    messages: (Messages, Range<usize>),
+    messages: Option<(Messages, Range<usize>)>,
 }
 
 impl QueueReader {
     /// The reader of `queue`.
     pub fn new(queue: Arc<SubscriptionQueue>) -> Self {
-        Self { queue, taken: VecDeque::new(), messages: (Messages::default(), 0..0) }
+        Self { queue, taken: VecDeque::new(), messages: None }
     }
 
     /// The queue.
@@ -33,13 +33,15 @@ impl QueueReader {
     /// Items waiting.
     pub fn depth(&self) -> usize {
         let taken: usize = self.taken.iter().map(Waiting::len).sum();
-        self.messages.1.len() + taken + self.queue.len()
+        let begun = self.messages.as_ref().map_or(0, |(_, range)| range.len());
+        begun + taken + self.queue.len()
     }
 
     /// The next item if it is a message that was taken already.
     #[inline]
     pub fn next_message(&mut self) -> Option<Message> {
-        self.messages.1.next().map(|index| self.messages.0.get(index))
+        let (messages, range) = self.messages.as_mut()?;
+        range.next().map(|index| messages.get(index))
     }
 
     /// The next item, in order; `None` behind the last. An error is the last
@@ -50,11 +52,11 @@ impl QueueReader {
                 return Poll::Ready(Some(Ok(Item::Message(message))));
             }
             match self.taken.pop_front() {
-                Some(Waiting::Messages(messages, range)) => self.messages = (messages, range),
+                Some(Waiting::Messages(messages, range)) => self.messages = Some((messages, range)),
                 Some(Waiting::Control(item)) => return Poll::Ready(Some(Ok(item))),
                 None => {
                     // Given back first, so that their memory is used again.
-                    self.messages = (Messages::default(), 0..0);
+                    self.messages = None;
                     match ready!(self.queue.poll_take(context, &mut self.taken)) {
                         Some(Ok(())) => {}
                         Some(Err(error)) => return Poll::Ready(Some(Err(error))),
