@@ -273,10 +273,16 @@ impl Run {
     /// The records of the batch at `batch`, as messages of their own.
     pub(crate) fn records(batch: &Self, index: usize) -> Self {
         let head = &batch.heads[index];
+        let of_batch: SmallVec<[Entry; 10]> =
+            batch.entries(index).iter().filter(|entry| !PER_RECORD.contains(&entry.field)).copied().collect();
         let mut run = Self { bytes: batch.bytes.clone(), ..Self::default() };
+        // A first guess at how many there are; records are rarely shorter.
+        let records = (head.len() / 128).min(SPARE_ENTRIES);
+        run.heads.reserve(records);
+        run.entries.reserve(records * (of_batch.len() + 2));
         let mut at = head.body.start as usize;
         while at < head.body.end as usize {
-            match run.record(batch, head, at) {
+            match run.record(head, &of_batch, at) {
                 Ok(end) => at = end,
                 Err(error) => {
                     run.error = Some(error);
@@ -287,30 +293,34 @@ impl Run {
         run
     }
 
-    /// Adds one record: the batch's fields, overlaid by the record's own.
-    fn record(&mut self, batch: &Self, head: &Head, at: usize) -> Result<usize, MessageError> {
+    /// Adds one record: what the batch has for all of them, overlaid by the
+    /// record's own fields.
+    fn record(&mut self, batch: &Head, of_batch: &[Entry], at: usize) -> Result<usize, MessageError> {
         let Self { bytes, heads, entries, .. } = self;
-        let frame = &bytes[head.start as usize..head.body.end as usize];
-        let (base, at) = (head.start, at - head.start as usize);
+        let frame = &bytes[batch.start as usize..batch.body.end as usize];
+        let (base, at) = (batch.start, at - batch.start as usize);
         let first = entries.len();
-        let body = header::parse(frame, at, |entry| entries.push(entry.at(base)))?;
+        let mut len = None;
+        let body = header::parse(frame, at, |entry| {
+            if entry.field == Field::MessageLength && len.is_none() {
+                len = Some(entry);
+            }
+            entries.push(entry.at(base));
+        })?;
         let own = entries.len();
-        let len = entries[first..]
-            .iter()
-            .find(|entry| entry.field == Field::MessageLength)
-            .and_then(|entry| std::str::from_utf8(&bytes[entry.range()]).ok()?.parse::<usize>().ok())
+        let len = len
+            .and_then(|entry| std::str::from_utf8(&frame[entry.range()]).ok()?.parse::<usize>().ok())
             .filter(|len| *len <= frame.len() - body)
             .ok_or(MessageError::RecordLength { at })?;
-        for entry in &batch.entries[span(&head.entries)] {
-            let overlaid = entries[first..own].iter().any(|own| own.field == entry.field);
-            if !overlaid && !PER_RECORD.contains(&entry.field) {
+        for entry in of_batch {
+            if entries[first..own].iter().all(|own| own.field != entry.field) {
                 entries.push(*entry);
             }
         }
         let body = base + body as u32..base + (body + len) as u32;
         let end = body.end as usize;
         let entries = first as u32..entries.len() as u32;
-        heads.push(Head { start: base + at as u32, body, entries, kind: head.kind, repeated: false });
+        heads.push(Head { start: base + at as u32, body, entries, kind: batch.kind, repeated: false });
         Ok(end)
     }
 
