@@ -36,11 +36,7 @@ pub(super) fn body(size: usize) -> Vec<u8> {
 
 /// A message as a client publishes it.
 pub(super) fn publish(out: &mut BytesMut, sequence: Option<u64>, body: &[u8]) {
-    let mut frame = FrameWriter::new(out, "p");
-    if let Some(sequence) = sequence {
-        frame = frame.number(Field::Sequence, sequence).text(Field::AckType, "persisted");
-    }
-    frame.text(Field::Topic, TOPIC).finish(body);
+    FrameWriter::publish(out, TOPIC, sequence).finish(body);
 }
 
 /// The bytes of such a frame with a sequence.
