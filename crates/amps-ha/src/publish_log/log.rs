@@ -281,8 +281,8 @@ impl PublishLog {
         self.sent - start
     }
 
-    /// A whole segment of at least [`SHARED_LEN`] bytes, if that is what comes
-    /// next and lies below `until`: what [`fill`](Self::fill) would copy.
+    /// A whole segment of at least 32 KiB, if that is what comes next and lies
+    /// below `until`: what [`fill`](Self::fill) would copy.
     pub fn share(&mut self, until: u64) -> Option<Bytes> {
         let limit = self.sendable().min(until);
         let index = self.segments.partition_point(|segment| segment.end() <= self.sent);
