@@ -24,6 +24,9 @@ const SPARE: usize = 8;
 /// Bytes of a buffer that is read into; a longer frame makes a longer one.
 const BUFFER_LEN: usize = 128 * 1024;
 
+/// Longer buffers are not kept.
+const KEPT_LEN: usize = 2 * BUFFER_LEN;
+
 /// A table larger than this is not kept: that many fields, a multiple of what
 /// a read brings.
 const SPARE_ENTRIES: usize = 16 * 1024;
@@ -412,19 +415,21 @@ impl MessageDecoder {
     pub fn buffer_mut(&mut self, len: usize) -> &mut BytesMut {
         let buffer = self.frames.buffer_mut();
         let held = buffer.len();
-        if buffer.capacity() - held < len && !buffer.try_reclaim(len) {
-            if held + len <= BUFFER_LEN {
-                let mut next = spare_buffer(&mut self.buffers);
-                next.extend_from_slice(buffer);
-                let mut full = std::mem::replace(buffer, next);
-                full.clear();
-                if self.buffers.len() == SPARE {
-                    self.buffers.pop_front();
-                }
-                self.buffers.push_back(full);
-            } else {
-                buffer.reserve(len);
+        if held + len > BUFFER_LEN {
+            // A long frame: as long a buffer, until it is through.
+            buffer.reserve(len);
+            return buffer;
+        }
+        let room = buffer.capacity() - held >= len || buffer.try_reclaim(len);
+        if !room || buffer.capacity() > KEPT_LEN {
+            let mut next = spare_buffer(&mut self.buffers);
+            next.extend_from_slice(buffer);
+            let mut full = std::mem::replace(buffer, next);
+            full.clear();
+            if self.buffers.len() == SPARE {
+                self.buffers.pop_front();
             }
+            self.buffers.push_back(full);
         }
         buffer
     }
@@ -447,7 +452,7 @@ impl MessageDecoder {
             Some(run) => run.decode(frames),
             None => messages = Messages::decode(frames),
         }
-        if messages.run.entries.len() <= SPARE_ENTRIES {
+        if messages.run.entries.len() <= SPARE_ENTRIES && messages.run.bytes.len() <= KEPT_LEN {
             if self.given.len() == SPARE {
                 self.given.pop_front();
             }
@@ -470,10 +475,17 @@ impl MessageDecoder {
 }
 
 /// A whole buffer of which nobody holds a slice; a new one when there is none.
+/// Those of long frames are let go.
 fn spare_buffer(buffers: &mut VecDeque<BytesMut>) -> BytesMut {
-    let free = (0..buffers.len()).rev().find(|index| buffers[*index].try_reclaim(BUFFER_LEN));
-    let free = free.and_then(|index| buffers.remove(index));
-    free.unwrap_or_else(|| BytesMut::with_capacity(BUFFER_LEN))
+    for index in (0..buffers.len()).rev() {
+        if buffers[index].try_reclaim(BUFFER_LEN)
+            && let Some(buffer) = buffers.remove(index)
+            && buffer.capacity() <= KEPT_LEN
+        {
+            return buffer;
+        }
+    }
+    BytesMut::with_capacity(BUFFER_LEN)
 }
 
 #[cfg(test)]
@@ -558,6 +570,28 @@ mod tests {
             assert_eq!(decoder.next_messages().unwrap().map_or(0, |messages| messages.len()), 0);
         }
         assert!(seen.len() <= 4, "{} buffers", seen.len());
+    }
+
+    #[test]
+    fn the_memory_of_a_long_frame_is_given_back() {
+        let mut decoder = MessageDecoder::new(1 << 30);
+        let long = wire(&[&"x".repeat(3 << 20)]);
+        for part in long.chunks(60_000) {
+            assert!(decoder.next_messages().unwrap().is_none());
+            let buffer = decoder.buffer_mut(64 * 1024);
+            assert!(buffer.capacity() - buffer.len() >= 64 * 1024);
+            buffer.extend_from_slice(part);
+        }
+        let message = decoder.next_messages().unwrap().unwrap().get(0);
+        assert_eq!(message.data().len(), 3 << 20);
+        assert!(decoder.given.is_empty());
+        drop(message);
+        for _ in 0..20 {
+            assert!(decoder.buffer_mut(64 * 1024).capacity() <= KEPT_LEN);
+            decoder.buffer_mut(64 * 1024).extend_from_slice(&wire(&[&"y".repeat(60_000)]));
+            assert_eq!(decoder.next_messages().unwrap().unwrap().len(), 1);
+        }
+        assert!(decoder.buffers.iter_mut().all(|buffer| !buffer.try_reclaim(1 << 20)));
     }
 
     #[test]
