@@ -158,7 +158,9 @@ impl ClientBuilder {
     }
 
     /// With a sled publish store: bytes of messages kept in memory; 8 MiB by
-    /// default. For a hybrid store
+    /// default. Half as many may wait for the disk before
+    /// [`publish`](crate::Client::publish) and
+    /// [`enqueue_wait`](crate::Client::enqueue_wait) do. For a hybrid store
     /// [`MemoryPart`](amps_ha::publish_log::MemoryPart) says it.
     pub fn resident_bytes(mut self, bytes: usize) -> Self {
         self.limits.resident_bytes = bytes;

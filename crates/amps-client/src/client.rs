@@ -116,9 +116,9 @@ impl Client {
 
     /// As [`enqueue`](Self::enqueue), but waits for room while the publish
     /// store is full, unless [`on_store_full`](ClientBuilder::on_store_full)
-    /// says otherwise, and while too much waits for the store's disk (as much
-    /// as [`resident_bytes`](ClientBuilder::resident_bytes)): a pipeline with
-    /// back-pressure.
+    /// says otherwise, and while more than half of
+    /// [`resident_bytes`](ClientBuilder::resident_bytes) waits for the disk of a
+    /// sled store: a pipeline with back-pressure.
     ///
     /// # Errors
     /// [`PublishError`]; nothing was published.

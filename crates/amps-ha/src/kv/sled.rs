@@ -45,6 +45,9 @@ const SYNCED_KEY: &str = "synced";
 
 /// Longer values stand in slots.
 const INLINE_MAX: usize = 4096;
+/// The longest value in a slot, in stores with segments of at least so much.
+const SLOT_LEN: usize = 124 << 10;
+const SLOTS_FROM: usize = 4 << 20;
 /// What the first byte of an entry says: the value follows, or its slot.
 const INLINE: u8 = 0;
 const IN_SLOT: u8 = 1;
@@ -60,11 +63,11 @@ pub struct SledOptions {
 }
 
 impl Default for SledOptions {
-    /// For a log: segments of 8 MiB, values to 124 KiB, a cache of 16 MiB.
-    /// Takes some 40 MiB of disk at least, and up to 32 MiB of memory for
+    /// For a log: segments of 4 MiB, values to 124 KiB, a cache of 16 MiB.
+    /// Takes some 30 MiB of disk once it was busy, and up to 32 MiB of memory for
     /// values beside the cache.
     fn default() -> Self {
-        Self { segment: 8 << 20, cache: 16 << 20 }
+        Self { segment: 4 << 20, cache: 16 << 20 }
     }
 }
 
@@ -137,6 +140,7 @@ impl SledKv {
         let created = directory.created()?;
         let segment = created.unwrap_or(options.segment);
         directory.remove_leftovers(created.is_some())?;
+        keep_buffers(segment);
         let db = open_db(&directory, segment, options.cache)?;
         let engine =
             guarded(&directory, || Ok(Engine { own: db.open_tree(OWN_TREE)?, slots: Slots::open(&db, segment)?, db }))?;
@@ -368,10 +372,10 @@ impl Drop for SledKv {
     }
 }
 
-/// So that a full leaf, and a slot, stay far below a quarter of a segment. The
-/// 4 KiB let sixty-four fill a segment.
+/// So that a full leaf, and a slot, stay far below a quarter of a segment. A
+/// multiple of slots fills a segment with little left.
 fn max_value(segment: usize) -> usize {
-    (segment / 64).saturating_sub(4096).max(INLINE_MAX)
+    if segment < SLOTS_FROM { INLINE_MAX } else { SLOT_LEN }
 }
 
 /// The slot an entry names.
@@ -380,6 +384,13 @@ fn slot_of(entry: &[u8]) -> Option<u32> {
         [IN_SLOT, a, b, c, d] => Some(u32::from_be_bytes([a, b, c, d])),
         _ => None,
     }
+}
+
+/// sled writes each segment from a new buffer. glibc gets and returns a buffer
+/// of that size page by page, which costs more than what is done with it, unless
+/// a larger one was freed before (mallopt(3), `M_MMAP_THRESHOLD`).
+fn keep_buffers(segment: usize) {
+    drop(std::hint::black_box(Vec::<u8>::with_capacity(segment + (1 << 20))));
 }
 
 fn open_db(directory: &Directory, segment: usize, cache: u64) -> Result<sled::Db, KvError> {

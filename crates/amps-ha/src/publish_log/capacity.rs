@@ -13,9 +13,9 @@ pub struct Limits {
     /// Messages unacknowledged.
     pub messages: u64,
     /// With a disk store: bytes of frames kept in memory, apart from those the
-    /// disk does not have yet. Of these there may be as many: who can wait for
-    /// room waits until the disk has taken some. Who cannot goes on up to the
-    /// bound on bytes.
+    /// disk does not have yet. Of these there may be half as many: who can wait
+    /// for room waits until the disk has taken some. Who cannot goes on up to
+    /// the bound on bytes.
     pub resident_bytes: usize,
 }
 

@@ -16,7 +16,12 @@ use crate::kv::SyncLevel;
 pub(super) const RESERVE: u64 = 1 << 20;
 
 /// How many bytes one group commit takes at most; what is left is the next.
-const GROUP_LEN: usize = 4 << 20;
+const GROUP_LEN: usize = 2 << 20;
+
+/// What comes while a group is written joins it as long as it is smaller than
+/// this, in so many steps at most. A larger one is worth a sync of its own.
+const JOINED_LEN: usize = 256 << 10;
+const JOINS: u32 = 16;
 
 /// Settled values are removed with the next group, or when there are so many
 /// bytes of them, or of them so many.
@@ -44,10 +49,10 @@ pub(super) struct Disk {
     pub(super) reserved: u64,
     /// The disk says that anything in it may have been sent.
     pub(super) may_send: bool,
-    /// The job that is out: ordinal its segments end at.
-    out: Option<u64>,
-    /// Bytes of these segments.
-    out_len: usize,
+    /// A job is out.
+    out: bool,
+    /// What is written and not synced.
+    group: Option<Group>,
     /// Bytes that are read back, if the writer wants so much, before more are
     /// stored: twice as many as were stored last, so that a writer that fell
     /// behind catches up.
@@ -56,6 +61,16 @@ pub(super) struct Disk {
     pub(super) failed: Option<Arc<StoreError>>,
     /// Only a hybrid log has it.
     pub(super) spill: Option<Spill>,
+}
+
+/// What one sync is for.
+#[derive(Debug)]
+struct Group {
+    /// Ordinal behind the last message in it.
+    end: u64,
+    bytes: usize,
+    commits: u32,
+    level: SyncLevel,
 }
 
 impl Disk {
@@ -105,8 +120,8 @@ impl PublishLog {
             removable: (0, 0),
             reserved: meta.reserved_through,
             may_send: false,
-            out: None,
-            out_len: 0,
+            out: false,
+            group: None,
             owed: 0,
             renumber: None,
             failed: None,
@@ -127,11 +142,24 @@ impl PublishLog {
     #[must_use]
     pub fn next_job(&mut self) -> Option<Job> {
         let disk = self.disk.as_mut()?;
-        if disk.out.is_some() || disk.failed.is_some() {
+        if disk.out || disk.failed.is_some() {
             return None;
         }
+        if let Some(group) = &disk.group {
+            let (level, full) = (group.level, group.bytes >= JOINED_LEN || group.commits > JOINS);
+            // What came while the group was written joins it.
+            if !full
+                && disk.renumber.is_none()
+                && self.untaken > 0
+                && let Some(job) = self.commit(false)
+            {
+                return Some(job);
+            }
+            self.disk.as_mut()?.out = true;
+            return Some(Job(Work::Sync(level)));
+        }
         if let Some(renumber) = disk.renumber.clone() {
-            disk.out = Some(0);
+            disk.out = true;
             return Some(Job(Work::Renumber(renumber)));
         }
         let owed = disk.owed > 0;
@@ -144,7 +172,7 @@ impl PublishLog {
         if keys.is_empty() {
             return None;
         }
-        self.disk.as_mut()?.out = Some(0);
+        self.disk.as_mut()?.out = true;
         Some(Job(Work::Load { keys }))
     }
 
@@ -152,7 +180,7 @@ impl PublishLog {
     /// so a little too often.
     pub(super) fn wants_store(&self) -> bool {
         let Some(disk) = &self.disk else { return false };
-        disk.out.is_none()
+        !disk.out
             && disk.failed.is_none()
             && (disk.renumber.is_some()
                 || disk.may_remove()
@@ -169,14 +197,15 @@ impl PublishLog {
 
     /// Bytes the disk does not have yet.
     pub(super) fn unstored(&self) -> usize {
-        self.disk.as_ref().map_or(0, |disk| self.untaken + disk.out_len)
+        let disk = self.disk.as_ref();
+        disk.map_or(0, |disk| self.untaken + disk.group.as_ref().map_or(0, |group| group.bytes))
     }
 
     /// How many bytes may be on their way to the disk before publishers that
     /// can wait do so. A hybrid log has a bound of its own.
     pub(super) fn unstored_bound(&self) -> usize {
         match self.disk.as_ref().is_some_and(|disk| disk.spill.is_none()) {
-            true => self.limits.resident_bytes,
+            true => self.limits.resident_bytes / 2,
             false => usize::MAX,
         }
     }
@@ -198,7 +227,7 @@ impl PublishLog {
     /// The last job of a clean close: what is left, and the exact next number.
     pub fn closing_job(&mut self) -> Option<Job> {
         let disk = self.disk.as_ref()?;
-        if disk.out.is_some() || disk.failed.is_some() || disk.renumber.is_some() {
+        if disk.out || disk.failed.is_some() || disk.renumber.is_some() || disk.group.is_some() {
             return None;
         }
         self.commit(true)
@@ -211,14 +240,14 @@ impl PublishLog {
         let until = self.spill_until().filter(|_| !closing).unwrap_or(u64::MAX);
         let disk = self.disk.as_mut()?;
         let mut segments = Vec::new();
-        let (mut group, mut end) = (0, disk.stored);
+        let (mut bytes_taken, mut end) = (0, disk.stored);
         let first = self.segments.partition_point(|segment| segment.end() <= disk.stored);
         for segment in self.segments.range_mut(first..).filter(|segment| !segment.taken) {
-            if segment.end() > until || (group >= GROUP_LEN && !closing) {
+            if segment.end() > until || (bytes_taken >= GROUP_LEN && !closing) {
                 break;
             }
             let Some(bytes) = segment.seal(&mut self.spare) else { continue };
-            group += bytes.len();
+            bytes_taken += bytes.len();
             self.untaken -= bytes.len();
             segment.taken = true;
             let last = segment.last_sequence();
@@ -246,7 +275,8 @@ impl PublishLog {
         meta.persisted_through = self.persisted_through;
         meta.settled = settled;
         // What was settled meanwhile can wait: the servers know it.
-        if segments.is_empty() && !power && !disk.may_remove() {
+        let reason = power || disk.may_remove();
+        if segments.is_empty() && (disk.group.is_some() || !reason) {
             return None;
         }
         let sync = match self.level {
@@ -256,24 +286,32 @@ impl PublishLog {
             Durability::ProcessCrash | Durability::Memory => Some(SyncLevel::Process),
         };
         disk.meta = meta.clone();
-        disk.out = Some(end);
-        disk.out_len = group;
-        disk.owed = group * 2;
+        disk.out = true;
+        if let Some(level) = sync {
+            let group = disk.group.get_or_insert(Group { end, bytes: 0, commits: 0, level });
+            *group = Group {
+                end,
+                bytes: group.bytes + bytes_taken,
+                commits: group.commits + 1,
+                level: group.level.max(level),
+            };
+            disk.owed = group.bytes * 2;
+        }
         let removable = std::mem::take(&mut disk.removable);
         let remove_below = (removable.0 > 0 || closing).then_some(disk.remove_below);
-        Some(Job(Work::Commit(Commit { meta, segments, remove_below, sync })))
+        Some(Job(Work::Commit(Commit { meta, segments, remove_below, sync: sync.filter(|_| closing) })))
     }
 
     /// A job is done, or failed: then the log accepts and sends nothing past
     /// what was durable before.
     pub fn job_done(&mut self, result: Result<JobDone, StoreError>) {
         let Some(disk) = &mut self.disk else { return };
-        let end = disk.out.take();
-        disk.out_len = 0;
+        disk.out = false;
         match result {
             Err(error) => disk.failed = Some(Arc::new(error)),
-            Ok(JobDone(Done::Committed)) => {
-                disk.stored = disk.stored.max(end.unwrap_or(0));
+            Ok(JobDone(Done::Committed)) => {}
+            Ok(JobDone(Done::Synced)) => {
+                disk.stored = disk.stored.max(disk.group.take().map_or(0, |group| group.end));
                 disk.reserved = disk.meta.reserved_through;
                 disk.may_send = disk.meta.never_sent_from.is_none();
                 self.evict();

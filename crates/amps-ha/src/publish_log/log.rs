@@ -309,7 +309,7 @@ impl PublishLog {
 
     /// Whether [`fill`](Self::fill) has something to give up to `until`.
     pub fn has_more(&self, until: u64) -> bool {
-        self.sent < self.sendable().min(until)
+        self.sent < self.durable() && self.sent < self.sendable().min(until)
     }
 
     /// The bytes handed out so far are written. Without a store that frees

@@ -65,7 +65,8 @@ impl PublishLog {
             true => (self.untaken, self.untaken, if self.online { self.read_ahead() } else { 0 }),
             // Somewhat below the bound, so that the next pass is not due at once.
             false => {
-                let (bound, unstored) = (self.limits.resident_bytes, self.unstored());
+                let bound = if self.online { self.limits.resident_bytes } else { self.read_ahead() };
+                let unstored = self.unstored();
                 (bound + unstored, bound / 4 * 3 + unstored, self.read_ahead())
             }
         };

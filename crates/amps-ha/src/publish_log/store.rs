@@ -59,7 +59,11 @@ impl SegmentStore {
     /// the store is failed for good.
     pub fn run(&mut self, job: &Job) -> Result<JobDone, StoreError> {
         match &job.0 {
-            Work::Commit(commit) => self.commit(commit).map(|()| JobDone(Done::Committed)),
+            Work::Commit(commit) => self.commit(commit).map(JobDone),
+            Work::Sync(level) => {
+                self.kv.sync(*level)?;
+                Ok(JobDone(Done::Synced))
+            }
             Work::Load { keys } => {
                 let values = keys.iter().map(|key| Ok((*key, self.load(*key)?.1)));
                 values.collect::<Result<_, StoreError>>().map(|values| JobDone(Done::Loaded(values)))
@@ -70,7 +74,7 @@ impl SegmentStore {
 
     /// In an order of which every prefix is consistent: what is discarded,
     /// then what is new, then what goes.
-    fn commit(&mut self, commit: &Commit) -> Result<(), StoreError> {
+    fn commit(&mut self, commit: &Commit) -> Result<Done, StoreError> {
         self.put_meta(&commit.meta)?;
         for segment in &commit.segments {
             self.put(segment)?;
@@ -78,10 +82,9 @@ impl SegmentStore {
         if let Some(below) = commit.remove_below {
             self.kv.remove_range(&key(0, 0), &key(below, 0))?;
         }
-        if let Some(level) = commit.sync {
-            self.kv.sync(level)?;
-        }
-        Ok(())
+        let Some(level) = commit.sync else { return Ok(Done::Committed) };
+        self.kv.sync(level)?;
+        Ok(Done::Synced)
     }
 
     fn renumber(&mut self, job: &Renumber) -> Result<Vec<(u64, usize)>, StoreError> {

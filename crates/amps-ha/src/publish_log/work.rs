@@ -11,6 +11,8 @@ pub struct Job(pub(super) Work);
 #[derive(Debug)]
 pub(super) enum Work {
     Commit(Commit),
+    /// Makes what was committed survive.
+    Sync(SyncLevel),
     Load {
         /// Keys of the values, in order.
         keys: Vec<u64>,
@@ -25,6 +27,7 @@ pub(super) struct Commit {
     pub(super) segments: Vec<StoredSegment>,
     /// Values of sequences below this go.
     pub(super) remove_below: Option<u64>,
+    /// The last one brings its own sync.
     pub(super) sync: Option<SyncLevel>,
 }
 
@@ -60,6 +63,7 @@ pub struct JobDone(pub(super) Done);
 #[derive(Debug)]
 pub(super) enum Done {
     Committed,
+    Synced,
     Loaded(Vec<(u64, Bytes)>),
     /// Key and bytes of each new value.
     Renumbered(Vec<(u64, usize)>),

@@ -68,3 +68,47 @@ async fn sixty_four_publishers_share_a_sync() {
     assert!(TASKS * EACH / syncs >= 30, "{} messages in {syncs} syncs", TASKS * EACH);
     drop(thread);
 }
+
+/// Only the disk makes room: no server is there, or one that takes nothing.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn publishers_that_wait_are_held_back_by_the_disk_and_by_nothing_else() {
+    const MESSAGES: u64 = 2_000;
+    for online in [false, true] {
+        let limits = Limits { resident_bytes: 100_000, ..limits() };
+        let (log, thread, _) = on_slow_disk(limits);
+        if online {
+            log.with(|log| log.logged_on(0, OnPublishGap::Refuse)).unwrap();
+        }
+        let (body, mut most) = ("7".repeat(1000), 0);
+        for _ in 0..MESSAGES {
+            if let Some(bound) = log.waits_for_disk() {
+                let mut cursors = log.watch();
+                while log.peek(PublishLog::cursors).unstored > bound {
+                    cursors.changed().await.unwrap();
+                }
+            }
+            log.append(1100, |sequence, out| encode(sequence, &body, out)).unwrap();
+            most = most.max(log.peek(PublishLog::cursors).unstored);
+        }
+        assert!((50_000..=52_000).contains(&most), "{most}");
+        thread.close();
+        let resident = log.peek(PublishLog::resident_bytes);
+        assert!(resident <= 100_000, "{resident}");
+        assert_eq!(log.peek(PublishLog::cursors).durable, MESSAGES);
+    }
+}
+
+/// Who cannot wait goes on, up to the bound of the store.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn publishers_that_cannot_wait_are_held_back_by_the_bound() {
+    let (log, thread, _) = on_slow_disk(Limits { bytes: 400_000, resident_bytes: 20_000, ..limits() });
+    let body = "7".repeat(1000);
+    let full = loop {
+        if let Err(error) = log.append(1100, |sequence, out| encode(sequence, &body, out)) {
+            break error;
+        }
+    };
+    assert!(matches!(full, AppendError::StoreFull(_)), "{full}");
+    drop(thread);
+    assert_eq!(log.peek(PublishLog::cursors).unstored, 0);
+}

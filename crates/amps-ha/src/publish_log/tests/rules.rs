@@ -194,22 +194,44 @@ fn nothing_is_sent_past_what_is_durable() {
     assert!(matches!(append(&mut log, 2), Err(AppendError::StoreFailed(_))));
 }
 
+/// No timer, no linger: a group is what gathered while it was written, and what
+/// comes during its sync is the next.
 #[test]
-fn what_waits_for_one_sync_shares_the_next() {
+fn what_comes_while_a_group_is_written_joins_it() {
     let kv = MemoryKv::new();
     let (mut store, mut log) = open(kv.clone(), Durability::PowerLoss, limits(), CLOCK);
     log.logged_on(0, OnPublishGap::Refuse).unwrap();
     work(&mut log, &mut store);
-    let syncs = kv.sync_count().get(SyncLevel::Power);
+    let syncs = || kv.sync_count().get(SyncLevel::Power);
+    let before = syncs();
     append(&mut log, 0).unwrap();
-    let job = log.next_job().unwrap();
+    let write = log.next_job().unwrap();
     append_all(&mut log, 1..50);
     assert!(log.next_job().is_none(), "one job at a time");
-    log.job_done(store.run(&job));
-    assert_eq!(log.cursors().durable, 1, "one alone is one sync");
+    log.job_done(store.run(&write));
+    let write = log.next_job().unwrap();
+    log.job_done(store.run(&write));
+    assert_eq!((log.cursors().durable, syncs() - before), (0, 0));
+    let sync = log.next_job().unwrap();
+    append_all(&mut log, 50..60);
+    log.job_done(store.run(&sync));
+    assert_eq!((log.cursors().durable, syncs() - before), (50, 1));
     work(&mut log, &mut store);
-    assert_eq!(log.cursors().durable, 50);
-    assert_eq!(kv.sync_count().get(SyncLevel::Power) - syncs, 2, "forty-nine share one sync");
+    assert_eq!((log.cursors().durable, syncs() - before), (60, 2));
+}
+
+#[test]
+fn messages_that_never_end_hold_up_no_sync() {
+    let kv = MemoryKv::new();
+    let (mut store, mut log) = open(kv.clone(), Durability::PowerLoss, limits(), CLOCK);
+    append(&mut log, 0).unwrap();
+    for id in 1..100 {
+        let job = log.next_job().unwrap();
+        append(&mut log, id).unwrap();
+        log.job_done(store.run(&job));
+    }
+    let durable = log.cursors().durable;
+    assert!(durable > 80, "{durable} of 100 while there was always one more");
 }
 
 #[test]
@@ -238,6 +260,39 @@ fn a_backlog_larger_than_memory_is_read_back_in_order() {
     for (id, body) in sent.iter().enumerate() {
         assert!(body.starts_with(format!("{id} ").as_bytes()));
     }
+}
+
+/// A replay from the disk and new messages share it: neither waits for the end
+/// of the other, and the replay gets ahead.
+#[test]
+fn what_is_read_back_and_what_is_stored_take_turns() {
+    let limits = Limits { resident_bytes: 200_000, ..limits() };
+    let (mut store, mut log) = open(MemoryKv::new(), Durability::PowerLoss, limits, CLOCK);
+    let body = "7".repeat(1000);
+    let publish = |log: &mut PublishLog, count| {
+        for _ in 0..count {
+            log.append(1100, |sequence, out| encode(sequence, &body, out)).unwrap();
+        }
+    };
+    publish(&mut log, 5_000);
+    work(&mut log, &mut store);
+    log.logged_on(0, OnPublishGap::Refuse).unwrap();
+    let mut behind = vec![];
+    while log.sent() < 5_000 {
+        publish(&mut log, 50);
+        // As many jobs as it takes to store that, and what is read between.
+        let mut jobs = 0;
+        while log.cursors().durable < log.end() {
+            let job = log.next_job().expect("something is to be stored");
+            log.job_done(store.run(&job));
+            jobs += 1;
+            log.fill(&mut BytesMut::new(), 60_000, u64::MAX);
+        }
+        assert!(jobs < 10, "new messages wait for the replay");
+        behind.push(log.end() - log.sent());
+        assert!(behind.len() < 100, "the replay does not get on: {behind:?}");
+    }
+    assert!(behind.last() < behind.first(), "{behind:?}");
 }
 
 #[test]
