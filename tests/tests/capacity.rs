@@ -71,8 +71,10 @@ async fn with_reject_every_way_of_publishing_fails_at_once() {
     assert_eq!(bodies(&server).len(), 11, "what failed was never sent");
 }
 
-/// 11.7.6#5: the handler is asked with the proposed size; `false` is
+/// The handler is asked with the proposed size; `false` is
 /// `StoreFull`, the store unchanged and nothing on the wire.
+///
+/// Covers 11.7.6#5.
 #[tokio::test]
 async fn a_resize_handler_lets_the_store_grow_or_vetoes() {
     let server = server().await;
@@ -121,7 +123,9 @@ async fn a_resize_handler_may_call_the_client_and_panic() {
     client.publish("t", "10").await.unwrap();
 }
 
-/// 11.7.6#8: nobody listens, and publishing does not wait for anybody.
+/// Nobody listens, and publishing does not wait for anybody.
+///
+/// Covers 11.7.6#8.
 #[tokio::test]
 async fn publishing_offline_does_not_wait_for_a_server() {
     let client = Client::builder("me").server("tcp://127.0.0.1:1/amps/json").start().unwrap();
@@ -137,7 +141,9 @@ async fn publishing_offline_does_not_wait_for_a_server() {
     assert_eq!(client.unacknowledged(), 20);
 }
 
-/// 11.7.6#9: a flush with a time limit, and one that a disconnect does not end.
+/// A flush with a time limit, and one that a disconnect does not end.
+///
+/// Covers 11.7.6#9.
 #[tokio::test]
 async fn a_flush_waits_across_a_disconnect_and_can_be_given_up() {
     let server = server().await;

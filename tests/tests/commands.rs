@@ -257,6 +257,8 @@ fn a_full_queue_stops_the_reader_and_nothing_else() {
 
 /// Two subscriptions, a full queue, and the connection dies while a command
 /// waits: whoever waits is told.
+///
+/// Covers 5.4#2.
 #[test]
 fn a_command_that_waits_is_told_when_the_connection_dies() {
     let mut pair = Pair::new(5);

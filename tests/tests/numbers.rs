@@ -216,7 +216,7 @@ fn a_crash_while_messages_get_new_numbers_loses_and_doubles_nothing() {
     }
 }
 
-/// 11.7.6#7.
+/// Covers 11.7.6#7.
 #[test]
 fn a_deleted_store_starts_above_what_the_server_knows() {
     for clock in [1_000, 1_700_000_000_000_000_000, 1_900_000_000_000_000_000] {
@@ -287,6 +287,8 @@ fn a_restored_copy_of_a_store_is_told_and_what_is_published_on_it_arrives() {
 
 /// A server that lost its log would swallow nothing, but one that lags would:
 /// it is not used, and the client says why.
+///
+/// Covers 11.7.6#6.
 #[test]
 fn a_server_that_lacks_acknowledged_messages_is_not_published_to() {
     let mut pair = Pair::with_servers(5, 2, None);

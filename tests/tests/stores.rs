@@ -248,6 +248,8 @@ async fn a_store_in_use_by_another_process_is_refused() {
 
 /// A publisher killed again and again, online and offline: every number it
 /// was promised is in the server's log once, in order.
+///
+/// Covers 11.7.6#2.
 #[tokio::test]
 async fn what_a_sled_store_promised_survives_kill_9() {
     for level in [Durability::ProcessCrash, Durability::PowerLoss] {
@@ -290,8 +292,10 @@ async fn what_a_sled_store_promised_survives_kill_9() {
     }
 }
 
-/// 11.7.6#4 on a real directory: an outage larger than memory, a close in the
+/// On a real directory: an outage larger than memory, a close in the
 /// middle of it, and the next client on the directory.
+///
+/// Covers 11.7.6#4.
 #[tokio::test]
 async fn a_hybrid_store_carries_an_outage_across_a_clean_restart() {
     let dir = tempfile::tempdir().unwrap();

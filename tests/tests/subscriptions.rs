@@ -296,6 +296,8 @@ fn a_resubscription_refused_for_now_fails_the_attempt() {
 }
 
 /// A subscription that is never confirmed again fails the attempt in time.
+///
+/// Covers 11.6#3.
 #[test]
 fn a_resubscription_never_answered_fails_the_attempt() {
     let mut pair = Pair::with_servers(4, 2, None);

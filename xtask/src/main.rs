@@ -1,5 +1,5 @@
-//! `cargo xtask`: real processes, real kills, and a verdict from files; and the
-//! benchmark.
+//! `cargo xtask`: real processes, real kills, and a verdict from files; the
+//! benchmark; and which test shows which rule.
 
 mod bench;
 mod binary;
@@ -11,6 +11,7 @@ mod input;
 mod interrupt;
 mod ledger;
 mod output;
+mod parity;
 mod ports;
 mod process;
 mod progress;
@@ -41,6 +42,8 @@ enum Task {
     Chaos(chaos::Args),
     /// Measures the client beside the limit of the machine.
     Bench(bench::Args),
+    /// Writes or checks the table of which test shows which rule.
+    Parity(parity::Args),
     /// One process of the benchmark.
     #[command(subcommand, hide = true)]
     BenchPart(bench::Part),
@@ -51,6 +54,7 @@ fn main() -> ExitCode {
         Task::Demo(args) => demo::demo(&args).map(verdict),
         Task::Chaos(args) => chaos::chaos(&args).map(verdict),
         Task::Bench(args) => bench::bench(&args),
+        Task::Parity(args) => parity::parity(&args).map(|()| ExitCode::SUCCESS),
         Task::BenchPart(part) => bench::run(&part).map(|()| ExitCode::SUCCESS),
     };
     outcome.unwrap_or_else(|failure| {

@@ -11,6 +11,7 @@ async fn refused(builder: ClientBuilder) -> String {
     builder.start().expect_err("refused").to_string()
 }
 
+/// Covers 3.1#3, 3.1#4.
 #[tokio::test]
 async fn wrong_settings_are_named_before_anything_is_done() {
     let dir = tempfile::tempdir().unwrap();

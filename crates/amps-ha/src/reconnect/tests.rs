@@ -14,6 +14,7 @@ fn wait(strategy: &mut dyn ReconnectStrategy, context: &AttemptContext<'_>) -> D
     }
 }
 
+/// Covers 11.3#1, 11.3#5.
 #[test]
 fn waits_double_up_to_the_cap() {
     let mut strategy = ExponentialReconnect::new(1).jitter(0.0);
@@ -23,6 +24,7 @@ fn waits_double_up_to_the_cap() {
     assert_eq!((millis(&mut strategy, A), millis(&mut strategy, A)), (0, 200));
 }
 
+/// Covers 11.3#3.
 #[test]
 fn each_server_has_its_own_waits() {
     let mut strategy = ExponentialReconnect::new(1).jitter(0.0);
@@ -30,6 +32,7 @@ fn each_server_has_its_own_waits() {
     assert_eq!(waits, [0, 0, 200, 200, 400]);
 }
 
+/// Covers 11.3#2.
 #[test]
 fn jitter_adds_up_to_one_initial_wait_and_never_passes_the_cap() {
     let mut extras = Vec::new();
@@ -52,6 +55,7 @@ fn jitter_adds_up_to_one_initial_wait_and_never_passes_the_cap() {
     assert_ne!(of(7), of(8));
 }
 
+/// Covers 11.3#7.
 #[test]
 fn odd_settings_do_no_harm() {
     for factor in [f64::MAX, f64::INFINITY, f64::NAN, -1.0, 0.0] {
@@ -68,6 +72,7 @@ fn odd_settings_do_no_harm() {
     assert_eq!((0..5).map(|_| millis(&mut strategy, A)).max(), Some(0));
 }
 
+/// Covers 11.3#4.
 #[test]
 fn it_gives_up_after_the_retry_time() {
     let strategies: [Box<dyn ReconnectStrategy>; 2] = [

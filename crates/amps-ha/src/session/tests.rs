@@ -115,6 +115,7 @@ fn a_failure_at_any_step_leads_to_the_next_server() {
     }
 }
 
+/// Covers 5.5.2#2.
 #[test]
 fn two_detectors_of_one_loss_report_it_once() {
     let mut scene = Scene::new(&["a"]);
@@ -123,6 +124,7 @@ fn two_detectors_of_one_loss_report_it_once() {
     assert_eq!(scene.fail(), [""; 0]);
 }
 
+/// Covers 11.6#3.
 #[test]
 fn every_step_that_waits_for_the_server_has_a_limit() {
     for (step, limit) in [
@@ -144,6 +146,7 @@ fn every_step_that_waits_for_the_server_has_a_limit() {
     }
 }
 
+/// Covers 11.4#1.
 #[test]
 fn waits_grow_until_a_connection_proves_healthy() {
     let mut scene = Scene::new(&["a"]);

@@ -48,8 +48,10 @@ fn either_bound_refuses_and_says_both() {
     assert!(matches!(publish(&log, 1001), Err(AppendError::TooLarge { len: 1001, bound: 1000 })));
 }
 
-/// 11.7.6#5: the handler is called with the proposed size; `false` means
+/// The handler is called with the proposed size; `false` means
 /// `StoreFull`, the store unchanged.
+///
+/// Covers 11.7.6#5.
 #[test]
 fn a_resize_handler_is_asked_with_the_proposed_size_and_may_veto() {
     let asked = Arc::new(Mutex::new(Vec::new()));
@@ -129,8 +131,10 @@ fn a_resize_handler_may_use_the_log() {
     }
 }
 
-/// 11.7.6#1: whatever the kind of store, what is not acknowledged is counted
+/// Whatever the kind of store, what is not acknowledged is counted
 /// right, stays within the bound as it grows, and is replayed in order.
+///
+/// Covers 11.7.6#1.
 #[test]
 fn a_hundred_thousand_messages_with_acknowledgements_at_random() {
     const MESSAGES: u64 = 100_000;

@@ -14,8 +14,10 @@ fn on_disk(kv: &MemoryKv) -> Vec<u64> {
     drain(&mut log, Some(&mut store)).into_iter().map(|(_, id)| id).collect()
 }
 
-/// 11.7.6#4: cap 1000, low watermark half: at 1001 messages the oldest 501
+/// Cap 1000, low watermark half: at 1001 messages the oldest 501
 /// move to the disk; replay order over the border intact.
+///
+/// Covers 11.7.6#4.
 #[test]
 fn the_oldest_move_to_the_disk_at_the_cap_down_to_the_low_watermark() {
     let kv = MemoryKv::new();

@@ -8,7 +8,9 @@ fn memory() -> PublishLog {
     log
 }
 
-/// 11.7.6#6: the server has some of it, and the rest is sent.
+/// The server has some of it, and the rest is sent.
+///
+/// Covers 11.7.6#6.
 #[test]
 fn frames_leave_in_order_and_are_freed_by_acknowledgements() {
     let mut log = memory();
@@ -67,7 +69,7 @@ fn a_duplicate_is_a_success_and_says_so() {
     assert_eq!(log.refusal(0), None);
 }
 
-/// 11.7.6#10.
+/// Covers 11.7.6#10.
 #[test]
 fn a_late_or_wild_acknowledgement_settles_nothing_unsent() {
     let mut log = memory();
@@ -80,7 +82,9 @@ fn a_late_or_wild_acknowledgement_settles_nothing_unsent() {
     assert_eq!(log.cursors().settled, 1);
 }
 
-/// 11.7.6#6: a gap is refused, and nothing is sent.
+/// A gap is refused, and nothing is sent.
+///
+/// Covers 11.7.6#6.
 #[test]
 fn a_server_behind_what_was_acknowledged_is_a_publish_gap() {
     let mut log = memory();
@@ -109,7 +113,9 @@ fn a_refusal_at_the_end_makes_no_publish_gap() {
     assert!(log.logged_on(CLOCK, OnPublishGap::Refuse).is_ok(), "no server ever had the refused one");
 }
 
-/// 11.7.6#6: S = 0 and nothing acknowledged.
+/// S = 0 and nothing acknowledged.
+///
+/// Covers 11.7.6#6.
 #[test]
 fn an_unknown_name_is_no_gap() {
     let mut log = PublishLog::in_memory(limits(), CLOCK);
@@ -356,7 +362,9 @@ fn a_store_made_for_something_else_is_refused_with_both_values() {
     }
 }
 
-/// 11.7.6#2: never a corrupt message.
+/// Never a corrupt message.
+///
+/// Covers 11.7.6#2.
 #[test]
 fn any_changed_byte_is_an_error_or_changes_nothing() {
     use std::ops::ControlFlow;

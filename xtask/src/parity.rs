@@ -1,0 +1,140 @@
+//! `cargo xtask parity`: which test shows which rule, as a table.
+//!
+//! `docs/acceptance.tsv` has the rules. Each is covered by tests that say so
+//! (see [`covers`]), or `docs/differences.md` says how this client differs, or
+//! `docs/later.tsv` which chapter of work brings it. `docs/parity.md` is
+//! written from these.
+
+mod bullets;
+mod covers;
+mod listed;
+
+use std::collections::BTreeSet;
+use std::fmt::Write;
+use std::fs;
+use std::path::Path;
+
+use bullets::{Later, bullets, differences};
+use covers::{Cover, covers};
+use listed::Listed;
+
+use crate::binary::workspace;
+use crate::failure::Failure;
+
+/// What the table begins with.
+const HEAD: &str = "\
+# Parity
+
+Written by `cargo xtask parity` from [acceptance.tsv](acceptance.tsv), from what the tests say they cover, from
+[differences.md](differences.md) and from [later.tsv](later.tsv); not to be edited.
+
+";
+
+/// Settings of the command.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Writes nothing; fails when a rule is unaccounted for, when a test that
+    /// is named does not exist, and when the table is not up to date.
+    #[arg(long)]
+    check: bool,
+}
+
+/// Writes or checks the table.
+pub(crate) fn parity(args: &Args) -> Result<(), Failure> {
+    let root = &workspace();
+    let covers = covers(root)?;
+    let table = table(root, &covers)?;
+    if !args.check {
+        let path = root.join("docs/parity.md");
+        return fs::write(&path, table).map_err(|error| Failure::new(format!("{}: {error}", path.display())));
+    }
+    up_to_date(root, &table)?;
+    let listed = Listed::ask(root)?;
+    let missing: BTreeSet<_> = covers.iter().filter(|cover| !listed.has(root, cover)).map(named).collect();
+    match missing.is_empty() {
+        true => Ok(()),
+        false => Err(complaint("`cargo test -- --list` does not print", missing)),
+    }
+}
+
+fn named(cover: &Cover) -> String {
+    format!("{} in {}", cover.test, cover.file)
+}
+
+fn complaint(what: &str, items: impl IntoIterator<Item = String>) -> Failure {
+    let items: Vec<_> = items.into_iter().collect();
+    Failure::new(format!("{what}:\n  {}", items.join("\n  ")))
+}
+
+fn read(root: &Path, name: &str) -> Result<String, Failure> {
+    fs::read_to_string(root.join(name)).map_err(|error| Failure::new(format!("{name}: {error}")))
+}
+
+fn up_to_date(root: &Path, table: &str) -> Result<(), Failure> {
+    match read(root, "docs/parity.md")? == table {
+        true => Ok(()),
+        false => Err(Failure::new("docs/parity.md is not up to date: run `cargo xtask parity`")),
+    }
+}
+
+/// The document, if everything is accounted for.
+fn table(root: &Path, covers: &[Cover]) -> Result<String, Failure> {
+    let bullets = bullets(&read(root, "docs/acceptance.tsv")?)?;
+    let differences = differences(&read(root, "docs/differences.md")?)?;
+    let mut later = Later::read(&read(root, "docs/later.tsv")?);
+    let mut wrong = Vec::new();
+
+    let known: BTreeSet<_> = bullets.iter().map(|bullet| bullet.id.as_str()).collect();
+    let unknown = covers.iter().filter(|cover| !known.contains(cover.id.as_str()));
+    wrong.extend(unknown.map(|cover| format!("{} covers {}, which there is not", named(cover), cover.id)));
+    let unknown = differences.iter().filter(|id| !known.contains(id.as_str()));
+    wrong.extend(unknown.map(|id| format!("docs/differences.md speaks of {id}, which there is not")));
+
+    let (mut rows, mut tested, mut differ, mut to_come) = (String::new(), 0, 0, 0);
+    for bullet in &bullets {
+        let mut by: Vec<_> = covers
+            .iter()
+            .filter(|cover| cover.id == bullet.id)
+            .map(|cover| format!("[{}](../{})", cover.test, cover.file))
+            .collect();
+        tested += u32::from(!by.is_empty());
+        if differences.contains(&bullet.id) {
+            differ += 1;
+            by.push("differs: see [differences.md](differences.md)".to_owned());
+        }
+        if by.is_empty() {
+            match later.chapter(bullet) {
+                Some(chapter) => by.push(format!("later: {chapter}")),
+                None => wrong.push(format!("nothing accounts for {}: {}", bullet.id, bullet.text)),
+            }
+            to_come += 1;
+        } else if later.names(&bullet.id) {
+            wrong.push(format!("docs/later.tsv names {}, which is accounted for", bullet.id));
+        }
+        let text = bullet.text.replace('|', "\\|");
+        let _ = writeln!(rows, "| {} | {text} | {} |", bullet.id, by.join("<br>"));
+    }
+    wrong.extend(later.unused().map(|what| format!("docs/later.tsv names {what}, which nothing needs")));
+    if !wrong.is_empty() {
+        return Err(complaint("not everything fits", wrong));
+    }
+    Ok(format!(
+        "{HEAD}{} rules: {tested} shown by tests, {differ} where this client differs, {to_come} to come.\n\n\
+         | id | rule | shown by |\n| --- | --- | --- |\n{rows}",
+        bullets.len()
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The rest of the check, whether the tests exist, is `cargo xtask parity
+    /// --check`: it needs every test program built.
+    #[test]
+    fn every_rule_is_accounted_for_and_the_table_is_up_to_date() {
+        let root = &workspace();
+        let table = table(root, &covers(root).unwrap()).unwrap_or_else(|failure| panic!("{failure}"));
+        up_to_date(root, &table).unwrap_or_else(|failure| panic!("{failure}"));
+    }
+}

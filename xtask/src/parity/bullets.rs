@@ -1,0 +1,135 @@
+//! What has to be accounted for, and what is said to come later.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::failure::Failure;
+
+/// One rule that has to hold, from `docs/acceptance.tsv`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Bullet {
+    pub(crate) id: String,
+    pub(crate) text: String,
+}
+
+impl Bullet {
+    /// The section an id such as `11.3#2` belongs to.
+    fn section(&self) -> &str {
+        self.id.split('#').next().unwrap_or_default()
+    }
+}
+
+/// Reads the bullets: id, title of the section, text, separated by tabs, below
+/// a line of headings.
+pub(crate) fn bullets(tsv: &str) -> Result<Vec<Bullet>, Failure> {
+    let mut seen = BTreeSet::new();
+    let lines = tsv.lines().skip(1).filter(|line| !line.is_empty());
+    lines
+        .map(|line| {
+            let mut columns = line.splitn(3, '\t');
+            let (Some(id), Some(_), Some(text)) = (columns.next(), columns.next(), columns.next()) else {
+                return Err(Failure::new(format!("docs/acceptance.tsv: not three columns: {line}")));
+            };
+            if !is_id(id) || !seen.insert(id.to_owned()) {
+                return Err(Failure::new(format!("docs/acceptance.tsv: '{id}' is no id, or there twice")));
+            }
+            Ok(Bullet { id: id.to_owned(), text: text.to_owned() })
+        })
+        .collect()
+}
+
+/// Whether a text has the form of an id, such as `11.3#2`.
+pub(crate) fn is_id(text: &str) -> bool {
+    let digits = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+    text.split_once('#').is_some_and(|(section, number)| section.split('.').all(digits) && digits(number))
+}
+
+/// How the client differs from a bullet, by id: the rows of the table in
+/// `docs/differences.md`, whose first column is the id.
+pub(crate) fn differences(markdown: &str) -> Result<BTreeSet<String>, Failure> {
+    let mut ids = BTreeSet::new();
+    for line in markdown.lines().filter(|line| line.starts_with("| ")) {
+        let mut cells = line.trim_matches('|').split(" | ").map(str::trim);
+        let Some(id) = cells.next().filter(|id| is_id(id)) else { continue };
+        if cells.filter(|cell| !cell.is_empty()).count() != 2 {
+            return Err(Failure::new(format!("docs/differences.md: {id} does not say how and why")));
+        }
+        if !ids.insert(id.to_owned()) {
+            return Err(Failure::new(format!("docs/differences.md: {id} is there twice")));
+        }
+    }
+    Ok(ids)
+}
+
+/// What is still to come, from `docs/later.tsv`: an id or a section, and the
+/// chapter that brings it. An id goes before its section.
+#[derive(Debug)]
+pub(crate) struct Later {
+    chapters: BTreeMap<String, String>,
+    used: BTreeSet<String>,
+}
+
+impl Later {
+    pub(crate) fn read(tsv: &str) -> Self {
+        let lines = tsv.lines().filter_map(|line| line.split_once('\t'));
+        let chapters = lines.map(|(what, chapter)| (what.to_owned(), chapter.trim().to_owned())).collect();
+        Self { chapters, used: BTreeSet::new() }
+    }
+
+    /// The chapter that brings a bullet.
+    pub(crate) fn chapter(&mut self, bullet: &Bullet) -> Option<&str> {
+        let key = [bullet.id.as_str(), bullet.section()].into_iter().find(|key| self.chapters.contains_key(*key))?;
+        self.used.insert(key.to_owned());
+        self.chapters.get(key).map(String::as_str)
+    }
+
+    /// Whether a bullet itself is said to come later.
+    pub(crate) fn names(&self, id: &str) -> bool {
+        self.chapters.contains_key(id)
+    }
+
+    /// Entries nothing needed.
+    pub(crate) fn unused(&self) -> impl Iterator<Item = &str> {
+        self.chapters.keys().filter(|key| !self.used.contains(*key)).map(String::as_str)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_is_a_section_and_a_number() {
+        for id in ["1#1", "11.7.6#10"] {
+            assert!(is_id(id), "{id}");
+        }
+        for text in ["", "1", "#1", "1#", "1.#1", "a#1", "1#1b", "id"] {
+            assert!(!is_id(text), "{text}");
+        }
+    }
+
+    #[test]
+    fn bullets_have_three_columns_and_an_id_of_their_own() {
+        let read = bullets("id\tsection\tbullet\n1#1\tStart\tIt starts.\n").unwrap();
+        assert_eq!(read, [Bullet { id: "1#1".into(), text: "It starts.".into() }]);
+        assert!(bullets("id\tsection\tbullet\n1#1\tStart\n").is_err());
+        assert!(bullets("id\tsection\tbullet\n1#1\tA\tB\n1#1\tA\tB\n").is_err());
+    }
+
+    #[test]
+    fn a_difference_says_how_and_why() {
+        let ids = differences("| id | ours | why |\n| --- | --- | --- |\n| 3#1 | so | because |\n").unwrap();
+        assert_eq!(ids.into_iter().collect::<Vec<_>>(), ["3#1"]);
+        assert!(differences("| 3#1 | so |  |\n").is_err());
+        assert!(differences("| 3#1 | so | because |\n| 3#1 | so | because |\n").is_err());
+    }
+
+    #[test]
+    fn an_id_goes_before_its_section_and_what_nothing_needs_is_named() {
+        let mut later = Later::read("4.1\tsubscriptions\n4.1#2\tfilters\n5\tnever\n");
+        let bullet = |id: &str| Bullet { id: id.into(), text: String::new() };
+        assert_eq!(later.chapter(&bullet("4.1#1")), Some("subscriptions"));
+        assert_eq!(later.chapter(&bullet("4.1#2")), Some("filters"));
+        assert_eq!(later.chapter(&bullet("4.10#1")), None);
+        assert_eq!(later.unused().collect::<Vec<_>>(), ["5"]);
+    }
+}
