@@ -169,6 +169,8 @@ fn core(stage: u8, now: Instant) -> (ClientCore, broadcast::Receiver<Event>) {
         stalled: watch::channel(None).0,
     };
     let config = CoreConfig {
+        connect_timeout: Duration::from_secs(5),
+        resubscribe: true,
         name: "p".to_owned(),
         heartbeat: Some((5 * SECOND, 10 * SECOND)),
         command_timeout: 10 * SECOND,
@@ -177,7 +179,7 @@ fn core(stage: u8, now: Instant) -> (ClientCore, broadcast::Receiver<Event>) {
         frame_limit: 1 << 16,
         deadlock_after: SECOND,
     };
-    let chooser = Box::new(ListChooser::new(vec!["tcp://h:1/amps/json".parse().unwrap()]));
+    let chooser = Box::new(ListChooser::new(["tcp://h:1/amps/json".parse::<amps_core::Uri>().unwrap()]));
     let session = Session::new(SessionConfig::default(), chooser, Box::new(ExponentialReconnect::new(1)));
     let mut core = ClientCore::new(config, session, log, outlets);
     let events = events.subscribe();

@@ -4,18 +4,20 @@ use std::time::Duration;
 
 use amps_core::frame::MAX_FRAME_LEN;
 use amps_core::uri::mask;
-use amps_core::{Connector, TcpConnector, Uri};
+use amps_core::{Connector, TcpConnector};
+use amps_ha::authenticator::Authenticator;
 use amps_ha::client_core::{ClientCore, CoreConfig, Outlets};
 use amps_ha::driver::{self, Inbox};
 use amps_ha::event::ConnectionSummary;
 use amps_ha::publish_log::{Durability, Identity, Limits, OnPublishGap, OnStoreFull, SharedLog, StoreThread};
 use amps_ha::reconnect::{ExponentialReconnect, ReconnectStrategy};
-use amps_ha::server_chooser::{ListChooser, ServerChooser};
+use amps_ha::server_chooser::{ListChooser, Server, ServerChooser};
 use amps_ha::session::{Session, SessionConfig};
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, broadcast, watch};
 
 use crate::client::Client;
+use crate::disconnect::{self, DisconnectHandler};
 use crate::error::{ConnectError, OpenError};
 use crate::inner::{Ending, Inner};
 use crate::stores::{BookmarkStore, PublishStore, open_bookmarks, open_log};
@@ -26,29 +28,32 @@ const EVENTS: usize = 1024;
 /// Sets up a [`Client`].
 #[must_use = "a client is made by `connect` or `start`"]
 pub struct ClientBuilder {
-    name: String,
-    servers: Vec<String>,
-    chooser: Option<Box<dyn ServerChooser>>,
+    pub(crate) name: String,
+    pub(crate) servers: Vec<(String, Option<Arc<dyn Authenticator>>)>,
+    pub(crate) authenticator: Option<Arc<dyn Authenticator>>,
+    pub(crate) chooser: Option<Box<dyn ServerChooser>>,
     reconnect: Option<Box<dyn ReconnectStrategy>>,
     connector: Arc<dyn Connector>,
-    store: PublishStore,
+    pub(crate) store: PublishStore,
     /// The level asked for; the store's own if none was.
-    durability: Option<Durability>,
-    limits: Limits,
+    pub(crate) durability: Option<Durability>,
+    pub(crate) limits: Limits,
     on_full: OnStoreFull,
-    bookmark_store: BookmarkStore,
-    heartbeat: Option<(Duration, Duration)>,
-    session: SessionConfig,
-    command_timeout: Duration,
-    connect_within: Option<Duration>,
+    pub(crate) bookmark_store: BookmarkStore,
+    pub(crate) heartbeat: Option<(Duration, Duration)>,
+    pub(crate) session: SessionConfig,
+    pub(crate) command_timeout: Duration,
+    pub(crate) connect_within: Option<Duration>,
     ack_conflation: Option<Duration>,
-    on_publish_gap: OnPublishGap,
+    pub(crate) on_publish_gap: OnPublishGap,
     frame_limit: usize,
+    resubscribe: bool,
+    on_disconnect: Option<Arc<dyn DisconnectHandler>>,
 }
 
 impl fmt::Debug for ClientBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let servers: Vec<_> = self.servers.iter().map(|uri| mask(uri)).collect();
+        let servers: Vec<_> = self.servers.iter().map(|(uri, _)| mask(uri)).collect();
         f.debug_struct("ClientBuilder")
             .field("name", &self.name)
             .field("servers", &servers)
@@ -64,9 +69,10 @@ impl ClientBuilder {
         Self {
             name,
             servers: Vec::new(),
+            authenticator: None,
             chooser: None,
             reconnect: None,
-            connector: Arc::new(TcpConnector),
+            connector: Arc::new(TcpConnector::default()),
             store: PublishStore::Memory,
             durability: None,
             limits: Limits::default(),
@@ -79,19 +85,63 @@ impl ClientBuilder {
             ack_conflation: None,
             on_publish_gap: OnPublishGap::Refuse,
             frame_limit: MAX_FRAME_LEN,
+            resubscribe: true,
+            on_disconnect: None,
         }
     }
 
     /// Adds a server, such as `tcp://localhost:9007/amps/json`. Several are
     /// tried in turn. All must replicate to each other synchronously.
     pub fn server(mut self, uri: impl Into<String>) -> Self {
-        self.servers.push(uri.into());
+        self.servers.push((uri.into(), None));
+        self
+    }
+
+    /// Adds a server with an authenticator of its own.
+    pub fn server_with(mut self, uri: impl Into<String>, authenticator: impl Authenticator) -> Self {
+        self.servers.push((uri.into(), Some(Arc::new(authenticator))));
+        self
+    }
+
+    /// How to authenticate at servers without an authenticator of their own;
+    /// with user and password of the connection string by default.
+    pub fn authenticator(mut self, authenticator: impl Authenticator) -> Self {
+        self.authenticator = Some(Arc::new(authenticator));
+        self
+    }
+
+    /// Gives up when a server refuses the credentials, instead of trying the
+    /// next one.
+    pub fn stop_on_auth_failure(mut self) -> Self {
+        self.session.stop_on_auth_failure = true;
+        self
+    }
+
+    /// Calls this when a connection is lost, instead of recovering: nothing
+    /// reconnects, replays or subscribes again unless the handler calls
+    /// [`Client::reconnect`].
+    pub fn on_disconnect(self, handler: impl DisconnectHandler) -> Self {
+        Self { on_disconnect: Some(Arc::new(handler)), ..self.no_recovery() }
+    }
+
+    /// Does nothing when a connection is lost, until somebody calls
+    /// [`Client::reconnect`]. Commands and, without a publish store, publishes
+    /// fail meanwhile.
+    pub fn no_recovery(mut self) -> Self {
+        self.session.recovers = false;
+        self
+    }
+
+    /// Ends the streams of subscriptions with their connection, instead of
+    /// entering them again on the next.
+    pub fn no_resubscribe(mut self) -> Self {
+        self.resubscribe = false;
         self
     }
 
     /// Adds servers.
     pub fn servers<S: Into<String>>(mut self, uris: impl IntoIterator<Item = S>) -> Self {
-        self.servers.extend(uris.into_iter().map(Into::into));
+        self.servers.extend(uris.into_iter().map(|uri| (uri.into(), None)));
         self
     }
 
@@ -187,7 +237,15 @@ impl ClientBuilder {
         self
     }
 
-    /// Limits one attempt to open a connection, and its logon; 5 s each.
+    /// Limits the time until all subscriptions are confirmed on a new
+    /// connection; 10 s by default.
+    pub fn resubscribe_timeout(mut self, limit: Duration) -> Self {
+        self.session.resubscribe_timeout = limit;
+        self
+    }
+
+    /// Limits one attempt to open a connection, and its logon (each answer of
+    /// the authenticator as well); 5 s each.
     pub fn attempt_timeouts(mut self, connect: Duration, logon: Duration) -> Self {
         self.session.connect_timeout = connect;
         self.session.logon_timeout = logon;
@@ -255,9 +313,14 @@ impl ClientBuilder {
     /// [`OpenError`].
     pub fn start(self) -> Result<Client, OpenError> {
         let runtime = Handle::try_current().map_err(|_| OpenError::NoRuntime)?;
-        self.check()?;
-        let servers = self.servers.iter().map(|uri| uri.parse()).collect::<Result<Vec<Uri>, _>>()?;
-        let message_type = message_type(&servers)?;
+        let warnings = self.check()?;
+        let mut servers = Vec::new();
+        for (uri, authenticator) in &self.servers {
+            let server = Server::new(uri.parse()?);
+            servers.push(authenticator.iter().fold(server, |server, own| server.authenticator(Arc::clone(own))));
+        }
+        let message_type =
+            servers.first().and_then(|server| server.uri().message_type()).unwrap_or_default().to_owned();
         let chooser = match self.chooser {
             Some(chooser) => chooser,
             None if servers.is_empty() => return Err(OpenError::NoServer),
@@ -267,7 +330,7 @@ impl ClientBuilder {
             Some(strategy) => strategy,
             None => Box::new(ExponentialReconnect::new(rand::random())),
         };
-        let session = SessionConfig { heartbeats: self.heartbeat.is_some(), ..self.session };
+        let session = SessionConfig { heartbeats: self.heartbeat.is_some(), ..self.session.clone() };
         let session = Session::new(session, chooser, reconnect);
 
         let wake = Arc::new(Notify::new());
@@ -285,14 +348,19 @@ impl ClientBuilder {
             ack_conflation: self.ack_conflation,
             on_publish_gap: self.on_publish_gap,
             frame_limit: self.frame_limit,
+            connect_timeout: self.session.connect_timeout,
             deadlock_after: Duration::from_secs(1),
+            resubscribe: self.resubscribe,
         };
         let events = broadcast::Sender::new(EVENTS);
         let (stalled, stalled_seen) = watch::channel(None);
         let (summary, state) = watch::channel(ConnectionSummary::default());
         let outlets = Outlets { events: events.clone(), summary, stalled };
         let inbox = Arc::new(Inbox::new(Arc::clone(&wake)));
-        let core = ClientCore::new(config, session, Arc::clone(&log), outlets);
+        let mut core = ClientCore::new(config, session, Arc::clone(&log), outlets);
+        if let Some(authenticator) = self.authenticator {
+            core = core.authenticator(authenticator);
+        }
         let driver = runtime.spawn(driver::run(core, self.connector, Arc::clone(&inbox)));
         let bookmarks = Mutex::new(bookmarks);
         let ids = Mutex::default();
@@ -309,54 +377,16 @@ impl ClientBuilder {
             ids,
             ending,
             stores_closed: watch::Sender::new(false),
+            warnings,
         };
-        Ok(Client { inner: Arc::new(inner) })
-    }
-
-    fn check(&self) -> Result<(), OpenError> {
-        let name = |rule| OpenError::Name { name: self.name.clone(), rule };
-        if self.name.is_empty() && !matches!(self.store, PublishStore::None) {
-            return Err(name("is empty: a publisher with a store needs one that stays the same across restarts"));
+        for warning in &inner.warnings {
+            inner.warn(warning.clone());
         }
-        if self.name.chars().any(|c| c.is_control() || c == '[' || c == ']') {
-            return Err(name("contains a control character or a square bracket"));
+        let inner = Arc::new(inner);
+        if let Some(handler) = self.on_disconnect {
+            runtime.spawn(disconnect::handle(Arc::downgrade(&inner), inner.state.clone(), handler));
         }
-        let setting = |setting, rule| OpenError::Setting { setting, rule };
-        if let (PublishStore::Hybrid(..), Some(Durability::ProcessCrash | Durability::PowerLoss)) =
-            (&self.store, self.durability)
-        {
-            return Err(setting(
-                "durability",
-                "a hybrid store promises no more than `Memory`; take `PublishStore::sled`",
-            ));
-        }
-        if let (PublishStore::Sled(publish) | PublishStore::Hybrid(publish, _), BookmarkStore::Sled(bookmarks)) =
-            (&self.store, &self.bookmark_store)
-            && publish == bookmarks
-        {
-            return Err(setting("bookmark_store", "it is the publish store's directory; give it one of its own"));
-        }
-        if self.limits.bytes == 0 || self.limits.messages == 0 {
-            return Err(setting("store_bound", "it is zero: no message would ever fit"));
-        }
-        match self.heartbeat {
-            Some((interval, _)) if interval.is_zero() => {
-                Err(setting("heartbeat", "the interval is zero; call no_heartbeat to turn heartbeats off"))
-            }
-            Some((interval, timeout)) if timeout < interval => {
-                Err(setting("heartbeat", "the timeout is shorter than the interval"))
-            }
-            _ => Ok(()),
-        }
-    }
-}
-
-fn message_type(servers: &[Uri]) -> Result<String, OpenError> {
-    let mut types = servers.iter().map(|uri| uri.message_type().unwrap_or_default());
-    let first = types.next().unwrap_or_default();
-    match types.find(|other| *other != first) {
-        Some(other) => Err(OpenError::MessageTypes { first: first.to_owned(), other: other.to_owned() }),
-        None => Ok(first.to_owned()),
+        Ok(Client { inner })
     }
 }
 

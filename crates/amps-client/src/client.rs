@@ -2,11 +2,15 @@ use std::fmt;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
+use amps_core::StartAt;
 use amps_ha::bookmarks::{Bookmarks, DEFAULT_OVERLAP};
 use amps_ha::client_core::Request;
-use amps_ha::error::{Cause, CommandError};
+use amps_ha::error::{Cause, CommandError, MoveError};
+use amps_ha::event::ConnectionSummary;
 use amps_ha::publish_log::Full;
+use amps_ha::server_chooser::Server;
 use amps_ha::subscriptions::{QueueLimits, QueueReader, SubscriptionQueue, SubscriptionSpec};
+use amps_ha::warning::ConfigWarning;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
@@ -15,6 +19,8 @@ use crate::error::{ConnectError, PublishError};
 use crate::events::Events;
 use crate::inner::{Ending, Inner, TakenId};
 use crate::publish::{Receipt, append, wait};
+use crate::state::StateWatch;
+use crate::stores::PublishStore;
 use crate::subscribe::{Kept, Sow, Subscribe, Subscription};
 
 /// A client: one name, one connection at a time, to one of a group of servers.
@@ -51,6 +57,13 @@ impl Client {
         ClientBuilder::new(name.into())
     }
 
+    /// Begins to set up a client that recovers from nothing: no publish store,
+    /// a lost connection stays lost until [`reconnect`](Self::reconnect), and
+    /// streams end with their connection. Each part can be set otherwise.
+    pub fn plain(name: impl Into<String>) -> ClientBuilder {
+        Self::builder(name).publish_store(PublishStore::None).no_recovery().no_resubscribe()
+    }
+
     /// The client's name.
     pub fn name(&self) -> &str {
         &self.inner.name
@@ -60,19 +73,23 @@ impl Client {
     ///
     /// # Errors
     /// [`ConnectError::GaveUp`]; by default a client never does.
+    /// [`ConnectError::Disconnected`] when nothing connects it any more, since
+    /// its disconnect handling was replaced.
     ///
     /// # Cancel safety
     /// Safe: connecting goes on in the background.
     pub async fn connected(&self) -> Result<(), ConnectError> {
         let mut state = self.inner.state.clone();
-        let reached = state.wait_for(|state| state.live || state.over.is_some()).await;
-        match reached {
-            Ok(state) if state.live => Ok(()),
-            Ok(state) => Err(ConnectError::GaveUp {
-                cause: state.over.clone().unwrap_or(Cause::ByUser),
-                attempts: state.attempts(),
-            }),
-            Err(_) => Err(ConnectError::GaveUp { cause: Cause::ByUser, attempts: Vec::new() }),
+        let ended = |state: &ConnectionSummary| state.live || state.over.is_some() || state.down.is_some();
+        let Ok(state) = state.wait_for(ended).await else {
+            return Err(ConnectError::GaveUp { cause: Cause::ByUser, attempts: Vec::new() });
+        };
+        match (&state.over, &state.down) {
+            _ if state.live => Ok(()),
+            (None, Some(cause)) => Err(ConnectError::Disconnected { cause: cause.clone() }),
+            (over, _) => {
+                Err(ConnectError::GaveUp { cause: over.clone().unwrap_or(Cause::ByUser), attempts: state.attempts() })
+            }
         }
     }
 
@@ -89,6 +106,63 @@ impl Client {
     /// Whether the client is connected and fully recovered right now.
     pub fn is_connected(&self) -> bool {
         self.inner.state.borrow().live
+    }
+
+    /// The version of the server the client is logged on to.
+    pub fn server_version(&self) -> Option<String> {
+        self.inner.state.borrow().server_version.clone()
+    }
+
+    /// The latest connection state, to be watched.
+    pub fn state(&self) -> StateWatch {
+        StateWatch { summary: self.inner.state.clone(), seen: 0 }
+    }
+
+    /// What the settings of this client may lead to; see
+    /// [`ClientBuilder::check`].
+    pub fn warnings(&self) -> &[ConfigWarning] {
+        &self.inner.warnings
+    }
+
+    /// Goes on at another server without loss, for maintenance of the present
+    /// one: everything published so far is sent and acknowledged, running
+    /// queries end, then the client leaves for `server`. What is published
+    /// meanwhile waits in the store, or without one is refused as
+    /// disconnected. Bookmark subscriptions have no gap; plain ones miss what
+    /// is published between the two connections. Returns when the client has
+    /// recovered there.
+    ///
+    /// What is not drained within 10 s goes on as after a loss. Without a live
+    /// connection there is nothing to drain.
+    ///
+    /// # Errors
+    /// [`MoveError`]; the client then goes on as its server chooser says.
+    ///
+    /// # Cancel safety
+    /// A dropped call leaves the move going on.
+    pub async fn move_to(&self, server: impl Into<Server>) -> Result<(), MoveError> {
+        let (reply, answer) = oneshot::channel();
+        self.inner.inbox.push(Request::Move { server: server.into(), reply });
+        answer.await.unwrap_or(Err(MoveError::Closed))
+    }
+
+    /// Connects a client again that stays disconnected because its disconnect
+    /// handling was replaced, and waits until it has recovered. While somebody
+    /// connects it already, this waits for the same.
+    ///
+    /// # Errors
+    /// [`ConnectError::AlreadyConnected`]; [`ConnectError::GaveUp`].
+    ///
+    /// # Cancel safety
+    /// Safe: connecting goes on in the background.
+    pub async fn reconnect(&self) -> Result<(), ConnectError> {
+        let (reply, connects) = oneshot::channel();
+        self.inner.inbox.push(Request::Reconnect { reply });
+        match connects.await {
+            Ok(false) => Err(ConnectError::AlreadyConnected),
+            // Over, if nobody answered.
+            Ok(true) | Err(_) => self.connected().await,
+        }
     }
 
     /// How often the client recovered from the loss of a connection.
@@ -146,8 +220,15 @@ impl Client {
     /// # Errors
     /// [`PublishError`]; nothing was published.
     pub fn enqueue(&self, topic: &str, body: impl AsRef<[u8]>) -> Result<Receipt, PublishError> {
-        let ordinal = append(&self.inner.log, topic, body.as_ref())?;
+        let ordinal = append(&self.inner.log, topic, body.as_ref()).map_err(|error| match error {
+            PublishError::Disconnected { .. } => self.disconnected(),
+            other => other,
+        })?;
         Ok(Receipt { log: Arc::clone(&self.inner.log), ordinal })
+    }
+
+    fn disconnected(&self) -> PublishError {
+        PublishError::Disconnected { cause: self.inner.state.borrow().down.clone() }
     }
 
     /// Waits until a full publish store has room.
@@ -191,7 +272,7 @@ impl Client {
             Ok(Ok(())) => Ok(()),
             Ok(Err(CommandError::WouldDeadlock { topic })) => Err(PublishError::WouldDeadlock { topic }),
             Ok(Err(CommandError::Closed)) | Err(_) => Err(PublishError::Closed),
-            Ok(Err(_)) => Err(PublishError::Disconnected),
+            Ok(Err(_)) => Err(self.disconnected()),
         }
     }
 
@@ -215,6 +296,9 @@ impl Client {
         let key = subscribe.key();
         let id = subscribe.spec.start.as_ref().map(|_| TakenId::take(&self.inner, &key)).transpose()?;
         let store = self.inner.bookmark_store();
+        if store.is_none() && subscribe.spec.start == Some(StartAt::MostRecent) {
+            self.inner.warn(ConfigWarning::BookmarksForgotten { topic: subscribe.spec.topic.clone() });
+        }
         let bookmarks = match (&subscribe.spec.start, &store) {
             (None, _) => None,
             (Some(start), None) => Some(Bookmarks::new(start.clone(), DEFAULT_OVERLAP)),

@@ -75,6 +75,17 @@ pub enum ConnectError {
         /// Per server: attempts and the last error.
         attempts: Vec<(String, u64, Cause)>,
     },
+    /// The client is connected already, and stays so.
+    #[error("the client is connected already")]
+    AlreadyConnected,
+    /// The connection was lost, and nothing connects the client again by
+    /// itself, since its disconnect handling was replaced.
+    #[error("the connection was lost, and disconnect handling was replaced: {cause}")]
+    Disconnected {
+        /// The loss, or the handler's error.
+        #[source]
+        cause: Cause,
+    },
     /// The reconnect strategy or the server chooser gave up.
     #[error("no connection: {cause}; {}", tried(.attempts))]
     GaveUp {
@@ -119,7 +130,12 @@ pub enum PublishError {
     StoreFull(Full),
     /// Not connected, and there is no publish store.
     #[error("not connected, and there is no publish store to keep the message")]
-    Disconnected,
+    Disconnected {
+        /// Why not, if disconnect handling was replaced: the loss, or the
+        /// handler's error.
+        #[source]
+        cause: Option<Cause>,
+    },
     /// The publish store failed; whether this message survives a crash is
     /// unknown. Restart the client on the store.
     #[error("the publish store failed: {0}")]
@@ -146,7 +162,7 @@ impl From<AppendError> for PublishError {
         match error {
             AppendError::StoreFull(full) => Self::StoreFull(full),
             AppendError::TooLarge { len, bound } => Self::TooLarge { len, bound },
-            AppendError::Disconnected => Self::Disconnected,
+            AppendError::Disconnected => Self::Disconnected { cause: None },
             AppendError::StoreFailed(error) => Self::StoreFailed(error),
             _ => Self::Closed,
         }

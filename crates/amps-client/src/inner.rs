@@ -6,6 +6,7 @@ use amps_ha::driver::Inbox;
 use amps_ha::error::CommandError;
 use amps_ha::event::{ConnectionSummary, Event};
 use amps_ha::publish_log::{SharedLog, StoreThread};
+use amps_ha::warning::ConfigWarning;
 use tokio::sync::{Notify, broadcast, watch};
 use tokio::task::JoinHandle;
 
@@ -23,6 +24,7 @@ pub(crate) struct Inner {
     pub(crate) ids: Mutex<HashSet<String>>,
     pub(crate) ending: Mutex<Option<Ending>>,
     pub(crate) stores_closed: watch::Sender<bool>,
+    pub(crate) warnings: Vec<ConfigWarning>,
 }
 
 /// What a close has to wait for.
@@ -32,6 +34,12 @@ pub(crate) struct Ending {
 }
 
 impl Inner {
+    /// Tells of something that may lose messages.
+    pub(crate) fn warn(&self, warning: ConfigWarning) {
+        tracing::warn!(client = self.name, "{warning}");
+        let _ = self.events.send(Event::Warning(warning));
+    }
+
     pub(crate) fn bookmark_store(&self) -> Option<Arc<BookmarkWriter>> {
         self.bookmarks.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }

@@ -33,10 +33,13 @@
 
 mod builder;
 mod client;
+mod disconnect;
 mod error;
 mod events;
 mod inner;
 mod publish;
+mod settings;
+mod state;
 mod stores;
 mod subscribe;
 
@@ -44,19 +47,23 @@ pub use amps_core::uri::mask;
 pub use amps_core::{
     AckType, Bookmark, BookmarkList, Connector, Field, Message, Reason, StartAt, TcpConnector, Uri, UriError,
 };
-pub use amps_ha::error::{Cause, CommandError};
+pub use amps_ha::error::{Cause, CommandError, MoveError};
 pub use amps_ha::event::{ConnectionState, Event, StateChange};
 pub use amps_ha::publish_log::{
     Durability, FailedWrite, Full, MemoryPart, OnPublishGap, OnStoreFull, Resize, StoreError,
 };
 pub use amps_ha::subscriptions::{OnUnknownBookmark, QueueStats};
-pub use amps_ha::{kv, reconnect, server_chooser};
+pub use amps_ha::user_code::{Panicked, UserError};
+pub use amps_ha::warning::ConfigWarning;
+pub use amps_ha::{authenticator, kv, reconnect, server_chooser};
 
 pub use builder::ClientBuilder;
 pub use client::{Client, Closed};
+pub use disconnect::{DisconnectHandler, Handling};
 pub use error::{ConnectError, OpenError, PublishError};
 pub use events::Events;
 pub use publish::Receipt;
+pub use state::StateWatch;
 pub use stores::{BookmarkStore, CustomStore, PublishStore};
 pub use subscribe::{Sow, Subscribe, Subscription, SubscriptionEvent};
 

@@ -46,7 +46,7 @@ impl Receipt {
         let settled = wait(&self.log, |cursors| cursors.settled > self.ordinal).await;
         match self.log.peek(|log| (log.refusal(self.ordinal).cloned(), log.was_dropped(self.ordinal))) {
             (Some(reason), _) => Err(PublishError::Refused(reason)),
-            (None, true) => Err(PublishError::Disconnected),
+            (None, true) => Err(PublishError::Disconnected { cause: None }),
             (None, false) => settled,
         }
     }

@@ -34,5 +34,5 @@ pub use header::Field;
 pub use message::Message;
 pub use messages::{MessageDecoder, Messages};
 pub use reason::Reason;
-pub use transport::{Connector, TcpConnector, Transport};
+pub use transport::{Connector, StageTimeout, TcpConnector, Transport};
 pub use uri::{Uri, UriError};

@@ -10,6 +10,8 @@
 //! `dispatch` -> [`SubscriptionQueue`](crate::subscriptions::SubscriptionQueue).
 
 mod commands;
+mod logon;
+mod moves;
 mod receive;
 mod recovery;
 mod undelivered;
@@ -24,11 +26,13 @@ use tokio::sync::{broadcast, watch};
 use amps_core::connection::{Heartbeat, HeartbeatDue, PendingAcks, Protocol, READ_LEN, TARGET_LEN, Transmit};
 use amps_core::{Command, CommandKind, Field, Message, MessageDecoder, Messages, Uri};
 
+use crate::authenticator::{Authenticator, Question};
 use crate::error::{Cause, CommandError};
 use crate::event::{ConnectionSummary, Event};
 use crate::publish_log::{OnPublishGap, SharedLog};
 use crate::session::{Action, Session};
 use crate::subscriptions::{Entered, Table};
+use logon::{Logon, OfClient};
 use undelivered::Undelivered;
 
 pub use commands::Request;
@@ -56,11 +60,16 @@ pub struct CoreConfig {
     pub ack_conflation: Option<Duration>,
     /// What to do at a server that lacks acknowledged messages.
     pub on_publish_gap: OnPublishGap,
+    /// How long a server may take to open the transport, for a probe.
+    pub connect_timeout: Duration,
     /// The longest frame accepted, in bytes.
     pub frame_limit: usize,
     /// How long a full queue may hold the reader back before commands that
     /// wait for an answer fail instead of hanging: 1 s.
     pub deadlock_after: Duration,
+    /// Whether subscriptions outlive their connection. If not, their streams
+    /// end with it.
+    pub resubscribe: bool,
 }
 
 /// Where a core tells what happens.
@@ -78,8 +87,9 @@ pub struct Outlets {
 /// What waits for an acknowledgement.
 #[derive(Debug)]
 enum Waiter {
-    LogOn { retries: u32 },
+    LogOn(Logon),
     Heartbeat,
+    Drain,
     Flush(commands::Reply),
     Unsubscribe,
 }
@@ -111,6 +121,25 @@ pub struct ClientCore {
     server_version: Option<String>,
     last_server: Option<Uri>,
     dial: VecDeque<Dial>,
+    side_tasks: VecDeque<SideTask>,
+    authenticator: OfClient,
+    /// Of the server there is a connection to.
+    authenticating: OfClient,
+    /// The logon that waits for the authenticator.
+    unanswered: Option<(u64, Logon)>,
+    moving: Option<moves::Moving>,
+    /// Nothing behind this is sent any more before the connection is left.
+    drain_end: u64,
+}
+
+/// What the driver has to do beside the connection. Give it up when that ends.
+#[derive(Debug)]
+pub enum SideTask {
+    /// Ask the authenticator; hand over the answer as [`Request::Answer`].
+    Authenticate(Question),
+    /// Open a transport to this server and drop it; tell with
+    /// [`Request::Probed`] if that worked within the connect timeout.
+    Probe(Uri, Duration),
 }
 
 /// What the driver has to do about the transport.
@@ -161,7 +190,21 @@ impl ClientCore {
             server_version: None,
             last_server: None,
             dial: VecDeque::new(),
+            side_tasks: VecDeque::new(),
+            authenticator: OfClient::default(),
+            authenticating: OfClient::default(),
+            unanswered: None,
+            moving: None,
+            drain_end: u64::MAX,
         }
+    }
+
+    /// Authenticates in this way at servers without an authenticator of their
+    /// own.
+    #[must_use]
+    pub fn authenticator(mut self, authenticator: Arc<dyn Authenticator>) -> Self {
+        self.authenticator = OfClient(Some(authenticator));
+        self
     }
 
     /// Begins to connect.
@@ -175,6 +218,12 @@ impl ClientCore {
     #[must_use]
     pub fn poll_dial(&mut self) -> Option<Dial> {
         self.dial.pop_front()
+    }
+
+    /// What to do beside the connection. Ask after every other call.
+    #[must_use]
+    pub fn poll_side_task(&mut self) -> Option<SideTask> {
+        self.side_tasks.pop_front()
     }
 
     /// The transport is up.
@@ -200,7 +249,7 @@ impl ClientCore {
     /// Ends the client. Waiters are told; nothing is sent any more.
     pub fn close(&mut self, now: Instant, out: &Transmit) {
         self.forget_connection(out);
-        self.session.close();
+        self.session.close(now);
         self.act(now);
     }
 
@@ -224,11 +273,6 @@ impl ClientCore {
         self.summary.clone()
     }
 
-    /// The server's version, from its logon acknowledgement.
-    pub fn server_version(&self) -> Option<&str> {
-        self.server_version.as_deref()
-    }
-
     /// Whether a full queue keeps the reader from reading. Not during recovery,
     /// whose answers have to be read; then what is received waits, up to a bound.
     fn held_back(&self) -> bool {
@@ -247,10 +291,13 @@ impl ClientCore {
             match action {
                 Action::Dial(uri) => self.dial.push_back(Dial::Open(uri)),
                 Action::HangUp => self.dial.push_back(Dial::HangUp),
-                Action::LogOn(uri) => self.log_on(&uri),
+                Action::LogOn(server) => self.log_on(now, &server),
                 Action::StartHeartbeat => self.start_heartbeat(now),
                 Action::Replay => self.session_replayed(now),
                 Action::Resubscribe => self.resubscribe(now),
+                Action::Drain => self.drain(now),
+                Action::Probe(uri) => self.side_tasks.push_back(SideTask::Probe(uri, self.config.connect_timeout)),
+                Action::StayDown(cause) => self.stay_down(cause),
                 Action::Notify(event) => self.notify(event),
             }
         }
@@ -259,7 +306,8 @@ impl ClientCore {
         }
     }
 
-    fn notify(&self, event: Event) {
+    fn notify(&mut self, event: Event) {
+        self.note_move(&event);
         self.summary.send_modify(|summary| summary.note(&event));
         // Without a listener nobody wants to know; tracing has it all.
         let _ = self.events.send(event);
@@ -302,6 +350,7 @@ impl Protocol for ClientCore {
         let result = self.take_messages(now);
         self.buffered = self.decoder.buffered();
         self.act(now);
+        self.check_drained(now);
         result
     }
 
@@ -369,6 +418,7 @@ impl Protocol for ClientCore {
         self.act(now);
         self.expire(now);
         self.act(now);
+        self.check_drained(now);
         match self.heartbeat.as_ref().map(|heartbeat| heartbeat.due(now)) {
             Some(HeartbeatDue::Silent) => return Err(Cause::HeartbeatTimeout(self.heartbeat_timeout())),
             Some(HeartbeatDue::Stuck) => return Err(Cause::WriteTimeout(self.heartbeat_timeout())),
@@ -396,10 +446,10 @@ impl ClientCore {
     /// everything that was to be replayed is there.
     fn fill(&mut self, out: &mut Transmit) -> bool {
         let Outbox { ordered, .. } = &mut self.outbox;
-        let replay_end = self.replay_end;
+        let (replay_end, drain_end) = (self.replay_end, self.drain_end);
         self.log.take(|log| {
             loop {
-                let until = ordered.front().map_or(u64::MAX, |(after, _)| *after);
+                let until = ordered.front().map_or(u64::MAX, |(after, _)| *after).min(drain_end);
                 if out.is_empty()
                     && let Some(segment) = log.share(until)
                 {
@@ -438,6 +488,9 @@ impl ClientCore {
         self.received = None;
         self.buffered = 0;
         self.heartbeat = None;
+        self.side_tasks.clear();
+        self.unanswered = None;
+        self.drain_end = u64::MAX;
         for waiter in self.pending.drain() {
             if let Waiter::Flush(reply) = waiter {
                 reply.answer(Err(CommandError::Disconnected));

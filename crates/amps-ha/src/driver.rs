@@ -8,9 +8,10 @@ use std::time::Instant;
 use amps_core::connection::{Lost, Protocol, Transmit, pump};
 use amps_core::{Connector, Transport, Uri};
 use tokio::sync::{Notify, watch};
+use tokio::task::JoinSet;
 use tokio::time::sleep_until;
 
-use crate::client_core::{ClientCore, Dial, Request};
+use crate::client_core::{ClientCore, Dial, Request, SideTask};
 use crate::error::{Cause, CommandError};
 use crate::event::ConnectionSummary;
 use crate::publish_log::SharedLog;
@@ -70,12 +71,40 @@ impl Inbox {
 struct Driven {
     core: ClientCore,
     inbox: Arc<Inbox>,
+    connector: Arc<dyn Connector>,
+    /// Given up with the connection they were begun for.
+    side_tasks: JoinSet<()>,
 }
 
 impl Driven {
     fn take_requests(&mut self, now: Instant) {
         for request in self.inbox.take() {
             self.core.request(now, request);
+        }
+    }
+
+    /// Does what the core wants besides sending. An error when it has given
+    /// the connection up by itself.
+    fn follow(&mut self) -> Result<(), Cause> {
+        while let Some(task) = self.core.poll_side_task() {
+            while self.side_tasks.try_join_next().is_some() {}
+            self.side_tasks.spawn(side_task(task, Arc::clone(&self.connector), Arc::clone(&self.inbox)));
+        }
+        match self.core.poll_dial() {
+            Some(Dial::HangUp) => Err(Cause::Closed),
+            _ => Ok(()),
+        }
+    }
+}
+
+async fn side_task(task: SideTask, connector: Arc<dyn Connector>, inbox: Arc<Inbox>) {
+    match task {
+        SideTask::Authenticate(question) => inbox.push(Request::Answer(question.ask().await)),
+        SideTask::Probe(uri, limit) => {
+            if let Ok(Ok(transport)) = tokio::time::timeout(limit, connector.connect(&uri)).await {
+                drop(transport);
+                inbox.push(Request::Probed(uri));
+            }
         }
     }
 }
@@ -90,7 +119,8 @@ impl Protocol for Driven {
         self.core.receive_buffer()
     }
     fn receive(&mut self, now: Instant) -> Result<(), Cause> {
-        self.core.receive(now)
+        self.core.receive(now)?;
+        self.follow()
     }
     fn drained(&mut self, now: Instant) {
         self.core.drained(now);
@@ -110,11 +140,7 @@ impl Protocol for Driven {
         }
         self.take_requests(now);
         self.core.timeout(now)?;
-        match self.core.poll_dial() {
-            // The session gave the connection up by itself.
-            Some(Dial::HangUp) => Err(Cause::Closed),
-            _ => Ok(()),
-        }
+        self.follow()
     }
 }
 
@@ -140,7 +166,7 @@ impl Drop for EndOnDrop {
 /// Runs a client until it is closed or gives up.
 pub async fn run(core: ClientCore, connector: Arc<dyn Connector>, inbox: Arc<Inbox>) {
     let _end = EndOnDrop { inbox: Arc::clone(&inbox), log: core.log(), summary: core.summary() };
-    let mut driven = Driven { core, inbox };
+    let mut driven = Driven { core, inbox, connector, side_tasks: JoinSet::new() };
     let wake = Arc::clone(&driven.inbox.wake);
     driven.core.start(now());
     while !driven.core.is_closed() {
@@ -150,7 +176,7 @@ pub async fn run(core: ClientCore, connector: Arc<dyn Connector>, inbox: Arc<Inb
         }
         driven.take_requests(now());
         match driven.core.poll_dial() {
-            Some(Dial::Open(uri)) => match dial(&mut driven, &*connector, &uri, &wake).await {
+            Some(Dial::Open(uri)) => match dial(&mut driven, &uri, &wake).await {
                 Some(transport) => connected(&mut driven, transport, &wake).await,
                 None => continue,
             },
@@ -183,7 +209,8 @@ async fn until(deadline: Option<Instant>) {
 }
 
 /// Opens a transport, unless the session gives the attempt up before.
-async fn dial(driven: &mut Driven, connector: &dyn Connector, uri: &Uri, wake: &Notify) -> Option<Box<dyn Transport>> {
+async fn dial(driven: &mut Driven, uri: &Uri, wake: &Notify) -> Option<Box<dyn Transport>> {
+    let connector = Arc::clone(&driven.connector);
     let mut connecting = connector.connect(uri);
     loop {
         let deadline = driven.core.deadline();
@@ -215,7 +242,11 @@ async fn dial(driven: &mut Driven, connector: &dyn Connector, uri: &Uri, wake: &
 /// Moves bytes until the connection is over.
 async fn connected(driven: &mut Driven, transport: Box<dyn Transport>, wake: &Notify) {
     let mut out = Transmit::default();
-    let lost = pump(transport, driven, &mut out, wake, now).await;
+    let lost = match driven.follow() {
+        Ok(()) => pump(transport, driven, &mut out, wake, now).await,
+        Err(cause) => Lost::Stopped(cause),
+    };
+    driven.side_tasks.abort_all();
     if driven.inbox.is_closing() {
         return driven.core.close(now(), &out);
     }

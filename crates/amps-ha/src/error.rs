@@ -5,10 +5,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use amps_core::{FrameError, MessageError, Reason};
+use amps_core::{FrameError, MessageError, Reason, Uri};
 
 use crate::bookmarks::store::BookmarkStoreError;
 use crate::publish_log::LogonRefused;
+use crate::user_code::{Panicked, UserError};
 
 /// Why a connection, or an attempt at one, ended.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -26,6 +27,18 @@ pub enum Cause {
     /// The server refused the logon.
     #[error("the server refused the logon: {0}")]
     LogonRefused(Reason),
+    /// The server asked for other credentials more often than is answered.
+    #[error("the server asked for other credentials more than {0} times")]
+    TooManyChallenges(u32),
+    /// The authenticator answered with an error.
+    #[error("the authenticator failed: {0}")]
+    Authenticator(#[source] UserError),
+    /// The authenticator did not answer.
+    #[error("no answer of the authenticator within {0:?}")]
+    AuthenticatorTimeout(Duration),
+    /// The server chooser would not go on at this server.
+    #[error("the server chooser did not accept the server after its logon")]
+    NotAccepted,
     /// The server refused to send heartbeats.
     #[error("the server refused heartbeats: {0}")]
     HeartbeatRefused(Reason),
@@ -65,9 +78,52 @@ pub enum Cause {
     /// The application closed the client.
     #[error("the client was closed")]
     ByUser,
+    /// The application moved the client to this server.
+    #[error("the client was moved to {0}")]
+    Moved(Uri),
+    /// The application's disconnect handler failed.
+    #[error("the disconnect handler failed: {0}")]
+    DisconnectHandler(#[source] UserError),
+    /// Code of the application panicked.
+    #[error(transparent)]
+    Panicked(#[from] Panicked),
     /// No more attempts: the reconnect strategy or the server chooser gave up.
     #[error("gave up: {0}")]
     GaveUp(String),
+}
+
+impl Cause {
+    /// Whether the server would not have these credentials, or this user.
+    pub fn is_auth_failure(&self) -> bool {
+        matches!(self, Self::LogonRefused(Reason::AuthFailure | Reason::NotEntitled) | Self::TooManyChallenges(_))
+    }
+
+    /// Whether the peer ended the connection, or something in between did.
+    pub(crate) fn is_cut(&self) -> bool {
+        matches!(self, Self::Closed | Self::Io(_))
+    }
+}
+
+/// Why a planned move did not end at its server. The client goes on, connected
+/// or connecting as its chooser says.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum MoveError {
+    /// The attempt there failed.
+    #[error("cannot move to {uri}: {cause}")]
+    Failed {
+        /// The server.
+        uri: Uri,
+        /// Why.
+        #[source]
+        cause: Cause,
+    },
+    /// Another move began meanwhile.
+    #[error("another move began meanwhile")]
+    Superseded,
+    /// The client is closed.
+    #[error("the client is closed")]
+    Closed,
 }
 
 /// Why a command has no result.
@@ -96,6 +152,14 @@ pub enum CommandError {
     /// unknown. Issue the command again.
     #[error("the connection was lost before the answer")]
     Disconnected,
+    /// Not connected, and nothing connects the client again by itself, since
+    /// its disconnect handling was replaced.
+    #[error("not connected, and disconnect handling was replaced: {cause}")]
+    NotConnected {
+        /// Why the connection ended, or why the handler failed.
+        #[source]
+        cause: Cause,
+    },
     /// The answer is behind messages nobody takes: the queue of a subscription
     /// with policy `block` is full. Read from that stream, or do not wait for
     /// commands in the task that reads it.

@@ -2,11 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use amps_core::Uri;
 
 use crate::error::Cause;
 use crate::publish_log::FailedWrite;
+use crate::user_code::Panicked;
+use crate::warning::ConfigWarning;
 
 /// Connection states (AMPS developer guides, "Monitoring Connection State").
 ///
@@ -43,6 +46,8 @@ pub struct StateChange {
     pub attempt: u64,
     /// Why, for `Disconnected` and `Shutdown`.
     pub cause: Option<Cause>,
+    /// When, by the monotonic clock.
+    pub at: Instant,
 }
 
 /// One thing that happened.
@@ -72,6 +77,22 @@ pub enum Event {
         /// Its sequence.
         sequence: u64,
     },
+    /// A server closed several connections of this client soon after their
+    /// logons. Another client probably uses the same name: of two with one
+    /// name and one user a server keeps the newer (AMPS User Guide, "Client
+    /// Names"). The client goes on, at growing intervals.
+    NameContested {
+        /// The server.
+        uri: Uri,
+        /// How many connections in a row, at least.
+        kicks: usize,
+        /// Within how long.
+        within: Duration,
+    },
+    /// Something was asked for that may lose messages.
+    Warning(ConfigWarning),
+    /// Code of the application panicked; the client goes on.
+    Panicked(Panicked),
     /// Messages published without a store were lost with the connection.
     Dropped {
         /// How many.
@@ -90,6 +111,18 @@ pub struct ConnectionSummary {
     pub over: Option<Cause>,
     /// How often the client recovered from the loss of a connection.
     pub reconnects: u64,
+    /// The latest change of state.
+    pub latest: Option<StateChange>,
+    /// How many there were.
+    pub changes: u64,
+    /// The version the server told when it accepted the logon; `None` while
+    /// not logged on.
+    pub server_version: Option<String>,
+    /// Set while the client is disconnected and stays so, since its disconnect
+    /// handling was replaced: why.
+    pub down: Option<Cause>,
+    /// How often that began.
+    pub downs: u64,
     was_live: bool,
     attempts: BTreeMap<String, (u64, Cause)>,
 }
@@ -97,22 +130,33 @@ pub struct ConnectionSummary {
 impl ConnectionSummary {
     pub(crate) fn note(&mut self, event: &Event) {
         match event {
-            Event::State(change) => match change.state {
-                ConnectionState::Resubscribed => {
-                    self.reconnects += u64::from(self.was_live);
-                    (self.live, self.was_live) = (true, true);
-                    self.attempts.clear();
-                }
-                ConnectionState::Disconnected => self.live = false,
-                ConnectionState::Shutdown => {
-                    self.live = false;
-                    self.over = change.cause.clone();
-                }
-                _ => {}
-            },
+            Event::State(change) => self.note_state(change),
             Event::AttemptFailed { uri, cause, .. } => {
                 let tried = self.attempts.entry(uri.to_string()).or_insert_with(|| (0, cause.clone()));
                 *tried = (tried.0 + 1, cause.clone());
+            }
+            _ => {}
+        }
+    }
+
+    fn note_state(&mut self, change: &StateChange) {
+        self.latest = Some(change.clone());
+        self.changes += 1;
+        match change.state {
+            ConnectionState::Resubscribed => {
+                self.reconnects += u64::from(self.was_live);
+                (self.live, self.was_live) = (true, true);
+                self.attempts.clear();
+            }
+            ConnectionState::Disconnected => {
+                self.live = false;
+                self.server_version = None;
+                // To be moved is no loss.
+                self.was_live &= !matches!(change.cause, Some(Cause::Moved(_)));
+            }
+            ConnectionState::Shutdown => {
+                self.live = false;
+                self.over = change.cause.clone();
             }
             _ => {}
         }

@@ -10,6 +10,7 @@
 //! This crate touches no socket except through
 //! [`amps_core::Connector`].
 
+pub mod authenticator;
 pub mod bookmarks;
 pub mod client_core;
 pub mod driver;
@@ -21,3 +22,5 @@ pub mod reconnect;
 pub mod server_chooser;
 pub mod session;
 pub mod subscriptions;
+pub mod user_code;
+pub mod warning;

@@ -1,170 +1,160 @@
-//! Which server to connect to next.
+//! Which server to connect to next (AMPS developer guides, "High
+//! Availability").
 //!
 //! AMPS does not tell a client of other servers: the list is the application's.
 //! All servers of one client must be instances that replicate to each other
 //! synchronously, or messages may be missed or lost at a failover (AMPS User
 //! Guide, "Replication Best Practices").
 
+mod gaps;
+mod list;
+mod primary;
+mod weighted;
+
 use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
 
 use amps_core::Uri;
 
+use crate::authenticator::Authenticator;
+use crate::error::Cause;
+
+pub use gaps::RefuseGaps;
+pub use list::ListChooser;
+pub use primary::PrimaryChooser;
+pub use weighted::WeightedChooser;
+
 /// Chooses the server for each connection attempt.
 ///
-/// The session calls it from one task, never two calls at once, and holds no
-/// lock while it does. It must not block.
+/// Called from one task, never two calls at once, and no lock is held
+/// meanwhile: it may use the client. It must not block. A panic is contained
+/// and reported as an event; in [`current`](Self::current) it ends all
+/// attempts.
 pub trait ServerChooser: Send + 'static {
     /// The server to try now. The answer stays the same until a report. `None`
-    /// ends all attempts, with the text of [`ServerChooser::error`].
-    fn current(&mut self) -> Option<Uri>;
+    /// ends all attempts, with the text of [`error`](Self::error).
+    fn current(&mut self) -> Option<Server>;
 
-    /// An attempt to connect or log on failed, or a live connection was lost.
-    fn report_failure(&mut self, uri: &Uri, cause: &dyn fmt::Display);
+    /// An attempt failed, or a connection was lost: once for each. Not called
+    /// for a connection that the application gave up.
+    fn report_failure(&mut self, report: &Report, cause: &Cause);
 
-    /// A connection is logged on.
-    fn report_success(&mut self, uri: &Uri);
+    /// A connection is fully recovered.
+    fn report_success(&mut self, report: &Report);
 
-    /// Why [`ServerChooser::current`] answered `None`.
+    /// Why [`current`](Self::current) answered `None`.
     fn error(&self) -> String;
-}
 
-/// Walks a list of servers.
-///
-/// The current server stays until a failure is reported for it, then the next
-/// one is current, and after the last the first again. The loss of a live
-/// connection is a failure: the next server is tried first, not the lost one.
-/// With a single server, that one is tried for ever.
-#[derive(Debug, Default)]
-pub struct ListChooser {
-    servers: Vec<Uri>,
-    current: usize,
-    last_failure: Option<String>,
-}
-
-impl ListChooser {
-    /// A chooser over `servers`, starting with the first.
-    pub fn new(servers: impl IntoIterator<Item = Uri>) -> Self {
-        Self { servers: servers.into_iter().collect(), ..Self::default() }
-    }
-
-    /// Adds a server at the end of the list.
-    pub fn add(&mut self, server: Uri) {
-        self.servers.push(server);
-    }
-
-    /// Removes a server; a connection to it stays until it is lost. `false` if
-    /// it is not in the list.
-    pub fn remove(&mut self, server: &Uri) -> bool {
-        let Some(index) = self.servers.iter().position(|listed| listed == server) else { return false };
-        self.servers.remove(index);
-        if index < self.current {
-            self.current -= 1;
-        }
-        if self.current >= self.servers.len() {
-            self.current = 0;
-        }
+    /// Whether to go on at a server that has accepted the logon. If not, the
+    /// attempt fails with [`Cause::NotAccepted`].
+    fn accepts(&mut self, logon: &LogonInfo) -> bool {
+        let _ = logon;
         true
     }
 
-    /// The servers, in order.
-    pub fn servers(&self) -> &[Uri] {
-        &self.servers
+    /// A server to be preferred to the one the client has just recovered on,
+    /// and how long to stay there before trying it. It is tried with a
+    /// connection of its own first, again and again at this interval; only
+    /// when it takes that does the client move, as by a planned move.
+    fn better(&mut self, connected: &Uri) -> Option<(Server, Duration)> {
+        let _ = connected;
+        None
     }
 }
 
-impl ServerChooser for ListChooser {
-    fn current(&mut self) -> Option<Uri> {
-        self.servers.get(self.current).cloned()
+/// A server, and how to authenticate there.
+#[derive(Clone)]
+pub struct Server {
+    uri: Uri,
+    authenticator: Option<Arc<dyn Authenticator>>,
+}
+
+impl Server {
+    /// A server without an authenticator of its own.
+    pub fn new(uri: Uri) -> Self {
+        Self { uri, authenticator: None }
     }
 
-    fn report_failure(&mut self, uri: &Uri, cause: &dyn fmt::Display) {
-        self.last_failure = Some(format!("{uri}: {cause}"));
-        // A late report for another server does not skip one.
-        if self.servers.get(self.current) == Some(uri) {
-            self.current = (self.current + 1) % self.servers.len();
-        }
+    /// Authenticates there in this way, instead of the client's.
+    #[must_use]
+    pub fn authenticator(self, authenticator: Arc<dyn Authenticator>) -> Self {
+        Self { authenticator: Some(authenticator), ..self }
     }
 
-    fn report_success(&mut self, _: &Uri) {
-        self.last_failure = None;
+    /// Where it is.
+    pub fn uri(&self) -> &Uri {
+        &self.uri
     }
 
-    fn error(&self) -> String {
-        match &self.last_failure {
-            Some(failure) => format!("the list of servers is empty; the last failure was {failure}"),
-            None => "the list of servers is empty: add a server".to_owned(),
-        }
+    /// Its authenticator, or else the client's.
+    pub(crate) fn authenticator_or(&self, default: Option<&Arc<dyn Authenticator>>) -> Option<Arc<dyn Authenticator>> {
+        self.authenticator.as_ref().or(default).map(Arc::clone)
     }
 }
 
-impl FromIterator<Uri> for ListChooser {
-    fn from_iter<I: IntoIterator<Item = Uri>>(servers: I) -> Self {
-        Self::new(servers)
+impl From<Uri> for Server {
+    fn from(uri: Uri) -> Self {
+        Self::new(uri)
+    }
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server").field("uri", &self.uri).finish_non_exhaustive()
+    }
+}
+
+/// What became of an attempt.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Report {
+    /// The server.
+    pub uri: Uri,
+    /// Which attempt since the last healthy connection, from 1.
+    pub attempt: u64,
+    /// How long its stages took.
+    pub times: Times,
+}
+
+/// How long the stages of an attempt took; `None` for those it did not finish.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Times {
+    /// Waiting before it.
+    pub waited: Duration,
+    /// Opening the transport.
+    pub connect: Option<Duration>,
+    /// Authentication and logon.
+    pub logon: Option<Duration>,
+    /// Heartbeat, replay and subscriptions.
+    pub recovery: Option<Duration>,
+    /// How long it was live.
+    pub live: Option<Duration>,
+}
+
+/// What a server said when it accepted a logon.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct LogonInfo {
+    /// The server.
+    pub uri: Uri,
+    /// Its version.
+    pub version: Option<String>,
+    /// The newest sequence of this client it has; 0 when it has none.
+    pub sequence: u64,
+    /// The newest sequence that any server has acknowledged.
+    pub acknowledged: u64,
+}
+
+impl LogonInfo {
+    /// Whether publishing there would open a gap: the server lacks messages
+    /// that another one acknowledged, and would take them for duplicates when
+    /// they are replicated to it later.
+    pub fn is_publish_gap(&self) -> bool {
+        self.sequence < self.acknowledged
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn uri(host: &str) -> Uri {
-        format!("tcp://{host}:9007/amps/json").parse().unwrap()
-    }
-
-    fn list(hosts: &[&str]) -> ListChooser {
-        hosts.iter().map(|host| uri(host)).collect()
-    }
-
-    #[test]
-    fn failures_walk_the_list_round_and_round() {
-        let mut chooser = list(&["a", "b", "c"]);
-        for expected in ["a", "b", "c", "a", "b"] {
-            let current = chooser.current().unwrap();
-            assert_eq!(current, uri(expected));
-            assert_eq!(chooser.current().unwrap(), current, "it stays until a report");
-            chooser.report_failure(&current, &"refused");
-        }
-        chooser.report_success(&uri("c"));
-        assert_eq!(chooser.current().unwrap(), uri("c"));
-        chooser.report_failure(&uri("b"), &"late");
-        assert_eq!(chooser.current().unwrap(), uri("c"));
-    }
-
-    #[test]
-    fn one_server_is_tried_for_ever() {
-        let mut chooser = list(&["a"]);
-        for _ in 0..3 {
-            assert_eq!(chooser.current().unwrap(), uri("a"));
-            chooser.report_failure(&uri("a"), &"refused");
-        }
-    }
-
-    #[test]
-    fn an_empty_list_is_an_error_that_says_what_came_before() {
-        let mut chooser = ListChooser::default();
-        assert_eq!(chooser.current(), None);
-        assert!(chooser.error().contains("add a server"));
-        chooser.add(uri("a"));
-        chooser.report_failure(&uri("a"), &"refused");
-        assert!(chooser.remove(&uri("a")));
-        assert!(!chooser.remove(&uri("a")));
-        assert_eq!(chooser.current(), None);
-        let error = chooser.error();
-        assert!(error.contains("refused") && error.contains("a:9007"), "{error}");
-    }
-
-    #[test]
-    fn a_removed_server_is_not_tried_and_the_others_keep_their_turn() {
-        let mut chooser = list(&["a", "b", "c"]);
-        chooser.report_failure(&uri("a"), &"lost");
-        assert_eq!(chooser.current().unwrap(), uri("b"));
-        chooser.remove(&uri("a"));
-        assert_eq!(chooser.current().unwrap(), uri("b"));
-        chooser.remove(&uri("b"));
-        assert_eq!(chooser.current().unwrap(), uri("c"));
-        chooser.report_failure(&uri("b"), &"lost");
-        assert_eq!(chooser.current().unwrap(), uri("c"), "the lost one is gone from the list");
-        chooser.remove(&uri("c"));
-        assert_eq!(chooser.servers(), []);
-    }
-}
+mod tests;

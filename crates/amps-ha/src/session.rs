@@ -6,6 +6,13 @@
 //! `Waiting` for the next server. A pure function of events and time to
 //! [`Action`]s: no clock, no randomness, no socket.
 
+mod action;
+mod attempt;
+mod config;
+mod deciders;
+mod moves;
+mod name_guard;
+
 use std::collections::VecDeque;
 use std::fmt;
 use std::time::{Duration, Instant};
@@ -15,121 +22,136 @@ use amps_core::Uri;
 use crate::error::Cause;
 use crate::event::{ConnectionState, Event, StateChange};
 use crate::reconnect::{AttemptContext, Delay, ReconnectStrategy};
-use crate::server_chooser::ServerChooser;
+use crate::server_chooser::{LogonInfo, Server, ServerChooser};
+pub use action::Action;
+use attempt::Attempt;
+pub use config::SessionConfig;
+use deciders::Deciders;
+use name_guard::{KICKS, NameGuard, WINDOW};
 
-/// Time limits of a session.
 #[derive(Debug, Clone)]
-pub struct SessionConfig {
-    /// For opening the transport: 5 s.
-    pub connect_timeout: Duration,
-    /// For the logon's answer, and again for the heartbeat's: 5 s.
-    pub logon_timeout: Duration,
-    /// For all subscriptions together to be confirmed: 10 s.
-    pub resubscribe_timeout: Duration,
-    /// Live for so long, a connection proved healthy: 5 s.
-    pub healthy_after: Duration,
-    /// Whether heartbeats are started.
-    pub heartbeats: bool,
-}
-
-impl Default for SessionConfig {
-    fn default() -> Self {
-        Self {
-            connect_timeout: Duration::from_secs(5),
-            logon_timeout: Duration::from_secs(5),
-            resubscribe_timeout: Duration::from_secs(10),
-            healthy_after: Duration::from_secs(5),
-            heartbeats: true,
-        }
-    }
-}
-
-/// What the session wants done.
-#[derive(Debug)]
-pub enum Action {
-    /// Open a transport; answer with [`Session::dialed`] or
-    /// [`Session::failed`].
-    Dial(Uri),
-    /// Send the logon; answer with [`Session::logged_on`].
-    LogOn(Uri),
-    /// Start heartbeats; answer with [`Session::heartbeat_started`].
-    StartHeartbeat,
-    /// Let the publish log flow; answer with [`Session::replayed`] when
-    /// everything that was in it as of the logon is sent.
-    Replay,
-    /// Enter all subscriptions; answer with [`Session::resubscribed`].
-    Resubscribe,
-    /// Drop the transport, or the attempt to open it.
-    HangUp,
-    /// Tell whoever listens.
-    Notify(Event),
-}
-
-#[derive(Debug, Clone, PartialEq)]
 enum Phase {
+    /// Not started, or disconnected for as long as the application wants.
     Idle,
-    Waiting { until: Instant, uri: Uri },
-    Dialing { deadline: Instant },
-    LoggingOn { deadline: Instant },
-    StartingHeartbeat { deadline: Instant },
+    Waiting {
+        since: Instant,
+        until: Instant,
+        server: Server,
+    },
+    Dialing {
+        deadline: Instant,
+    },
+    Authenticating {
+        deadline: Instant,
+    },
+    LoggingOn {
+        deadline: Instant,
+    },
+    StartingHeartbeat {
+        deadline: Instant,
+    },
     Replaying,
-    Resubscribing { deadline: Instant },
-    Live { since: Instant },
+    Resubscribing {
+        deadline: Instant,
+    },
+    Live,
+    Draining {
+        deadline: Instant,
+    },
     Closed,
 }
 
 /// The state machine. See the [module](self).
 pub struct Session {
     config: SessionConfig,
-    chooser: Box<dyn ServerChooser>,
-    reconnect: Box<dyn ReconnectStrategy>,
+    deciders: Deciders,
     phase: Phase,
-    uri: Option<Uri>,
-    attempt: u64,
-    /// This connection proved healthy.
-    healthy: bool,
+    /// The attempt or connection there is.
+    attempt: Option<Attempt>,
+    /// The server of the newest attempt.
+    last: Option<Uri>,
+    /// How many attempts there were since the last healthy connection.
+    attempts: u64,
+    /// Where to go next, whatever the chooser says.
+    target: Option<Server>,
+    /// A server to be preferred, how often to try it, and when next.
+    better: Option<(Server, Duration, Instant)>,
+    names: NameGuard,
     actions: VecDeque<Action>,
 }
 
 impl fmt::Debug for Session {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Session").field("phase", &self.phase).field("uri", &self.uri).finish_non_exhaustive()
+        f.debug_struct("Session").field("phase", &self.phase).field("uri", &self.uri()).finish_non_exhaustive()
     }
 }
 
 impl Session {
     /// A session that does nothing yet.
     pub fn new(config: SessionConfig, chooser: Box<dyn ServerChooser>, reconnect: Box<dyn ReconnectStrategy>) -> Self {
-        let actions = VecDeque::new();
-        Self { config, chooser, reconnect, phase: Phase::Idle, uri: None, attempt: 0, healthy: false, actions }
+        Self {
+            config,
+            deciders: Deciders::new(chooser, reconnect),
+            phase: Phase::Idle,
+            attempt: None,
+            last: None,
+            attempts: 0,
+            target: None,
+            better: None,
+            names: NameGuard::default(),
+            actions: VecDeque::new(),
+        }
     }
 
     /// The next thing to do. Ask after every other call until there is none.
     #[must_use]
     pub fn poll_action(&mut self) -> Option<Action> {
-        self.actions.pop_front()
+        let panicked = self.deciders.panics.pop().map(|panicked| Action::Notify(Event::Panicked(panicked)));
+        panicked.or_else(|| self.actions.pop_front())
     }
 
-    /// Begins to connect.
+    /// Begins to connect, at first and after [`Action::StayDown`].
     pub fn start(&mut self, now: Instant) {
-        if self.phase == Phase::Idle {
+        if let Phase::Idle = self.phase {
             self.choose(now, false);
         }
     }
 
     /// The transport is up.
     pub fn dialed(&mut self, now: Instant) {
-        if let (Phase::Dialing { .. }, Some(uri)) = (&self.phase, self.uri.clone()) {
-            self.phase = Phase::LoggingOn { deadline: now + self.config.logon_timeout };
-            self.notify(ConnectionState::Connected, None);
-            self.actions.push_back(Action::LogOn(uri));
+        if let (Phase::Dialing { .. }, Some(attempt)) = (&self.phase, &mut self.attempt) {
+            attempt.connected = Some(now);
+            let server = attempt.server.clone();
+            self.notify(now, ConnectionState::Connected, None);
+            self.logging_on(now);
+            self.actions.push_back(Action::LogOn(server));
         }
+    }
+
+    /// The authenticator is asked for credentials.
+    pub fn authenticating(&mut self, now: Instant) {
+        if let Phase::LoggingOn { .. } = self.phase {
+            self.phase = Phase::Authenticating { deadline: now + self.config.logon_timeout };
+        }
+    }
+
+    /// The logon is sent, or sent again.
+    pub fn logging_on(&mut self, now: Instant) {
+        if let Phase::Dialing { .. } | Phase::Authenticating { .. } | Phase::LoggingOn { .. } = self.phase {
+            self.phase = Phase::LoggingOn { deadline: now + self.config.logon_timeout };
+        }
+    }
+
+    /// Whether to go on at a server that accepted the logon.
+    pub fn accepts(&mut self, logon: &LogonInfo) -> bool {
+        self.deciders.accepts(logon)
     }
 
     /// The server accepted the logon, and the publish log goes on there.
     pub fn logged_on(&mut self, now: Instant) {
-        if let Phase::LoggingOn { .. } = self.phase {
-            self.notify(ConnectionState::LoggedOn, None);
+        if let (Phase::LoggingOn { .. }, Some(attempt)) = (&self.phase, &mut self.attempt) {
+            attempt.logged_on = Some(now);
+            self.notify(now, ConnectionState::LoggedOn, None);
             if self.config.heartbeats {
                 self.phase = Phase::StartingHeartbeat { deadline: now + self.config.logon_timeout };
                 self.actions.push_back(Action::StartHeartbeat);
@@ -140,9 +162,9 @@ impl Session {
     }
 
     /// The server confirmed heartbeats.
-    pub fn heartbeat_started(&mut self) {
+    pub fn heartbeat_started(&mut self, now: Instant) {
         if let Phase::StartingHeartbeat { .. } = self.phase {
-            self.notify(ConnectionState::HeartbeatInitiated, None);
+            self.notify(now, ConnectionState::HeartbeatInitiated, None);
             self.replay();
         }
     }
@@ -154,8 +176,8 @@ impl Session {
 
     /// Everything that was in the publish log as of the logon is sent.
     pub fn replayed(&mut self, now: Instant) {
-        if self.phase == Phase::Replaying {
-            self.notify(ConnectionState::PublishReplayed, None);
+        if let Phase::Replaying = self.phase {
+            self.notify(now, ConnectionState::PublishReplayed, None);
             self.phase = Phase::Resubscribing { deadline: now + self.config.resubscribe_timeout };
             self.actions.push_back(Action::Resubscribe);
         }
@@ -163,29 +185,25 @@ impl Session {
 
     /// Every subscription is confirmed.
     pub fn resubscribed(&mut self, now: Instant) {
-        if let Phase::Resubscribing { .. } = self.phase {
-            self.phase = Phase::Live { since: now };
-            if let Some(uri) = self.uri.clone() {
-                self.chooser.report_success(&uri);
-            }
-            self.notify(ConnectionState::Resubscribed, None);
+        if let (Phase::Resubscribing { .. }, Some(attempt)) = (&self.phase, &mut self.attempt) {
+            self.phase = Phase::Live;
+            attempt.live = Some(now);
+            let report = attempt.report(now);
+            self.deciders.succeeded(&report);
+            let better = self.deciders.better(&report.uri);
+            self.better = better.map(|(server, every)| (server, every, now + every));
+            self.notify(now, ConnectionState::Resubscribed, None);
         }
     }
 
     /// A server acknowledged something new as persisted, on this connection or
     /// by its logon: the connection is healthy.
     pub fn progressed(&mut self) {
-        if !matches!(self.phase, Phase::Idle | Phase::Waiting { .. } | Phase::Dialing { .. } | Phase::Closed) {
-            self.prove_healthy();
-        }
-    }
-
-    fn prove_healthy(&mut self) {
-        if !self.healthy
-            && let Some(uri) = &self.uri
+        if let Some(attempt) = &mut self.attempt
+            && attempt.connected.is_some()
+            && !std::mem::replace(&mut attempt.healthy, true)
         {
-            self.healthy = true;
-            self.reconnect.healthy(&uri.to_string());
+            self.deciders.healthy(attempt.uri());
         }
     }
 
@@ -199,55 +217,82 @@ impl Session {
 
     /// The attempt failed, or the connection is lost.
     pub fn failed(&mut self, now: Instant, cause: Cause) {
-        if let Phase::Idle | Phase::Waiting { .. } | Phase::Closed = self.phase {
-            return;
+        let Some(attempt) = self.end_attempt(now, &cause) else { return };
+        tracing::info!(
+            server = %attempt.uri(), attempt = attempt.number, %cause, "connection attempt failed or connection lost"
+        );
+        if attempt.live.is_some() && !self.config.recovers {
+            self.target = None;
+            self.count_anew_after(&attempt);
+            return self.actions.push_back(Action::StayDown(cause));
         }
-        let was_live = self.healthy || self.is_live();
-        let was_connected = !matches!(self.phase, Phase::Dialing { .. });
-        self.phase = Phase::Idle;
+        let report = attempt.report(now);
+        self.deciders.failed(&report, &cause);
+        self.names.lasted(report.times.live);
+        if attempt.logged_on.is_some() && cause.is_cut() && self.names.kicked(now, attempt.uri()) {
+            let uri = attempt.uri().clone();
+            tracing::warn!(server = %uri, "another client probably uses the same name");
+            self.tell(Event::NameContested { uri, kicks: KICKS, within: WINDOW });
+        }
+        let after_loss = attempt.healthy || attempt.live.is_some();
+        let refused = cause.is_auth_failure();
+        let uri = attempt.uri().clone();
+        self.tell(Event::AttemptFailed { uri, attempt: attempt.number, cause: cause.clone() });
+        self.count_anew_after(&attempt);
+        match refused && self.config.stop_on_auth_failure {
+            true => self.shut_down(now, cause),
+            false => self.choose(now, after_loss),
+        }
+    }
+
+    fn count_anew_after(&mut self, attempt: &Attempt) {
+        if attempt.healthy {
+            self.attempts = 0;
+        }
+    }
+
+    /// Drops what there is of a connection, and says so.
+    fn end_attempt(&mut self, now: Instant, cause: &Cause) -> Option<Attempt> {
+        self.attempt.as_ref()?;
         self.actions.push_back(Action::HangUp);
-        if was_connected {
-            self.notify(ConnectionState::Disconnected, Some(cause.clone()));
+        self.phase = Phase::Idle;
+        self.better = None;
+        if self.is_connected() {
+            self.notify(now, ConnectionState::Disconnected, Some(cause.clone()));
         }
-        if let Some(uri) = self.uri.take() {
-            tracing::info!(server = %uri, attempt = self.attempt, %cause, "connection attempt failed or connection lost");
-            self.chooser.report_failure(&uri, &cause);
-            let failed = Event::AttemptFailed { uri, attempt: self.attempt, cause };
-            self.actions.push_back(Action::Notify(failed));
-        }
-        self.choose(now, was_live);
+        self.attempt.take()
     }
 
     fn choose(&mut self, now: Instant, after_loss: bool) {
-        let Some(uri) = self.chooser.current() else {
-            return self.shut_down(Cause::GaveUp(self.chooser.error()));
+        let (server, delay) = match self.target.take() {
+            Some(server) => (server, Delay::Wait(Duration::ZERO)),
+            None => match self.deciders.server() {
+                Ok(server) => {
+                    let name = server.uri().to_string();
+                    let delay = self.deciders.delay(&AttemptContext::new(&name, now).after_loss(after_loss));
+                    (server, delay)
+                }
+                Err(reason) => return self.shut_down(now, Cause::GaveUp(reason)),
+            },
         };
-        let name = uri.to_string();
-        let context = AttemptContext::new(&name, now).after_loss(after_loss);
-        match self.reconnect.next_delay(&context) {
-            Delay::Wait(delay) => self.phase = Phase::Waiting { until: now + delay, uri },
-            Delay::GiveUp { reason } => self.shut_down(Cause::GaveUp(reason)),
+        match delay {
+            Delay::Wait(delay) => self.phase = Phase::Waiting { since: now, until: now + delay, server },
+            Delay::GiveUp { reason } => return self.shut_down(now, Cause::GaveUp(reason)),
         }
         self.timeout(now);
     }
 
     /// Ends everything; nothing follows but `Shutdown`.
-    pub fn close(&mut self) {
-        let connected =
-            !matches!(self.phase, Phase::Idle | Phase::Waiting { .. } | Phase::Dialing { .. } | Phase::Closed);
-        if self.phase == Phase::Closed {
-            return;
+    pub fn close(&mut self, now: Instant) {
+        if !self.is_closed() {
+            self.end_attempt(now, &Cause::ByUser);
+            self.shut_down(now, Cause::ByUser);
         }
-        self.actions.push_back(Action::HangUp);
-        if connected {
-            self.notify(ConnectionState::Disconnected, Some(Cause::ByUser));
-        }
-        self.shut_down(Cause::ByUser);
     }
 
-    fn shut_down(&mut self, cause: Cause) {
+    fn shut_down(&mut self, now: Instant, cause: Cause) {
         self.phase = Phase::Closed;
-        self.notify(ConnectionState::Shutdown, Some(cause));
+        self.notify(now, ConnectionState::Shutdown, Some(cause));
     }
 
     /// When [`timeout`](Self::timeout) has something to do. Changes after
@@ -257,12 +302,20 @@ impl Session {
         match self.phase {
             Phase::Waiting { until: at, .. }
             | Phase::Dialing { deadline: at }
+            | Phase::Authenticating { deadline: at }
             | Phase::LoggingOn { deadline: at }
             | Phase::StartingHeartbeat { deadline: at }
-            | Phase::Resubscribing { deadline: at } => Some(at),
-            Phase::Live { since } if !self.healthy => Some(since + self.config.healthy_after),
-            Phase::Idle | Phase::Replaying | Phase::Live { .. } | Phase::Closed => None,
+            | Phase::Resubscribing { deadline: at }
+            | Phase::Draining { deadline: at } => Some(at),
+            Phase::Live => self.calm_at().into_iter().chain(self.better.as_ref().map(|(_, _, at)| *at)).min(),
+            Phase::Idle | Phase::Replaying | Phase::Closed => None,
         }
+    }
+
+    /// When the connection has been live for long enough.
+    fn calm_at(&self) -> Option<Instant> {
+        let attempt = self.attempt.as_ref().filter(|attempt| !attempt.healthy)?;
+        Some(attempt.live? + self.names.healthy_after(self.config.healthy_after))
     }
 
     /// Time has passed. Spurious calls are harmless.
@@ -271,33 +324,58 @@ impl Session {
             return;
         }
         match self.phase.clone() {
-            Phase::Waiting { uri, .. } => {
-                self.attempt = if self.healthy { 1 } else { self.attempt + 1 };
-                self.healthy = false;
+            Phase::Waiting { since, server, .. } => {
+                let uri = server.uri().clone();
+                self.attempts += 1;
+                let waited = now.saturating_duration_since(since);
+                self.attempt = Some(Attempt::new(server, self.attempts, now, waited));
                 self.phase = Phase::Dialing { deadline: now + self.config.connect_timeout };
-                self.uri = Some(uri.clone());
+                self.last = Some(uri.clone());
                 self.actions.push_back(Action::Dial(uri));
             }
             Phase::Dialing { .. } => self.failed(now, Cause::ConnectTimeout(self.config.connect_timeout)),
+            Phase::Authenticating { .. } => self.failed(now, Cause::AuthenticatorTimeout(self.config.logon_timeout)),
             Phase::LoggingOn { .. } | Phase::StartingHeartbeat { .. } => {
                 self.failed(now, Cause::LogonTimeout(self.config.logon_timeout));
             }
             Phase::Resubscribing { .. } => {
                 self.failed(now, Cause::ResubscribeTimeout(self.config.resubscribe_timeout));
             }
-            Phase::Live { .. } => self.prove_healthy(),
+            Phase::Live => self.live_timeout(now),
+            Phase::Draining { .. } => self.leave(now),
             Phase::Idle | Phase::Replaying | Phase::Closed => {}
         }
     }
 
-    /// Whether the publish log may flow.
-    pub fn may_publish(&self) -> bool {
-        matches!(self.phase, Phase::Replaying | Phase::Resubscribing { .. } | Phase::Live { .. })
+    fn live_timeout(&mut self, now: Instant) {
+        if self.calm_at().is_some_and(|at| at <= now) {
+            self.progressed();
+        }
+        if let Some((server, every, at)) = &mut self.better
+            && *at <= now
+        {
+            *at = now + *every;
+            self.actions.push_back(Action::Probe(server.uri().clone()));
+        }
     }
 
-    /// Whether recovery is complete.
+    fn is_connected(&self) -> bool {
+        self.attempt.as_ref().is_some_and(|attempt| attempt.connected.is_some())
+    }
+
+    /// Whether the publish log may flow.
+    pub fn may_publish(&self) -> bool {
+        matches!(self.phase, Phase::Replaying | Phase::Resubscribing { .. } | Phase::Live | Phase::Draining { .. })
+    }
+
+    /// Whether recovery is complete, and no move has begun.
     pub fn is_live(&self) -> bool {
-        matches!(self.phase, Phase::Live { .. })
+        matches!(self.phase, Phase::Live)
+    }
+
+    /// Whether the connection is drained, to be left.
+    pub fn is_draining(&self) -> bool {
+        matches!(self.phase, Phase::Draining { .. })
     }
 
     /// Whether subscriptions are being entered again.
@@ -305,20 +383,29 @@ impl Session {
         matches!(self.phase, Phase::Resubscribing { .. })
     }
 
+    /// Whether there is no connection, and none is sought.
+    pub fn is_idle(&self) -> bool {
+        matches!(self.phase, Phase::Idle)
+    }
+
     /// Whether the session is over for good.
     pub fn is_closed(&self) -> bool {
-        self.phase == Phase::Closed
+        matches!(self.phase, Phase::Closed)
     }
 
     /// The server of the current attempt or connection.
     pub fn uri(&self) -> Option<&Uri> {
-        self.uri.as_ref()
+        self.attempt.as_ref().map(Attempt::uri)
     }
 
-    fn notify(&mut self, state: ConnectionState, cause: Option<Cause>) {
-        let change = StateChange { state, uri: self.uri.clone(), attempt: self.attempt, cause };
+    fn notify(&mut self, now: Instant, state: ConnectionState, cause: Option<Cause>) {
+        let change = StateChange { state, uri: self.last.clone(), attempt: self.attempts, cause, at: now };
         tracing::debug!(?state, server = change.uri.as_ref().map(tracing::field::display), "connection state");
-        self.actions.push_back(Action::Notify(Event::State(change)));
+        self.tell(Event::State(change));
+    }
+
+    fn tell(&mut self, event: Event) {
+        self.actions.push_back(Action::Notify(event));
     }
 }
 

@@ -46,6 +46,19 @@ enum Stall {
     HalfOpen,
 }
 
+/// What somebody wants to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// Log on; the topic is empty.
+    Logon,
+    /// Subscribe or query; the topic as it was named, perhaps a pattern.
+    Read,
+    /// Publish.
+    Write,
+}
+
+type Entitlement = Box<dyn Fn(&str, Access, &str) -> bool + Send>;
+type Credentials = Box<dyn Fn(&str, &str) -> bool + Send>;
 type Rejecter = Box<dyn Fn(&str, Option<u64>, &[u8]) -> Option<String> + Send>;
 
 /// The faults of one instance. All are off at the start, each is switched on
@@ -69,6 +82,9 @@ pub struct Faults {
     pub(crate) accept_silence: bool,
     pub(crate) logon_silence: bool,
     pub(crate) logon_refusal: Option<String>,
+    pub(crate) challenges: Vec<(String, String)>,
+    credentials: Option<Credentials>,
+    entitlement: Option<Entitlement>,
     pub(crate) ack_delay: Duration,
     pub(crate) withhold_acks: bool,
     pub(crate) withhold_replica_acks: bool,
@@ -114,6 +130,24 @@ impl Faults {
     /// Refuses every logon with a reason, then closes.
     pub fn refuse_logon(&mut self, reason: Option<&str>) {
         self.logon_refusal = reason.map(str::to_owned);
+    }
+
+    /// Answers the logons of a connection with `retry`, one after another with
+    /// each of these users and passwords, before one is looked at.
+    pub fn challenge_logon(&mut self, challenges: &[(&str, &str)]) {
+        self.challenges = challenges.iter().map(|(user, password)| (user.to_string(), password.to_string())).collect();
+    }
+
+    /// Refuses logons whose user and password the rule does not take, as
+    /// `auth failure`.
+    pub fn check_credentials(&mut self, rule: impl Fn(&str, &str) -> bool + Send + 'static) {
+        self.credentials = Some(Box::new(rule));
+    }
+
+    /// Refuses as `not entitled` what the rule does not allow a user to do with
+    /// a topic. What is subscribed already goes on.
+    pub fn entitle(&mut self, rule: impl Fn(&str, Access, &str) -> bool + Send + 'static) {
+        self.entitlement = Some(Box::new(rule));
     }
 
     /// Sends conflated persisted acks later by this much.
@@ -204,6 +238,14 @@ impl Faults {
 
     pub(crate) fn rejects(&self, topic: &str, sequence: Option<u64>, body: &[u8]) -> Option<String> {
         self.rejecter.as_ref().and_then(|rejecter| rejecter(topic, sequence, body))
+    }
+
+    pub(crate) fn takes_credentials(&self, user: &str, password: &str) -> bool {
+        self.credentials.as_ref().is_none_or(|rule| rule(user, password))
+    }
+
+    pub(crate) fn entitled(&self, user: &str, access: Access, topic: &str) -> bool {
+        self.entitlement.as_ref().is_none_or(|rule| rule(user, access, topic))
     }
 
     pub(crate) fn stops_reading(&self, who: Who<'_>) -> bool {

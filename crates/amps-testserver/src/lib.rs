@@ -78,7 +78,7 @@ mod topic;
 
 pub use config::{Config, Link, PeerConfig, SowConfig};
 pub use engine::{ConnId, Engine, PeerId};
-pub use faults::{Faults, Target};
+pub use faults::{Access, Faults, Target};
 pub use identity::publisher_id;
 pub use journal::{FileJournal, Journal, LoggedMessage, MemoryJournal, NoJournal};
 pub use server::{TestServer, TestServerBuilder};

@@ -210,6 +210,13 @@ impl Running {
     fn timeout(&mut self, now: Instant) -> Result<(), Cause> {
         self.take_requests(now);
         self.core.timeout(now)?;
+        self.follow()
+    }
+
+    /// What the driver does after each call to the core. Nothing is asked
+    /// beside the connection here.
+    fn follow(&mut self) -> Result<(), Cause> {
+        assert!(self.core.poll_side_task().is_none(), "a pair has neither authenticators nor preferred servers");
         match self.core.poll_dial() {
             Some(Dial::HangUp) => Err(Cause::Closed),
             _ => Ok(()),
@@ -238,10 +245,10 @@ impl Running {
         let first = random.random_range(0..3usize);
         for kind in (0..3).map(|offset| (first + offset) % 3) {
             result = match kind {
-                0 if wants_read => self.read(now, pipe, split, random),
+                0 if wants_read => self.read(now, pipe, split, random).map(|read| read.and_then(|()| self.follow())),
                 1 => self.write(now, pipe, weather, split, random),
                 2 if self.woken() || deadline.is_some_and(|at| at <= now) => {
-                    Some(self.timeout(now).and_then(|()| self.core.receive(now)))
+                    Some(self.timeout(now).and_then(|()| self.core.receive(now)).and_then(|()| self.follow()))
                 }
                 _ => None,
             };

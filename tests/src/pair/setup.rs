@@ -71,7 +71,9 @@ impl ClientSetup {
             ack_conflation: Some(Duration::from_millis(20)),
             on_publish_gap: OnPublishGap::Refuse,
             frame_limit: amps_core::frame::MAX_FRAME_LEN,
+            connect_timeout: Duration::from_secs(5),
             deadlock_after: Duration::from_secs(1),
+            resubscribe: true,
         };
         Self {
             store: Store::Memory,

@@ -26,6 +26,11 @@ fn parse(id: &str) -> Option<u64> {
 }
 
 impl<T> PendingAcks<T> {
+    /// Whether nothing waits.
+    pub fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
     /// Remembers a command; without a deadline it waits for as long as the
     /// connection lives.
     pub fn insert(&mut self, id: u64, deadline: Option<Instant>, waiter: T) {

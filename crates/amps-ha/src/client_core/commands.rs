@@ -5,10 +5,12 @@ use std::time::Instant;
 use tokio::sync::oneshot;
 
 use amps_core::connection::command_id;
-use amps_core::{AckType, Command, CommandKind, Field};
+use amps_core::{AckType, Command, CommandKind, Field, Uri};
 
 use super::{ClientCore, Waiter};
-use crate::error::CommandError;
+use crate::authenticator::Answer;
+use crate::error::{Cause, CommandError, MoveError};
+use crate::server_chooser::Server;
 use crate::subscriptions::{EndCause, Entered, Route, SubscriptionKind, SubscriptionQueue, SubscriptionSpec};
 
 /// Where a command's result goes; the asker may have stopped waiting.
@@ -48,6 +50,24 @@ pub enum Request {
         /// The answer.
         reply: Reply,
     },
+    /// Drain the connection and go on at another server.
+    Move {
+        /// Where.
+        server: Server,
+        /// Told when the client is live there, or cannot be.
+        reply: oneshot::Sender<Result<(), MoveError>>,
+    },
+    /// Connect again, if nothing else does.
+    Reconnect {
+        /// Whether the client connects now; `false` when it is connected.
+        reply: oneshot::Sender<bool>,
+    },
+    /// The disconnect handler failed.
+    Blame(Cause),
+    /// The authenticator's answer.
+    Answer(Answer),
+    /// A server that was probed takes connections.
+    Probed(Uri),
 }
 
 impl Request {
@@ -58,8 +78,9 @@ impl Request {
                 queue.end(EndCause::Failed(error.clone()));
                 let _ = reply.send(Err(error));
             }
-            Self::Leave(_) => {}
             Self::Flush { reply, .. } => reply.answer(Err(error)),
+            Self::Move { reply, .. } => drop(reply.send(Err(MoveError::Closed))),
+            Self::Reconnect { .. } | Self::Leave(_) | Self::Blame(_) | Self::Answer(_) | Self::Probed(_) => {}
         }
     }
 }
@@ -69,12 +90,22 @@ impl ClientCore {
     pub fn request(&mut self, now: Instant, request: Request) {
         self.take_request(now, request);
         self.act(now);
+        self.check_drained(now);
     }
 
     fn take_request(&mut self, now: Instant, request: Request) {
         let deadline = now + self.config.command_timeout;
         match request {
             _ if self.session.is_closed() => request.refuse(CommandError::Closed),
+            Request::Move { server, reply } => self.move_to(now, server, reply),
+            Request::Reconnect { reply } => drop(reply.send(self.reconnect(now))),
+            Request::Blame(cause) => self.blame(cause),
+            Request::Answer(answer) => self.authenticator_answered(now, answer),
+            Request::Probed(uri) => self.session.probed(now, &uri),
+            Request::Enter { .. } | Request::Flush { .. } if self.session.is_idle() && self.down().is_some() => {
+                let cause = self.down().unwrap_or(Cause::Closed);
+                request.refuse(CommandError::NotConnected { cause });
+            }
             Request::Enter { spec, queue, reply } => {
                 let kind = spec.kind;
                 let id = self.subscriptions.insert(spec, queue, Some((reply, deadline)));

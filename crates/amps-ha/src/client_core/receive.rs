@@ -161,9 +161,9 @@ impl ClientCore {
 
     fn answered(&mut self, now: Instant, ack: &Message, waiter: Waiter) -> Result<(), Cause> {
         match waiter {
-            Waiter::LogOn { retries } => self.logon_answered(now, ack, retries),
-            Waiter::Heartbeat => self.heartbeat_answered(ack),
-            Waiter::Unsubscribe => Ok(()),
+            Waiter::LogOn(logon) => self.logon_answered(now, ack, logon),
+            Waiter::Heartbeat => self.heartbeat_answered(now, ack),
+            Waiter::Unsubscribe | Waiter::Drain => Ok(()),
             Waiter::Flush(reply) => {
                 reply.answer(match ack.status() {
                     Status::Success => Ok(()),

@@ -9,61 +9,11 @@ use crate::event::Event;
 use crate::publish_log::LogonReport;
 use crate::subscriptions::{EndCause, Entered, Item, OnUnknownBookmark, SubscriptionKind, Waiting};
 
-/// How often a server may ask for other credentials in one logon.
-const LOGON_RETRIES: u32 = 3;
-
 /// The first server version that can refuse an unknown bookmark.
 const BOOKMARK_NOT_FOUND_SINCE: [u64; 3] = [5, 3, 5];
 
 impl ClientCore {
-    pub(super) fn log_on(&mut self, uri: &Uri) {
-        self.send_logon(uri, uri.user(), uri.password(), 0);
-    }
-
-    fn send_logon(&mut self, uri: &Uri, user: Option<&str>, password: Option<&str>, retries: u32) {
-        let id = self.id();
-        let conflation = self.config.ack_conflation.map(|time| format!("ack_conflation={}ms", time.as_millis()));
-        let logon = Command::new(CommandKind::Logon)
-            .id(command_id(id))
-            .text(Field::ClientName, &self.config.name)
-            .maybe(Field::MessageType, uri.message_type())
-            .maybe(Field::UserId, user)
-            .maybe(Field::Password, password)
-            .maybe(Field::Options, conflation)
-            .text(Field::Version, concat!("rust:", env!("CARGO_PKG_VERSION")))
-            .acks(AckType::Processed);
-        self.pending.insert(id, None, Waiter::LogOn { retries });
-        self.outbox.urgent.push_back(encode(&logon));
-    }
-
-    /// The answer to a logon.
-    pub(super) fn logon_answered(&mut self, now: Instant, ack: &Message, retries: u32) -> Result<(), Cause> {
-        let Some(uri) = self.session.uri().cloned() else { return Ok(()) };
-        match ack.status() {
-            Status::Retry if retries < LOGON_RETRIES => {
-                let user = ack.text(Field::UserId);
-                let password = ack.text(Field::Password);
-                self.send_logon(&uri, user.as_deref(), password.as_deref(), retries + 1);
-                Ok(())
-            }
-            Status::Success => {
-                self.server_version = ack.text(Field::Version).map(std::borrow::Cow::into_owned);
-                let server = ack.sequence().unwrap_or(0);
-                let policy = self.config.on_publish_gap;
-                let report = self.log.with(|log| log.logged_on(server, policy))?;
-                self.report_logon(uri, report);
-                self.replay_end = report.replay_end;
-                if report.already_there > 0 {
-                    self.session.progressed();
-                }
-                self.session.logged_on(now);
-                Ok(())
-            }
-            _ => Err(Cause::LogonRefused(reason_of(ack))),
-        }
-    }
-
-    fn report_logon(&self, uri: Uri, report: LogonReport) {
+    pub(super) fn report_logon(&mut self, uri: Uri, report: LogonReport) {
         tracing::debug!(server = %uri, ?report, "logged on");
         if let Some(sequence) = report.sequence_ahead {
             tracing::warn!(server = %uri, sequence, "the server's sequence for this name is ahead of the publish store");
@@ -72,7 +22,7 @@ impl ClientCore {
     }
 
     pub(super) fn start_heartbeat(&mut self, now: Instant) {
-        let Some((interval, timeout)) = self.config.heartbeat else { return self.session.heartbeat_started() };
+        let Some((interval, timeout)) = self.config.heartbeat else { return self.session.heartbeat_started(now) };
         let id = self.id();
         let start = Command::new(CommandKind::Heartbeat)
             .id(command_id(id))
@@ -83,10 +33,10 @@ impl ClientCore {
         self.heartbeat = Some(Heartbeat::new(interval, timeout, now));
     }
 
-    pub(super) fn heartbeat_answered(&mut self, ack: &Message) -> Result<(), Cause> {
+    pub(super) fn heartbeat_answered(&mut self, now: Instant, ack: &Message) -> Result<(), Cause> {
         match ack.status() {
             Status::Success => {
-                self.session.heartbeat_started();
+                self.session.heartbeat_started(now);
                 Ok(())
             }
             _ => Err(Cause::HeartbeatRefused(reason_of(ack))),
@@ -198,7 +148,8 @@ impl ClientCore {
     pub(super) fn leave_subscriptions(&mut self) {
         let mut cut = Vec::new();
         for route in self.subscriptions.iter_mut() {
-            if route.spec.kind == SubscriptionKind::Sow && route.entered != Entered::No {
+            let ends = route.spec.kind == SubscriptionKind::Sow || !self.config.resubscribe;
+            if ends && route.entered != Entered::No {
                 route.queue.end(EndCause::Failed(CommandError::Disconnected));
                 route.answer(Err(CommandError::Disconnected));
                 cut.push(route.id);

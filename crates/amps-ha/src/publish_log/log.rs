@@ -245,6 +245,11 @@ impl PublishLog {
         self.end
     }
 
+    /// The newest sequence that a server has acknowledged; 0 when none has.
+    pub fn persisted_through(&self) -> u64 {
+        self.persisted_through
+    }
+
     /// The number the next message gets.
     pub fn next_sequence(&self) -> u64 {
         self.next_sequence

@@ -15,7 +15,8 @@ use super::{AttemptContext, Delay, GiveUpTimer, LossJitter, ReconnectStrategy};
 /// Each failed attempt to a server doubles the wait before the next one to it.
 ///
 /// The state is per server: a server not tried since a connection was last
-/// healthy waits zero, so the first round over a list of servers is quick.
+/// healthy waits zero, so the first round over a list of servers is quick. The
+/// wait within the window after a loss stands for the first wait as well.
 ///
 /// ```
 /// use amps_ha::reconnect::ExponentialReconnect;
@@ -114,7 +115,13 @@ impl ReconnectStrategy for ExponentialReconnect {
             return give_up;
         }
         let backoff = self.backoff(context.uri);
-        Delay::Wait(backoff.max(self.random.wait(context)))
+        let spread = self.random.wait(context);
+        if backoff.is_zero() && !spread.is_zero() {
+            // It stands for the first wait too. With both, the second attempts
+            // of many clients would fall among the first of the others.
+            self.backoff(context.uri);
+        }
+        Delay::Wait(backoff.max(spread))
     }
 
     fn healthy(&mut self, _: &str) {

@@ -1,6 +1,13 @@
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
 use super::*;
 use crate::reconnect::ExponentialReconnect;
-use crate::server_chooser::ListChooser;
+use crate::server_chooser::{ListChooser, PrimaryChooser, Report};
+use amps_core::Reason;
+
+mod outside;
+mod together;
 
 /// A session and the moment it lives in.
 struct Scene {
@@ -10,9 +17,17 @@ struct Scene {
 
 impl Scene {
     fn new(servers: &[&str]) -> Self {
+        Self::with(SessionConfig::default(), servers)
+    }
+
+    fn with(config: SessionConfig, servers: &[&str]) -> Self {
         let chooser: ListChooser = servers.iter().map(|host| uri(host)).collect();
+        Self::choosing(config, chooser)
+    }
+
+    fn choosing(config: SessionConfig, chooser: impl ServerChooser) -> Self {
         let reconnect = ExponentialReconnect::new(1).loss_window(Duration::ZERO).jitter(0.0);
-        let mut session = Session::new(SessionConfig::default(), Box::new(chooser), Box::new(reconnect));
+        let mut session = Session::new(config, Box::new(chooser), Box::new(reconnect));
         let now = Instant::now();
         session.start(now);
         Self { session, now }
@@ -29,7 +44,15 @@ impl Scene {
                 Action::Replay => "replay".to_owned(),
                 Action::Resubscribe => "resubscribe".to_owned(),
                 Action::HangUp => "hang up".to_owned(),
-                Action::Notify(Event::State(change)) => format!("{:?}", change.state),
+                Action::Drain => "drain".to_owned(),
+                Action::Probe(uri) => format!("probe {}", uri.host()),
+                Action::StayDown(_) => "stay down".to_owned(),
+                Action::Notify(Event::State(change)) => {
+                    assert_eq!(change.at, self.now, "told when it happened");
+                    format!("{:?}", change.state)
+                }
+                Action::Notify(Event::NameContested { kicks, .. }) => format!("contested {kicks}"),
+                Action::Notify(Event::Panicked(panicked)) => panicked.to_string(),
                 Action::Notify(Event::AttemptFailed { attempt, .. }) => format!("failed {attempt}"),
                 Action::Notify(other) => format!("{other:?}"),
             });
@@ -63,6 +86,12 @@ impl Scene {
         self.actions();
     }
 
+    /// As the heartbeat notices it.
+    fn lose(&mut self) -> Vec<String> {
+        self.session.failed(self.now, Cause::HeartbeatTimeout(Duration::from_secs(10)));
+        self.actions()
+    }
+
     fn fail(&mut self) -> Vec<String> {
         self.session.failed(self.now, Cause::Closed);
         self.actions()
@@ -75,7 +104,7 @@ const STEPS: &[Step] = &[
     ("dialing", |_| {}),
     ("logging on", |scene| scene.session.dialed(scene.now)),
     ("starting heartbeat", |scene| scene.session.logged_on(scene.now)),
-    ("replaying", |scene| scene.session.heartbeat_started()),
+    ("replaying", |scene| scene.session.heartbeat_started(scene.now)),
     ("resubscribing", |scene| scene.session.replayed(scene.now)),
     ("live", |scene| scene.session.resubscribed(scene.now)),
 ];
@@ -154,18 +183,18 @@ fn waits_grow_until_a_connection_proves_healthy() {
     for _ in 0..4 {
         // Accepted, recovered, and lost at once.
         scene.reach("live");
-        scene.fail();
+        scene.lose();
         waits.push(scene.next_deadline().as_millis());
     }
     assert_eq!(waits, [200, 400, 800, 1600], "being connected is not being healthy");
     scene.reach("live");
     scene.wait(Duration::from_secs(5));
-    assert!(scene.fail().contains(&"dial a".to_owned()), "at once after five seconds live");
-    scene.fail();
+    assert!(scene.lose().contains(&"dial a".to_owned()), "at once after five seconds live");
+    scene.lose();
     assert_eq!(scene.next_deadline().as_millis(), 200);
     scene.reach("replaying");
     scene.session.progressed();
-    assert!(scene.fail().contains(&"dial a".to_owned()), "at once after progress, at any step");
+    assert!(scene.lose().contains(&"dial a".to_owned()), "at once after progress, at any step");
 }
 
 #[test]
@@ -173,7 +202,7 @@ fn nothing_follows_a_close() {
     for (step, _) in STEPS {
         let mut scene = Scene::new(&["a"]);
         scene.reach(step);
-        scene.session.close();
+        scene.session.close(scene.now);
         let expected: &[&str] = match *step {
             "dialing" => &["hang up", "Shutdown"],
             _ => &["hang up", "Disconnected", "Shutdown"],
@@ -184,7 +213,7 @@ fn nothing_follows_a_close() {
         }
         scene.session.failed(scene.now, Cause::Closed);
         scene.session.progressed();
-        scene.session.close();
+        scene.session.close(scene.now);
         assert_eq!(scene.wait(Duration::from_secs(60)), [""; 0], "{step}");
         assert_eq!(scene.session.deadline(), None);
     }
@@ -195,4 +224,195 @@ fn a_chooser_without_servers_ends_the_session_and_says_why() {
     let mut scene = Scene::new(&[]);
     assert_eq!(scene.actions(), ["Shutdown"]);
     assert!(scene.session.is_closed());
+}
+
+/// The loss of a connection, and `close` while the next is waited for.
+///
+/// Covers 5.9#1.
+#[test]
+fn a_close_while_reconnecting_is_disconnected_and_then_shutdown() {
+    let mut scene = Scene::new(&["a"]);
+    scene.reach("live");
+    assert_eq!(scene.fail(), ["hang up", "Disconnected", "failed 1"]);
+    scene.session.close(scene.now);
+    assert_eq!(scene.actions(), ["Shutdown"]);
+    assert_eq!(scene.wait(Duration::from_secs(60)), [""; 0]);
+}
+
+/// Connected, and the logon refused.
+///
+/// Covers 5.9#1.
+#[test]
+fn a_refused_logon_is_disconnected_and_the_next_server() {
+    let mut scene = Scene::new(&["a", "b"]);
+    assert_eq!(scene.actions(), ["dial a"]);
+    scene.session.dialed(scene.now);
+    assert_eq!(scene.actions(), ["Connected", "log on"]);
+    scene.session.lost(scene.now, Cause::LogonRefused(Reason::AuthFailure));
+    assert_eq!(scene.actions(), ["hang up", "Disconnected", "failed 1", "dial b"]);
+}
+
+/// Covers 11.2#5.
+#[test]
+fn a_refused_logon_ends_it_only_if_that_was_asked_for() {
+    let config = SessionConfig { stop_on_auth_failure: true, ..SessionConfig::default() };
+    let mut scene = Scene::with(config, &["a", "b"]);
+    let refuse = |scene: &mut Scene, reason| {
+        scene.reach("logging on");
+        scene.session.lost(scene.now, Cause::LogonRefused(reason));
+        scene.actions()
+    };
+    assert!(refuse(&mut scene, Reason::NameInUse).contains(&"dial b".to_owned()), "that may pass");
+    assert_eq!(refuse(&mut scene, Reason::AuthFailure), ["hang up", "Disconnected", "failed 2", "Shutdown"]);
+    assert!(scene.session.is_closed());
+}
+
+#[test]
+fn the_authenticator_has_a_limit_for_each_answer_and_the_logon_one_of_its_own() {
+    let mut scene = Scene::new(&["a", "b"]);
+    scene.reach("logging on");
+    let almost = Duration::from_millis(4_999);
+    for _ in 0..3 {
+        scene.session.authenticating(scene.now);
+        assert_eq!(scene.wait(almost), [""; 0]);
+        scene.session.logging_on(scene.now);
+        assert_eq!(scene.wait(almost), [""; 0]);
+    }
+    scene.session.authenticating(scene.now);
+    assert!(scene.wait(Duration::from_secs(5)).contains(&"dial b".to_owned()));
+}
+
+/// Covers 5.5.3#4.
+#[test]
+fn without_recovery_a_loss_is_the_end_until_somebody_starts_it_again() {
+    let calls = outside::Calls::default();
+    let config = SessionConfig { recovers: false, ..SessionConfig::default() };
+    let chooser = outside::Watched::new(&calls, &["a", "b"]);
+    let mut scene = Scene::choosing(config, chooser);
+    assert!(scene.fail().contains(&"dial b".to_owned()), "an attempt that fails is followed by another");
+    scene.reach("live");
+    calls.lock().unwrap().clear();
+    assert_eq!(scene.fail(), ["hang up", "Disconnected", "stay down"]);
+    assert_eq!(scene.wait(Duration::from_secs(3600)), [""; 0]);
+    assert!(calls.lock().unwrap().is_empty(), "{calls:?}");
+    scene.session.start(scene.now);
+    scene.wait(Duration::from_secs(60));
+    scene.reach("live");
+    assert!(scene.session.is_live());
+}
+
+/// A connection that is closed soon after its logon, three times: told, and
+/// waits grow although each connection lasts for a while.
+///
+/// Covers 3.1#1.
+#[test]
+fn a_name_that_somebody_else_uses_is_told_and_backed_off() {
+    let mut scene = Scene::new(&["a"]);
+    let mut told = 0;
+    let mut waits = Vec::new();
+    for _ in 0..12 {
+        scene.reach("live");
+        // As long as another client with the same waits leaves it alone.
+        let life = waits.last().map_or(Duration::from_secs(1), |wait: &Duration| (*wait).max(Duration::from_secs(1)));
+        scene.wait(life);
+        told += scene.fail().iter().filter(|action| *action == "contested 3").count();
+        waits.push(scene.next_deadline());
+    }
+    assert!(told >= 1);
+    assert_eq!(waits.last().unwrap().as_secs(), 20, "{waits:?}");
+    scene.reach("live");
+    scene.wait(Duration::from_secs(61));
+    assert!(scene.fail().contains(&"dial a".to_owned()), "at once after a calm minute");
+}
+
+/// A planned move: what is on its way is awaited, nobody is blamed, nothing is
+/// waited for.
+#[test]
+fn a_move_drains_and_goes_to_its_server_at_once() {
+    let calls = outside::Calls::default();
+    let mut scene = Scene::choosing(SessionConfig::default(), outside::Watched::new(&calls, &["a", "b"]));
+    scene.reach("live");
+    calls.lock().unwrap().clear();
+    assert!(scene.session.move_to(scene.now, uri("b").into()));
+    assert_eq!(scene.actions(), ["drain"]);
+    assert!(scene.session.may_publish() && !scene.session.is_live());
+    scene.now += Duration::from_secs(1);
+    scene.session.drained(scene.now);
+    assert_eq!(scene.actions(), ["hang up", "Disconnected", "dial b"]);
+    assert!(calls.lock().unwrap().is_empty(), "{calls:?}");
+    scene.session.lost(scene.now, Cause::Closed);
+    scene.reach("live");
+    assert_eq!(calls.lock().unwrap()[..], ["success b 2"], "the old connection's end is nobody's failure");
+    assert!(!scene.session.move_to(scene.now, uri("b").into()), "it is there");
+    assert_eq!(scene.actions(), [""; 0]);
+}
+
+#[test]
+fn a_move_is_not_held_up_by_what_cannot_be_drained_or_is_not_live() {
+    let mut scene = Scene::new(&["a", "b"]);
+    scene.reach("live");
+    scene.session.move_to(scene.now, uri("b").into());
+    scene.actions();
+    assert_eq!(scene.wait(Duration::from_secs(10)), ["hang up", "Disconnected", "dial b"]);
+    for (step, _) in STEPS[..STEPS.len() - 1].iter() {
+        let mut scene = Scene::new(&["a", "b"]);
+        scene.reach(step);
+        scene.session.move_to(scene.now, uri("b").into());
+        let expected: &[&str] = match *step {
+            "dialing" => &["hang up", "dial b"],
+            _ => &["hang up", "Disconnected", "dial b"],
+        };
+        assert_eq!(scene.actions(), expected, "{step}");
+    }
+    let mut waiting = Scene::new(&["a", "b"]);
+    waiting.reach("live");
+    waiting.fail();
+    waiting.fail();
+    assert_eq!(waiting.actions(), [""; 0], "it waits");
+    waiting.session.move_to(waiting.now, uri("b").into());
+    assert_eq!(waiting.actions(), ["dial b"]);
+}
+
+#[test]
+fn after_a_move_that_fails_the_chooser_goes_on_where_it_was() {
+    let mut scene = Scene::new(&["a", "b", "c"]);
+    scene.reach("live");
+    scene.session.move_to(scene.now, uri("c").into());
+    scene.session.drained(scene.now);
+    scene.actions();
+    assert_eq!(scene.fail(), ["hang up", "failed 2"]);
+    scene.next_deadline();
+    assert_eq!(scene.actions(), ["dial a"]);
+}
+
+/// A connection that is lost while it is drained is a loss, and the move goes
+/// on.
+#[test]
+fn a_loss_while_draining_is_a_loss_and_the_move_goes_on() {
+    let mut scene = Scene::new(&["a", "b", "c"]);
+    scene.reach("live");
+    scene.session.move_to(scene.now, uri("c").into());
+    scene.actions();
+    assert_eq!(scene.fail(), ["hang up", "Disconnected", "failed 1", "dial c"]);
+}
+
+/// Covers 11.4#6.
+#[test]
+fn a_client_leaves_the_stand_in_once_the_primary_takes_connections_again() {
+    let chooser = PrimaryChooser::new(uri("a"), [uri("b")]).fail_back_after(Duration::from_secs(30));
+    let mut scene = Scene::choosing(SessionConfig::default(), chooser);
+    scene.actions();
+    assert!(scene.fail().contains(&"dial b".to_owned()));
+    scene.reach("live");
+    let half = Duration::from_secs(15);
+    for _ in 0..3 {
+        assert_eq!(scene.wait(half), [""; 0]);
+        assert_eq!(scene.wait(half), ["probe a"], "again and again");
+    }
+    scene.session.probed(scene.now, &uri("a"));
+    assert_eq!(scene.actions(), ["drain"]);
+    scene.session.drained(scene.now);
+    assert_eq!(scene.actions(), ["hang up", "Disconnected", "dial a"]);
+    scene.reach("live");
+    assert_eq!(scene.wait(Duration::from_secs(3600)), [""; 0], "nothing is better than the primary");
 }

@@ -23,6 +23,8 @@ pub(super) struct AckFrame<'a> {
     pub(super) version: Option<&'a str>,
     pub(super) reason: Option<&'a str>,
     pub(super) failure: bool,
+    /// Asks to log on again, with this user and password.
+    pub(super) retry: Option<(&'a str, &'a str)>,
     /// Records compared, matched and returned.
     pub(super) counts: Option<(u64, u64, u64)>,
 }
@@ -38,7 +40,11 @@ impl<'a> AckFrame<'a> {
         if let Some(sequence) = self.sequence {
             frame = frame.number(Field::Sequence, sequence);
         }
-        let status = if self.failure { Status::Failure } else { Status::Success };
+        let status = match (self.failure, self.retry) {
+            (true, _) => Status::Failure,
+            (false, Some(_)) => Status::Retry,
+            (false, None) => Status::Success,
+        };
         frame = frame
             .maybe(Field::Bookmark, self.bookmark)
             .maybe(Field::ClientName, self.client_name)
@@ -47,7 +53,9 @@ impl<'a> AckFrame<'a> {
             .text(Field::AckType, kind.as_str())
             .text(Field::Status, status.as_str())
             .maybe(Field::Reason, self.reason)
-            .maybe(Field::Version, self.version);
+            .maybe(Field::Version, self.version)
+            .maybe(Field::UserId, self.retry.map(|(user, _)| user))
+            .maybe(Field::Password, self.retry.map(|(_, password)| password));
         if let Some((compared, matched, returned)) = self.counts {
             frame = frame
                 .number(Field::TopicMatches, compared)

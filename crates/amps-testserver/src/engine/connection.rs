@@ -83,6 +83,8 @@ pub(super) struct Connection {
     pub(super) bytes_received: u64,
     pub(super) bytes_sent: u64,
     pub(super) publishes: u64,
+    /// How often it was asked to log on again.
+    pub(super) challenged: usize,
     /// Open, but neither read nor written.
     pub(super) silent: bool,
     pub(super) dirty: bool,
@@ -101,6 +103,7 @@ impl Connection {
             bytes_received: 0,
             bytes_sent: 0,
             publishes: 0,
+            challenged: 0,
             silent: false,
             dirty: false,
         }

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::connection::Close;
 use super::{ConnId, Engine};
-use crate::faults::Faults;
+use crate::faults::{Access, Faults};
 
 impl Engine {
     /// Changes the faults; see [`Faults`]. What they hold back goes on when
@@ -63,5 +63,12 @@ impl Engine {
         connection.outbox.tail().extend_from_slice(bytes);
         self.mark(id);
         true
+    }
+
+    /// Whether the user of a connection may do that.
+    pub(super) fn may(&self, id: ConnId, access: Access, topic: &str) -> bool {
+        let user =
+            self.connections.get(&id).and_then(|connection| connection.client()).map(|client| client.user.as_str());
+        self.faults.entitled(user.unwrap_or_default(), access, topic)
     }
 }

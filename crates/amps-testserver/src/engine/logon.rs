@@ -7,6 +7,7 @@ use amps_core::{AckType, AckTypes, Field, Message};
 use super::ack::AckFrame;
 use super::connection::{Client, Close, Role};
 use super::{ConnId, Engine};
+use crate::faults::Access;
 use crate::interval::parse_interval;
 
 /// The longest client name in bytes.
@@ -26,6 +27,16 @@ impl Engine {
         if let Some(reason) = self.faults.logon_refusal.clone() {
             return self.refuse_logon(id, message, acks, &reason);
         }
+        let user = message.text(Field::UserId).unwrap_or_default().into_owned();
+        if self.challenge(id, message) {
+            return;
+        }
+        if !self.faults.takes_credentials(&user, &message.text(Field::Password).unwrap_or_default()) {
+            return self.refuse_logon(id, message, acks, "auth failure");
+        }
+        if !self.faults.entitled(&user, Access::Logon, "") {
+            return self.refuse_logon(id, message, acks, "not entitled");
+        }
         let mut conflation = self.config.ack_conflation;
         for option in message.text(Field::Options).unwrap_or_default().split(',') {
             if let Some(interval) = option.trim().strip_prefix("ack_conflation=") {
@@ -43,7 +54,6 @@ impl Engine {
         if name.len() > NAME_MAX {
             return self.refuse_logon(id, message, acks, "invalid client name");
         }
-        let user = message.text(Field::UserId).unwrap_or_default().into_owned();
         if !self.claim_name(&name, &user) {
             return self.refuse_logon(id, message, acks, "name in use");
         }
@@ -81,6 +91,15 @@ impl Engine {
             };
             self.ack(id, AckType::Processed, message, frame);
         }
+    }
+
+    /// Asks to log on again, as often as the test wants. Whether it did.
+    fn challenge(&mut self, id: ConnId, message: &Message) -> bool {
+        let Some(connection) = self.connections.get_mut(&id) else { return false };
+        let Some((user, password)) = self.faults.challenges.get(connection.challenged).cloned() else { return false };
+        connection.challenged += 1;
+        self.ack(id, AckType::Processed, message, AckFrame { retry: Some((&user, &password)), ..AckFrame::default() });
+        true
     }
 
     fn refuse_logon(&mut self, id: ConnId, message: &Message, acks: AckTypes, reason: &str) {

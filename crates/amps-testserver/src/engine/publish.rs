@@ -9,6 +9,7 @@ use amps_core::{AckType, AckTypes, Bookmark, Field, Message};
 use super::ack::AckFrame;
 use super::connection::{Close, Connection, Waiting};
 use super::{ConnId, Engine};
+use crate::faults::Access;
 use crate::identity::unsequenced_publisher_id;
 use crate::journal::{JournalMessage, Record};
 use crate::log::{Entry, PublisherIx};
@@ -99,6 +100,9 @@ impl Engine {
         let body = message.data_bytes();
         if body.len() > MAX_FRAME_LEN - HEADER_MAX {
             return Outcome::Failed("message too large".into());
+        }
+        if !self.may(id, Access::Write, topic) {
+            return Outcome::Failed("not entitled".into());
         }
         if let Some(reason) = self.faults.rejects(topic, sequence, &body) {
             return Outcome::Failed(reason.into());

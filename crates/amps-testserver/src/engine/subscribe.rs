@@ -6,6 +6,7 @@ use amps_core::{AckType, AckTypes, Field, Message, StartAt};
 use super::ack::AckFrame;
 use super::connection::Close;
 use super::{ConnId, Engine};
+use crate::faults::Access;
 use crate::topic::TopicPattern;
 
 /// The longest subscription id in bytes, and the subscriptions of one
@@ -137,6 +138,10 @@ impl Engine {
             self.close(id, Close::Abort, "malformed command");
             return None;
         };
+        if !self.may(id, Access::Read, &topic) {
+            self.refuse(id, message, acks, "not entitled");
+            return None;
+        }
         let Some(options) = Options::parse(message) else {
             self.refuse(id, message, acks, "invalid options");
             return None;

@@ -174,7 +174,7 @@ async fn sleep_until(deadline: Option<Instant>) {
 
 async fn dial(shared: Arc<Shared>, peer: PeerId, uri: String) {
     let connected = match uri.parse::<Uri>() {
-        Ok(uri) => tokio::time::timeout(DIAL_TIMEOUT, TcpConnector.connect(&uri)).await,
+        Ok(uri) => tokio::time::timeout(DIAL_TIMEOUT, TcpConnector::default().connect(&uri)).await,
         Err(error) => Ok(Err(io::Error::new(io::ErrorKind::InvalidInput, error))),
     };
     match connected {
