@@ -70,6 +70,15 @@ pub trait Kv: Send + 'static {
     /// any other error fails the store for good.
     fn insert(&mut self, key: &[u8], value: &[u8]) -> Result<(), KvError>;
 
+    /// [`insert`](Self::insert) of a value that is in parts. What is given here
+    /// copies them together; a store that can do it cheaper should.
+    ///
+    /// # Errors
+    /// Those of [`insert`](Self::insert).
+    fn insert_parts(&mut self, key: &[u8], parts: &[&[u8]]) -> Result<(), KvError> {
+        self.insert(key, &parts.concat())
+    }
+
     /// Removes `key`; no error if it is not there.
     ///
     /// # Errors
@@ -117,6 +126,10 @@ impl Kv for Box<dyn Kv> {
 
     fn insert(&mut self, key: &[u8], value: &[u8]) -> Result<(), KvError> {
         (**self).insert(key, value)
+    }
+
+    fn insert_parts(&mut self, key: &[u8], parts: &[&[u8]]) -> Result<(), KvError> {
+        (**self).insert_parts(key, parts)
     }
 
     fn remove(&mut self, key: &[u8]) -> Result<(), KvError> {
@@ -213,12 +226,12 @@ pub enum KvError {
     },
 }
 
-fn check_size(key: &[u8], value: &[u8], max: usize) -> Result<(), KvError> {
+fn check_size(key: &[u8], len: usize, max: usize) -> Result<(), KvError> {
     if key.len() > MAX_KEY {
         return Err(KvError::KeyTooLarge { len: key.len() });
     }
-    if value.len() > max {
-        return Err(KvError::ValueTooLarge { len: value.len(), max });
+    if len > max {
+        return Err(KvError::ValueTooLarge { len, max });
     }
     Ok(())
 }

@@ -1,6 +1,7 @@
-//! Stores written by the first format are read for ever. The directories in
-//! `tests/data` were written by `write_the_stores` below and are never written
-//! again; a later format gets directories of its own beside them.
+//! Stores written by any format are read for ever. The directories in
+//! `tests/data`, whose names end with their format, were written by
+//! `write_the_stores` below and are never written again; a later format gets
+//! directories of its own beside them.
 //!
 //! A directory is kept in one file: for each of its files the name and the
 //! length, then every run of bytes that is not zero. sled's files are mostly
@@ -26,6 +27,9 @@ const FIRST: u64 = 1_800_000_000_000_000_000;
 const PUBLISHED: u64 = 300;
 const ACKNOWLEDGED: u64 = 40;
 const REFUSED: u64 = 60;
+
+const PUBLISH_STORES: [&str; 2] = ["publish-store-1", "publish-store-2"];
+const BOOKMARK_STORES: [&str; 2] = ["bookmark-store-1", "bookmark-store-2"];
 
 fn data(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(name)
@@ -106,7 +110,8 @@ fn pack(dir: &Path, name: &str) {
     fs::write(data(name), packed).unwrap();
 }
 
-/// Not a test: wrote the directories, once, with the first release.
+/// Not a test: wrote the directories, each once, with the first version of its
+/// format.
 #[test]
 #[ignore = "writes the stores that the tests here read; run it for a new format only, with new names"]
 fn write_the_stores() {
@@ -137,7 +142,7 @@ fn write_the_stores() {
     let closing = log.closing_job().unwrap();
     log.job_done(store.run(&closing));
     drop(store);
-    pack(dir.path(), "publish-store-1");
+    pack(dir.path(), "publish-store-2");
 
     let dir = tempfile::tempdir().unwrap();
     let kv = SledKv::open(dir.path(), &SledOptions::small()).unwrap();
@@ -147,14 +152,24 @@ fn write_the_stores() {
     store.save("orders", &BookmarkState { base, publishers }).unwrap();
     store.commit().unwrap();
     drop(store);
-    pack(dir.path(), "bookmark-store-1");
+    pack(dir.path(), "bookmark-store-2");
 }
 
 #[test]
-fn a_publish_store_of_the_first_format_opens_whole() {
-    let dir = unpack("publish-store-1");
-    let kv = SledKv::open(dir.path(), &SledOptions::default()).unwrap();
-    let (mut store, recovered) = SegmentStore::open(Box::new(kv), dir.path(), &identity(), 1).unwrap();
+fn a_publish_store_of_any_format_opens_whole() {
+    for name in PUBLISH_STORES {
+        opens_whole(unpack(name).path());
+        // Converted, if need be, it is the same.
+        let dir = unpack(name);
+        drop(SledKv::open(dir.path(), &SledOptions::default()).unwrap());
+        opens_whole(dir.path());
+        assert!(fs::read_to_string(dir.path().join("CREATED")).unwrap().contains("format: 2"));
+    }
+}
+
+fn opens_whole(dir: &Path) {
+    let kv = SledKv::open(dir, &SledOptions::default()).unwrap();
+    let (mut store, recovered) = SegmentStore::open(Box::new(kv), dir, &identity(), 1).unwrap();
     let mut log = PublishLog::on_disk(Limits::default(), Durability::PowerLoss, recovered);
     assert_eq!(log.next_sequence(), FIRST + PUBLISHED);
     let gap = log.logged_on(0, OnPublishGap::Refuse);
@@ -178,10 +193,18 @@ fn a_publish_store_of_the_first_format_opens_whole() {
 }
 
 #[test]
-fn a_publish_store_of_the_first_format_is_read_without_the_engine() {
-    let dir = unpack("publish-store-1");
+fn a_publish_store_of_any_format_is_read_without_the_engine() {
+    for name in PUBLISH_STORES {
+        let dir = unpack(name);
+        is_read(dir.path());
+        drop(SledKv::open(dir.path(), &SledOptions::default()).unwrap());
+        is_read(dir.path());
+    }
+}
+
+fn is_read(dir: &Path) {
     let mut records = Records::default();
-    let files = SledFiles::read(dir.path(), &mut |key, value| records.note(key, value)).unwrap();
+    let files = SledFiles::read(dir, &mut |key, value| records.note(key, value)).unwrap();
     assert_eq!(files.damage(), []);
     let examined = Examined::new(files, records).unwrap();
     let contents = examined.contents().unwrap();
@@ -192,16 +215,18 @@ fn a_publish_store_of_the_first_format_is_read_without_the_engine() {
 }
 
 #[test]
-fn a_bookmark_store_of_the_first_format_opens_whole() {
-    let dir = unpack("bookmark-store-1");
-    let files = SledFiles::read(dir.path(), &mut |_, _| {}).unwrap();
-    assert_eq!(bookmarks::Examined::new(&files).unwrap().client(), Some("first-format"));
-    drop(files);
-    let mut store = KvBookmarkStore::open_dir(dir.path(), "first-format", SyncLevel::Process).unwrap();
-    let state = store.recover("orders").unwrap();
-    assert_eq!(state.base, Some(Bookmark { publisher: 7, sequence: 8 }));
-    let expected: Vec<_> = (1..4).map(|publisher| (publisher, subscription(publisher))).collect();
-    assert_eq!(state.publishers, expected);
+fn a_bookmark_store_of_any_format_opens_whole() {
+    for name in BOOKMARK_STORES {
+        let dir = unpack(name);
+        let files = SledFiles::read(dir.path(), &mut |_, _| {}).unwrap();
+        assert_eq!(bookmarks::Examined::new(&files).unwrap().client(), Some("first-format"));
+        drop(files);
+        let mut store = KvBookmarkStore::open_dir(dir.path(), "first-format", SyncLevel::Process).unwrap();
+        let state = store.recover("orders").unwrap();
+        assert_eq!(state.base, Some(Bookmark { publisher: 7, sequence: 8 }));
+        let expected: Vec<_> = (1..4).map(|publisher| (publisher, subscription(publisher))).collect();
+        assert_eq!(state.publishers, expected);
+    }
 }
 
 /// What a later version writes is refused, and the error says which versions.
@@ -220,16 +245,17 @@ fn other_formats_are_refused_by_name() {
     let error = Examined::new(files, records).unwrap_err();
     assert!(matches!(error, StoreError::NewerFormat { found: 2, .. }), "{error}");
 
-    for (name, open) in [("publish-store-1", SledOptions::default()), ("bookmark-store-1", SledOptions::small())] {
+    for (name, open) in [("publish-store-1", SledOptions::default()), ("bookmark-store-2", SledOptions::small())] {
         let dir = unpack(name);
         let created = dir.path().join("CREATED");
         let text = fs::read_to_string(&created).unwrap();
-        fs::write(&created, text.replace("format: 1", "format: 2")).unwrap();
+        let other = text.replace("format: 1", "format: 3").replace("format: 2", "format: 3");
+        fs::write(&created, other).unwrap();
         let error = SledKv::open(dir.path(), &open).unwrap_err();
-        assert!(matches!(&error, KvError::OtherFormat { found: 2, known: 1, .. }), "{error}");
+        assert!(matches!(&error, KvError::OtherFormat { found: 3, known: 2, .. }), "{error}");
         assert!(!dir.path().join("QUARANTINED").exists(), "it is not damaged");
         let error = SledFiles::read(dir.path(), &mut |_, _| {}).unwrap_err();
-        assert!(matches!(&error, KvError::OtherFormat { found: 2, .. }), "{error}");
+        assert!(matches!(&error, KvError::OtherFormat { found: 3, .. }), "{error}");
         fs::write(&created, text).unwrap();
         SledKv::open(dir.path(), &open).unwrap();
     }

@@ -122,7 +122,7 @@ impl Kv for MemoryKv {
     }
 
     fn insert(&mut self, key: &[u8], value: &[u8]) -> Result<(), KvError> {
-        check_size(key, value, MAX_VALUE)?;
+        check_size(key, value.len(), MAX_VALUE)?;
         self.write(key, Some(value))
     }
 

@@ -6,8 +6,8 @@
 //! * `flush` is not an fsync on Linux: [`SyncLevel::Power`] adds one.
 //! * Values above a quarter of a segment go to files that are never synced:
 //!   keys and values are limited so that a full leaf stays below that.
-//! * It writes values that share a leaf about five times: large ones stand in
-//!   [`slots`], and the entry only names its slot.
+//! * It writes values that share a leaf about five times, and allocates some
+//!   eighty times for one: large ones stand in [`slots`].
 //! * A crash while it opens can leave `snap.*.generating`, which it would then
 //!   read as a snapshot and refuse to open for ever: removed first.
 //! * It may panic on damaged files: no panic leaves this module. (A program
@@ -20,17 +20,19 @@
 
 mod directory;
 mod files;
+mod first_format;
 mod record;
 mod slots;
 
 use std::fs::File;
+use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use super::{Kv, KvError, SyncCount, SyncLevel, Visit, check_size};
-use directory::{Directory, write_synced};
+use directory::{Directory, FORMAT, write_synced};
 use slots::Slots;
 
 pub use files::{Damage, SledFiles};
@@ -48,9 +50,8 @@ const INLINE_MAX: usize = 4096;
 /// The longest value in a slot, in stores with segments of at least so much.
 const SLOT_LEN: usize = 124 << 10;
 const SLOTS_FROM: usize = 4 << 20;
-/// What the first byte of an entry says: the value follows, or its slot.
+/// The first byte of an entry: the value follows.
 const INLINE: u8 = 0;
-const IN_SLOT: u8 = 1;
 
 /// How many entries a range is removed at a time.
 const REMOVED_AT_ONCE: usize = 1024;
@@ -138,12 +139,15 @@ impl SledKv {
     fn open_locked(directory: Directory, options: &SledOptions) -> Result<Self, KvError> {
         directory.check_quarantine()?;
         let created = directory.created()?;
-        let segment = created.unwrap_or(options.segment);
+        let segment = created.map_or(options.segment, |(_, segment)| segment);
         directory.remove_leftovers(created.is_some())?;
         keep_buffers(segment);
         let db = open_db(&directory, segment, options.cache)?;
-        let engine =
-            guarded(&directory, || Ok(Engine { own: db.open_tree(OWN_TREE)?, slots: Slots::open(&db, segment)?, db }))?;
+        let engine = guarded(&directory, || {
+            let own = db.open_tree(OWN_TREE)?;
+            let slots = Slots::open(&db, &own, |key| db.contains_key(key))?;
+            Ok(Engine { db, own, slots })
+        })?;
         let db_file = directory.db_file()?;
         let (synced_file, synced) = directory.synced()?;
         let mut kv = Self {
@@ -158,9 +162,9 @@ impl SledKv {
         };
         kv.check_created(created.is_some())?;
         kv.check_synced(synced)?;
-        kv.check_slots()?;
+        kv.convert()?;
         kv.directory.check_no_blobs()?;
-        if created.is_none() {
+        if created.is_none_or(|(format, _)| format != FORMAT) {
             kv.sync_files(SyncLevel::Power)?;
             kv.directory.mark_created(segment)?;
         }
@@ -207,22 +211,17 @@ impl SledKv {
         Ok(())
     }
 
-    /// Finds out which slots are free.
-    fn check_slots(&mut self) -> Result<(), KvError> {
+    /// Ends what a crash cut off, and brings a store of the first format into
+    /// this one.
+    fn convert(&mut self) -> Result<(), KvError> {
         let sound = self.write(|Engine { db, slots, .. }| {
-            let mut used = Vec::new();
-            for entry in db.iter() {
-                if let Some(slot) = slot_of(&entry?.1) {
-                    used.push(slot);
-                }
-            }
-            Ok(slots.set_used(used))
+            slots.settle()?;
+            first_format::convert(db, slots)
         })?;
-        if sound {
-            Ok(())
-        } else {
-            Err(self.directory.damaged("its entries name the same place, or one that is not there"))
+        if !sound {
+            return Err(self.directory.damaged("its entries name the same place, or one that is not there"));
         }
+        self.write(|Engine { db, .. }| first_format::forget(db))
     }
 
     /// Runs one operation of sled; no panic gets out.
@@ -246,18 +245,23 @@ impl SledKv {
         }
     }
 
-    /// Shows `to` the value an entry stands for.
-    fn value<T>(&self, entry: &[u8], to: impl FnOnce(&[u8]) -> T) -> Result<T, KvError> {
-        match (entry, slot_of(entry)) {
-            ([INLINE, value @ ..], _) => return Ok(to(value)),
-            (_, Some(slot)) => {
-                if let Some(value) = self.run(|engine| engine.slots.get(slot))? {
-                    return Ok(to(&value));
-                }
-            }
-            _ => {}
+    /// The value in an entry.
+    fn inline<'a>(&self, entry: &'a [u8]) -> Result<&'a [u8], KvError> {
+        match entry {
+            [INLINE, value @ ..] => Ok(value),
+            _ => Err(self.directory.damaged("an entry has no value")),
         }
-        Err(self.directory.damaged("an entry has no value"))
+    }
+
+    /// Shows `to` a value in a slot.
+    fn in_slot<T>(&self, key: &[u8], to: impl FnOnce(&[u8]) -> T) -> Result<Option<T>, KvError> {
+        if !self.run(|engine| Ok(engine.slots.contains(key)))? {
+            return Ok(None);
+        }
+        let mut to = Some(to);
+        let mut shown = None;
+        self.run(|engine| engine.slots.get(key, |value| shown = to.take().map(|to| to(value))))?;
+        Ok(shown)
     }
 
     fn remember<T>(&mut self, result: Result<T, KvError>) -> Result<T, KvError> {
@@ -287,27 +291,42 @@ impl SledKv {
 
 impl Kv for SledKv {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, KvError> {
+        if let Some(value) = self.in_slot(key, <[u8]>::to_vec)? {
+            return Ok(Some(value));
+        }
         let Some(entry) = self.run(|engine| engine.db.get(key))? else { return Ok(None) };
-        self.value(&entry, |value| Some(value.to_vec()))
+        self.inline(&entry).map(|value| Some(value.to_vec()))
     }
 
     fn insert(&mut self, key: &[u8], value: &[u8]) -> Result<(), KvError> {
-        check_size(key, value, self.max_value)?;
+        self.insert_parts(key, &[value])
+    }
+
+    /// Of an entry and a slot with the same key, which a crash can leave, the
+    /// entry counts: it goes last, and comes first.
+    fn insert_parts(&mut self, key: &[u8], parts: &[&[u8]]) -> Result<(), KvError> {
+        let len = parts.iter().map(|part| part.len()).sum();
+        check_size(key, len, self.max_value)?;
         self.write(|Engine { db, slots, .. }| {
-            let old = if value.len() <= INLINE_MAX {
-                db.insert(key, [&[INLINE], value].concat())
-            } else {
-                let [a, b, c, d] = slots.put(value)?.to_be_bytes();
-                db.insert(key, &[IN_SLOT, a, b, c, d])
-            };
-            old?.as_deref().and_then(slot_of).map_or(Ok(()), |slot| slots.release(slot))
+            if len > INLINE_MAX {
+                slots.put(key, parts)?;
+                return db.remove(key).map(drop);
+            }
+            let mut entry = [INLINE; INLINE_MAX + 1];
+            let mut end = 1;
+            for part in parts {
+                entry[end..end + part.len()].copy_from_slice(part);
+                end += part.len();
+            }
+            db.insert(key, &entry[..end])?;
+            slots.remove(key)
         })
     }
 
     fn remove(&mut self, key: &[u8]) -> Result<(), KvError> {
         self.write(|Engine { db, slots, .. }| {
-            let old = db.remove(key)?;
-            old.as_deref().and_then(slot_of).map_or(Ok(()), |slot| slots.release(slot))
+            db.remove(key)?;
+            slots.remove(key)
         })
     }
 
@@ -318,15 +337,17 @@ impl Kv for SledKv {
         }
         loop {
             let removed = self.write(|Engine { db, slots, .. }| {
-                let entries: Vec<_> = db.range(from..to).take(REMOVED_AT_ONCE).collect::<Result<_, _>>()?;
-                for (key, entry) in &entries {
+                let keys = db.range(from..to).keys().take(REMOVED_AT_ONCE);
+                let keys: Vec<_> = keys.collect::<Result<_, _>>()?;
+                for key in &keys {
+                    // Smaller keys go first, wherever their values are.
+                    slots.remove_range(from, key)?;
                     db.remove(key)?;
-                    slot_of(entry).map_or(Ok(()), |slot| slots.release(slot))?;
                 }
-                Ok(entries.len())
+                Ok(keys.len())
             })?;
             if removed < REMOVED_AT_ONCE {
-                return Ok(());
+                return self.write(|engine| engine.slots.remove_range(from, to));
             }
         }
     }
@@ -335,11 +356,18 @@ impl Kv for SledKv {
         if from >= to {
             return Ok(());
         }
+        let mut large = self.run(|engine| Ok(engine.slots.keys(from, to)))?.into_iter().peekable();
         let mut entries = self.run(|engine| Ok(engine.db.range(from..to)))?;
-        while let Some((key, entry)) = self.run(|_| entries.next().transpose())? {
-            if self.value(&entry, |value| visit(&key, value))?.is_break() {
-                break;
+        let mut shown = ControlFlow::Continue(());
+        while shown.is_continue() {
+            let entry = self.run(|_| entries.next().transpose())?;
+            let end = entry.as_ref().map_or(to, |(key, _)| key);
+            while let Some(key) = large.next_if(|key| shown.is_continue() && key.as_slice() < end) {
+                let value = self.in_slot(&key, |value| visit(&key, value))?;
+                shown = value.ok_or_else(|| self.directory.damaged("a slot has no value"))?;
             }
+            let Some((key, entry)) = entry.filter(|_| shown.is_continue()) else { break };
+            shown = visit(&key, self.inline(&entry)?);
         }
         // Dropping the iterator touches sled too.
         self.run(|_| {
@@ -376,14 +404,6 @@ impl Drop for SledKv {
 /// multiple of slots fills a segment with little left.
 fn max_value(segment: usize) -> usize {
     if segment < SLOTS_FROM { INLINE_MAX } else { SLOT_LEN }
-}
-
-/// The slot an entry names.
-fn slot_of(entry: &[u8]) -> Option<u32> {
-    match *entry {
-        [IN_SLOT, a, b, c, d] => Some(u32::from_be_bytes([a, b, c, d])),
-        _ => None,
-    }
 }
 
 /// sled writes each segment from a new buffer. glibc gets and returns a buffer

@@ -4,7 +4,7 @@ use std::path::Path;
 use super::disk::RESERVE;
 use super::error::StoreError;
 use super::meta::{FORMAT, Identity, Meta};
-use super::store::{FIRST_PART, Head, LOG_FROM, LOG_TO, META_KEY, SegmentStore, split_key};
+use super::store::{Head, LOG_FROM, LOG_TO, META_KEY, OLD_FIRST_PART, SegmentStore, split_key};
 use crate::kv::{Kv, SyncLevel};
 
 /// What a store held when it was opened.
@@ -200,13 +200,13 @@ pub(super) enum Found {
 
 impl Found {
     /// What `whole`, the parts of a value so far, amounts to. Every part but
-    /// the first and the last is `part_len` bytes long.
+    /// the last is `part_len` bytes long; the first may be an old one.
     fn of(key: u64, whole: &[u8], part_len: usize) -> Self {
         match Head::read(whole) {
             None => Self::Damaged("its description is unreadable"),
             Some(head)
                 if whole.len() < head.whole_len()
-                    && whole.len().checked_sub(FIRST_PART).is_some_and(|parts| parts.is_multiple_of(part_len)) =>
+                    && [0, OLD_FIRST_PART].iter().any(|first| whole.len() % part_len == first % part_len) =>
             {
                 Self::Incomplete
             }

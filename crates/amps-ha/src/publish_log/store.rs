@@ -1,6 +1,6 @@
 use std::path::{Path, PathBuf};
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 
 use super::error::StoreError;
 use super::meta::Meta;
@@ -20,9 +20,9 @@ const HEAD_LEN: usize = 40;
 /// an open goes by.
 const VALUE_VERSION: u8 = 1;
 
-/// Bytes of a value's first part: its description, and the first frames. The
-/// others are as long as the engine takes them.
-pub(super) const FIRST_PART: usize = 1024;
+/// Parts of a value are as long as the engine takes them. In older stores the
+/// first, with its description, has so many bytes.
+pub(super) const OLD_FIRST_PART: usize = 1024;
 
 /// Where a publish log's segments are kept: packed values on an ordered
 /// key-value seam. Does the log's [`Job`]s.
@@ -137,19 +137,16 @@ impl SegmentStore {
     }
 
     pub(super) fn put(&mut self, segment: &StoredSegment) -> Result<(), StoreError> {
-        let mut value = BytesMut::with_capacity(FIRST_PART);
-        value.put_u8(VALUE_VERSION);
-        value.put_bytes(0, 3);
-        value.put_u64(segment.first);
-        value.put_u64(segment.last);
-        value.put_u64(segment.previous_last);
-        value.put_u64(segment.bytes.len() as u64);
-        let crc = checksum(&value, &segment.bytes);
-        value.put_u32(crc);
-        // The frames behind those in the first part are not copied.
-        let (frames, rest) = segment.bytes.split_at(segment.bytes.len().min(FIRST_PART - HEAD_LEN));
-        value.extend_from_slice(frames);
-        self.kv.insert(&key(segment.first, 0), &value)?;
+        let mut head = [0; HEAD_LEN];
+        head[0] = VALUE_VERSION;
+        for (at, number) in [(4, segment.first), (12, segment.last), (20, segment.previous_last)] {
+            head[at..at + 8].copy_from_slice(&number.to_be_bytes());
+        }
+        head[28..36].copy_from_slice(&(segment.bytes.len() as u64).to_be_bytes());
+        let crc = checksum(&head[..HEAD_LEN - 4], &segment.bytes);
+        head[36..].copy_from_slice(&crc.to_be_bytes());
+        let (frames, rest) = segment.bytes.split_at(segment.bytes.len().min(self.segment_len()));
+        self.kv.insert_parts(&key(segment.first, 0), &[&head, frames])?;
         for (part, chunk) in (1..).zip(rest.chunks(self.kv.max_value())) {
             self.kv.insert(&key(segment.first, part), chunk)?;
         }
@@ -158,7 +155,7 @@ impl SegmentStore {
 
     /// How many bytes of frames are best stored as one.
     pub(super) fn segment_len(&self) -> usize {
-        FIRST_PART - HEAD_LEN + self.kv.max_value()
+        self.kv.max_value() - HEAD_LEN
     }
 
     pub(super) fn remove(&mut self, first: u64) -> Result<(), StoreError> {
@@ -166,7 +163,7 @@ impl SegmentStore {
     }
 
     pub(super) fn load(&self, first: u64) -> Result<(Head, Bytes), StoreError> {
-        let mut whole = BytesMut::with_capacity(FIRST_PART + self.kv.max_value());
+        let mut whole = BytesMut::with_capacity(self.kv.max_value() + OLD_FIRST_PART);
         self.kv.scan(&key(first, 0), &key(first + 1, 0), &mut |_, chunk| {
             whole.extend_from_slice(chunk);
             std::ops::ControlFlow::Continue(())

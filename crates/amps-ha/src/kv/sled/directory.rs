@@ -7,8 +7,10 @@ use std::sync::Arc;
 
 use crate::kv::KvError;
 
-/// Version of how entries stand in sled: inline or in slots.
-const FORMAT: u64 = 1;
+/// Version of how entries stand in sled: inline or in slots. Before it, entries
+/// named the slots.
+pub(super) const FORMAT: u64 = 2;
+const FIRST_FORMAT: u64 = 1;
 
 pub(super) const LOCK: &str = "lock";
 pub(super) const CREATED: &str = "CREATED";
@@ -68,25 +70,25 @@ impl Directory {
         }
     }
 
-    /// The segment size of the store that was created here, if one was.
-    pub(super) fn created(&self) -> Result<Option<usize>, KvError> {
+    /// Format and segment size of the store that was created here, if one was.
+    pub(super) fn created(&self) -> Result<Option<(u64, usize)>, KvError> {
         let text = match fs::read(self.path.join(CREATED)) {
             Ok(text) => String::from_utf8_lossy(&text).into_owned(),
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(self.io(error)),
         };
         check_format(&self.path, &text)?;
-        let segment = segment_size(&text);
-        if segment.is_none() || line(&text, "format").is_none() {
+        let (Some(format), Some(segment)) = (line(&text, "format"), segment_size(&text)) else {
             return Err(self.damaged("its file CREATED cannot be read"));
-        }
+        };
         if self.length(DB)? == 0 {
             return Err(self.damaged("its file db is missing or empty"));
         }
-        Ok(segment)
+        Ok(Some((format, segment)))
     }
 
-    /// Says that a store exists here, after everything in it is on the disk.
+    /// Says that a store of this format exists here, after everything in it is on
+    /// the disk.
     pub(super) fn mark_created(&self, segment: usize) -> Result<(), KvError> {
         let mark = || {
             File::open(self.path.join(CONF))?.sync_all()?;
@@ -176,7 +178,9 @@ pub(super) fn segment_size(text: &str) -> Option<usize> {
 /// `CREATED`.
 pub(super) fn check_format(dir: &Path, text: &str) -> Result<(), KvError> {
     match line(text, "format") {
-        Some(found) if found != FORMAT => Err(KvError::OtherFormat { dir: dir.to_owned(), found, known: FORMAT }),
+        Some(found) if !(FIRST_FORMAT..=FORMAT).contains(&found) => {
+            Err(KvError::OtherFormat { dir: dir.to_owned(), found, known: FORMAT })
+        }
         _ => Ok(()),
     }
 }

@@ -21,8 +21,8 @@ use std::sync::Arc;
 
 use super::directory::{CONF, CREATED, DB, LOCK, QUARANTINED, SYNCED, check_format, segment_size, synced_count};
 use super::record::{Kind, Record, segment_number};
-use super::slots::slot_of_key;
-use super::{INLINE, SYNCED_KEY, max_value, slot_of};
+use super::slots::{self, REMOVED_KEY, Removed};
+use super::{CREATED_KEY, INLINE, SYNCED_KEY, first_format, max_value};
 use crate::kv::{Kv, KvError, SyncLevel, Visit};
 use page::{Held, Page};
 
@@ -38,7 +38,8 @@ pub struct SledFiles {
     segment: usize,
     /// With the position in the log of the record that wrote them.
     entries: BTreeMap<Vec<u8>, (u64, Held)>,
-    slots: HashMap<u32, Held>,
+    /// How often it was synced, as the log says.
+    synced: u64,
     damage: Vec<Damage>,
     /// Position in the log of the newest damage.
     damaged_at: Option<u64>,
@@ -91,7 +92,7 @@ impl SledFiles {
             _lock: lock,
             segment,
             entries: BTreeMap::new(),
-            slots: HashMap::new(),
+            synced: 0,
             damage,
             damaged_at: None,
             quarantined: quarantined.map(|reason| String::from_utf8_lossy(&reason).trim().to_owned()),
@@ -166,8 +167,7 @@ impl SledFiles {
             let newest = index + 1 == segments.len();
             self.read_records(&bytes, *number, *offset, newest, &mut pages, watch);
         }
-        self.collect(pages);
-        Ok(())
+        self.collect(pages)
     }
 
     fn read_segment(&mut self, offset: u64) -> io::Result<Vec<u8>> {
@@ -231,7 +231,7 @@ impl SledFiles {
 
     /// Entries of all pages; of two for one key, which a damaged page can leave,
     /// the newer.
-    fn collect(&mut self, pages: HashMap<u64, Page>) {
+    fn collect(&mut self, pages: HashMap<u64, Page>) -> io::Result<()> {
         let mut newest: BTreeMap<Vec<u8>, (u64, Held)> = BTreeMap::new();
         for page in pages.into_values() {
             for (suffix, (position, held)) in page.entries {
@@ -242,49 +242,69 @@ impl SledFiles {
                 }
             }
         }
-        for (key, entry) in newest {
-            match slot_of_key(&key) {
-                Some(Some(slot)) => drop(self.slots.insert(slot, entry.1)),
-                Some(None) => {}
-                None => drop(self.entries.insert(key, entry)),
+        let mut own = |key: &str| newest.remove(key.as_bytes()).map(|(_, held)| self.bytes(&held)).transpose();
+        own(CREATED_KEY)?;
+        let synced = own(SYNCED_KEY)?.and_then(|count| count.try_into().ok()).map_or(0, u64::from_be_bytes);
+        let removed = own(REMOVED_KEY)?.and_then(|bytes| Removed::read(&bytes)).unwrap_or_default();
+        let mut entries = BTreeMap::new();
+        // With their numbers.
+        let mut large: BTreeMap<Vec<u8>, (u64, (u64, Held))> = BTreeMap::new();
+        let mut first_slots = HashMap::new();
+        for (key, (position, held)) in newest {
+            if let Some(value) = slots::slot_of_key(&key) {
+                let head = value.map(|_| self.bytes(&held.first(slots::Head::MOST))).transpose()?;
+                let head = head.and_then(|bytes| slots::Head::read(&bytes)).filter(|head| !removed.covers(head));
+                if let Some(head) = head
+                    && large.get(&head.key).is_none_or(|(number, _)| *number < head.number)
+                {
+                    let value = held.behind(slots::Head::len(&head.key));
+                    large.insert(head.key, (head.number, (position, value)));
+                }
+            } else if let Some(value) = first_format::slot_of_key(&key) {
+                first_slots.extend(value.map(|slot| (slot, held)));
+            } else {
+                entries.insert(key, (position, held));
             }
         }
+        for (key, (position, held)) in entries {
+            let entry = self.bytes(&held)?;
+            let held = match first_format::slot_of(&entry) {
+                Some(slot) => first_slots.remove(&slot),
+                None => entry.first().is_some_and(|first| *first == INLINE).then(|| held.behind(1)),
+            };
+            large.remove(&key);
+            self.entries.extend(held.map(|held| (key, (position, held))));
+        }
+        self.entries.extend(large.into_iter().map(|(key, (_, value))| (key, value)));
+        self.synced = synced;
+        Ok(())
     }
 
     /// Fewer syncs inside than beside: what was on the disk is gone.
     fn check_synced(&mut self) {
         let beside = fs::read(self.dir.join(SYNCED)).ok().and_then(|bytes| synced_count(&bytes)).unwrap_or(0);
-        let inside = match self.entries.get(SYNCED_KEY.as_bytes()) {
-            Some((_, Held::Bytes(count))) => count.as_slice().try_into().map_or(0, u64::from_be_bytes),
-            _ => 0,
-        };
+        let inside = self.synced;
         if inside < beside {
             let what = format!("it counts {beside} syncs, the log {inside}: writes that were synced are gone");
             self.damaged(SYNCED, 0, u64::MAX, what);
         }
     }
 
-    fn bytes(&self, held: &Held) -> Result<Vec<u8>, KvError> {
+    fn bytes(&self, held: &Held) -> io::Result<Vec<u8>> {
         match held {
             Held::Bytes(bytes) => Ok(bytes.clone()),
             Held::Place { offset, len } => {
                 let mut bytes = vec![0; *len];
                 let mut file = &self.file;
-                let read = file.seek(SeekFrom::Start(*offset)).and_then(|_| file.read_exact(&mut bytes));
-                read.map_err(|error| KvError::Io { dir: self.dir.clone(), source: Arc::new(error) })?;
+                file.seek(SeekFrom::Start(*offset))?;
+                file.read_exact(&mut bytes)?;
                 Ok(bytes)
             }
         }
     }
 
-    /// The value an entry stands for; `None` when it is gone.
-    fn value(&self, entry: &Held) -> Result<Option<Vec<u8>>, KvError> {
-        let entry = self.bytes(entry)?;
-        match (&*entry, slot_of(&entry)) {
-            ([INLINE, value @ ..], _) => Ok(Some(value.to_vec())),
-            (_, Some(slot)) => self.slots.get(&slot).map(|held| self.bytes(held)).transpose(),
-            _ => Ok(None),
-        }
+    fn value(&self, held: &Held) -> Result<Vec<u8>, KvError> {
+        self.bytes(held).map_err(|error| KvError::Io { dir: self.dir.clone(), source: Arc::new(error) })
     }
 
     fn read_only(&self) -> KvError {
@@ -296,10 +316,7 @@ impl SledFiles {
 impl Kv for SledFiles {
     /// `None` also when damage has taken it.
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, KvError> {
-        match self.entries.get(key) {
-            Some((_, entry)) => self.value(entry),
-            None => Ok(None),
-        }
+        self.entries.get(key).map(|(_, held)| self.value(held)).transpose()
     }
 
     fn insert(&mut self, _: &[u8], _: &[u8]) -> Result<(), KvError> {
@@ -315,10 +332,8 @@ impl Kv for SledFiles {
         if from >= to {
             return Ok(());
         }
-        for (key, (_, entry)) in self.entries.range(from.to_vec()..to.to_vec()) {
-            if let Some(value) = self.value(entry)?
-                && visit(key, &value).is_break()
-            {
+        for (key, (_, held)) in self.entries.range(from.to_vec()..to.to_vec()) {
+            if visit(key, &self.value(held)?).is_break() {
                 break;
             }
         }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::super::INLINE;
 use super::super::record::Cursor;
+use super::super::slots::slot_of_key;
 
 /// Values up to this length are kept in memory, others read when asked for.
 const KEPT: usize = 4096;
@@ -13,6 +14,24 @@ const KEPT: usize = 4096;
 pub(super) enum Held {
     Bytes(Vec<u8>),
     Place { offset: u64, len: usize },
+}
+
+impl Held {
+    /// The first bytes of it, so many at most.
+    pub(super) fn first(&self, most: usize) -> Self {
+        match self {
+            Self::Bytes(bytes) => Self::Bytes(bytes[..most.min(bytes.len())].to_vec()),
+            Self::Place { offset, len } => Self::Place { offset: *offset, len: most.min(*len) },
+        }
+    }
+
+    /// What stands behind so many bytes of it.
+    pub(super) fn behind(self, skip: usize) -> Self {
+        match self {
+            Self::Bytes(mut bytes) => Self::Bytes(bytes.split_off(skip.min(bytes.len()))),
+            Self::Place { offset, len } => Self::Place { offset: offset + skip as u64, len: len.saturating_sub(skip) },
+        }
+    }
 }
 
 /// A leaf: what its keys begin with, and its entries with the position of the
@@ -64,8 +83,12 @@ impl Page {
             true => Held::Bytes(value.to_vec()),
             false => Held::Place { offset, len: value.len() },
         };
-        if let [INLINE, value @ ..] = value {
-            watch(&[&self.prefix[..], suffix].concat(), value);
+        let key = [&self.prefix[..], suffix].concat();
+        if let [INLINE, value @ ..] = value
+            && value.len() <= KEPT
+            && slot_of_key(&key).is_none()
+        {
+            watch(&key, value);
         }
         self.entries.insert(suffix.to_vec(), (position, held));
     }
