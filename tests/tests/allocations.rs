@@ -17,9 +17,6 @@ static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 /// whose consumer is so slow that reads wait in the queue by the hundred, each
 /// in a table of its own.
 const BOUND: f64 = if cfg!(debug_assertions) { 0.1 } else { 0.05 };
-/// The same with a sled store, whose engine allocates some eighty times for a
-/// value of several hundred messages. A guard against more, not the aim.
-const BOUND_WITH_SLED: f64 = 1.0;
 /// Before these messages are through, buffers still grow.
 const WARM: u64 = 50_000;
 const BODY: [u8; 128] = [b' '; 128];
@@ -95,9 +92,8 @@ async fn a_message_costs_next_to_no_allocation() {
     for (path, count) in counted {
         let each = count as f64 / messages() as f64;
         println!("{path:<30} {each:>8.4} allocations a message");
-        let bound = if path.contains("sled") { BOUND_WITH_SLED } else { BOUND };
-        if each >= bound {
-            above.push(format!("{path}: {each:.4}, {bound} or more"));
+        if each >= BOUND {
+            above.push(format!("{path}: {each:.4}, {BOUND} or more"));
         }
     }
     assert!(above.is_empty(), "too many allocations a message: {above:#?}");

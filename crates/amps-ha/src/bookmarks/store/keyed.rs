@@ -138,26 +138,27 @@ impl<K: Kv> KvBookmarkStore<K> {
         state: &PublisherState,
     ) -> Result<(), BookmarkStoreError> {
         let keys = Keys::new(subscription)?;
-        let stored = self.known.entry(subscription.to_owned()).or_default().entry(publisher).or_default();
-        let mut puts = Vec::new();
+        let Self { kv, known, replaced, .. } = self;
+        let Some(known) = known.get_mut(subscription) else { unreachable!("it was loaded") };
+        let stored = known.entry(publisher).or_default();
+        let mut put = |key: Vec<u8>, content: &[u8]| {
+            replaced.remove(&key);
+            kv.insert_parts(&key, &[content, &record::checksum(&key, content).to_be_bytes()])
+        };
         let positions = [state.floor, state.anchor];
         if stored.positions != Some(positions) {
             stored.positions = Some(positions);
-            puts.push((keys.publisher(publisher), record::write_positions(positions)));
+            put(keys.publisher(publisher), &record::write_positions(positions))?;
         }
         let wanted: BTreeMap<u64, u64> = state.ahead.iter().copied().collect();
         for (first, last) in &wanted {
             if stored.ranges.get(first) != Some(last) {
-                puts.push((keys.range(publisher, *first), last.to_be_bytes().to_vec()));
+                put(keys.range(publisher, *first), &last.to_be_bytes())?;
             }
         }
         let gone = stored.ranges.keys().filter(|first| !wanted.contains_key(first));
-        self.replaced.extend(gone.map(|first| keys.range(publisher, *first)));
+        replaced.extend(gone.map(|first| keys.range(publisher, *first)));
         stored.ranges = wanted;
-        for (key, content) in puts {
-            self.replaced.remove(&key);
-            self.kv.insert(&key, &record::seal(&key, &content))?;
-        }
         Ok(())
     }
 }

@@ -73,7 +73,12 @@ impl<'a> Keys<'a> {
 
     fn prefix(self, kind: u8) -> Vec<u8> {
         let length = u16::try_from(self.0.len()).unwrap_or(u16::MAX);
-        [&[kind], length.to_be_bytes().as_slice(), self.0.as_bytes()].concat()
+        // With room for two numbers.
+        let mut key = Vec::with_capacity(self.0.len() + 19);
+        key.push(kind);
+        key.extend(length.to_be_bytes());
+        key.extend(self.0.as_bytes());
+        key
     }
 }
 
@@ -96,7 +101,7 @@ pub(super) fn unseal<'a>(key: &[u8], value: &'a [u8]) -> Result<&'a [u8], Bookma
     if checksum(key, content).to_be_bytes() == *crc { Ok(content) } else { Err(damaged(key)) }
 }
 
-fn checksum(key: &[u8], content: &[u8]) -> u32 {
+pub(super) fn checksum(key: &[u8], content: &[u8]) -> u32 {
     let mut hasher = crc32fast::Hasher::new();
     hasher.update(key);
     hasher.update(content);
@@ -117,11 +122,11 @@ pub(super) fn read_bookmark(key: &[u8], content: &[u8]) -> Result<Bookmark, Book
 }
 
 /// Floor and anchor, each with a byte that says whether it is there.
-pub(super) fn write_positions(positions: [Option<u64>; 2]) -> Vec<u8> {
-    let mut content = Vec::with_capacity(18);
-    for position in positions {
-        content.push(u8::from(position.is_some()));
-        content.extend(position.unwrap_or(0).to_be_bytes());
+pub(super) fn write_positions(positions: [Option<u64>; 2]) -> [u8; 18] {
+    let mut content = [0; 18];
+    for (bytes, position) in content.chunks_exact_mut(9).zip(positions) {
+        bytes[0] = u8::from(position.is_some());
+        bytes[1..].copy_from_slice(&position.unwrap_or(0).to_be_bytes());
     }
     content
 }

@@ -197,6 +197,7 @@ impl Shared {
     }
 
     fn run(&self, mut store: impl BookmarkStore, progress: &watch::Sender<Progress>) {
+        let mut changed = Vec::new();
         loop {
             let mut state = self.lock();
             while state.changed.is_empty() && state.questions.is_empty() {
@@ -205,14 +206,15 @@ impl Shared {
                 }
                 state = self.wake.wait(state).unwrap_or_else(PoisonError::into_inner);
             }
-            let changed = std::mem::take(&mut state.changed);
+            std::mem::swap(&mut changed, &mut state.changed);
             let questions = std::mem::take(&mut state.questions);
             let group = state.group;
             state.group += 1;
             drop(state);
 
             let failed = progress.borrow().failed.clone();
-            let result = failed.map_or_else(|| write(&mut store, changed), Err);
+            let result = failed.map_or_else(|| write(&mut store, &mut changed), Err);
+            changed.clear();
             progress.send_modify(|progress| match &result {
                 Ok(()) => progress.committed = group + 1,
                 Err(error) => progress.failed = Some(error.clone()),
@@ -226,12 +228,12 @@ impl Shared {
 
 fn write(
     store: &mut impl BookmarkStore,
-    changed: Vec<(Arc<str>, Arc<dyn ChangeSource>)>,
+    changed: &mut Vec<(Arc<str>, Arc<dyn ChangeSource>)>,
 ) -> Result<(), BookmarkStoreError> {
     if changed.is_empty() {
         return Ok(());
     }
-    for (subscription, source) in changed {
+    for (subscription, source) in changed.drain(..) {
         store.save(&subscription, &source.take_changes())?;
     }
     store.commit()

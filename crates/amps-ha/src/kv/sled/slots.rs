@@ -38,7 +38,7 @@ const PARTS: u8 = 10;
 
 /// How many bytes more than half of what all slots hold may be overwritten and
 /// not yet given back.
-const SLACK: usize = 40 << 20;
+const SLACK: usize = 32 << 20;
 
 /// sled's cache has so many shards. Each lets go of its values only when
 /// sixty-four uses have gathered, and keeps the last one used.
