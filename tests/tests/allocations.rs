@@ -17,6 +17,10 @@ static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 /// whose consumer is so slow that reads wait in the queue by the hundred, each
 /// in a table of its own.
 const BOUND: f64 = if cfg!(debug_assertions) { 0.1 } else { 0.05 };
+/// The same with a sled store, whose engine allocates some ten times for a value
+/// of several hundred messages. In a debug build groups are smaller, and there
+/// are not enough messages for all that grows to have grown.
+const BOUND_WITH_SLED: f64 = if cfg!(debug_assertions) { 0.6 } else { 0.05 };
 /// Before these messages are through, buffers still grow.
 const WARM: u64 = 50_000;
 const BODY: [u8; 128] = [b' '; 128];
@@ -92,8 +96,9 @@ async fn a_message_costs_next_to_no_allocation() {
     for (path, count) in counted {
         let each = count as f64 / messages() as f64;
         println!("{path:<30} {each:>8.4} allocations a message");
-        if each >= BOUND {
-            above.push(format!("{path}: {each:.4}, {BOUND} or more"));
+        let bound = if path.contains("sled") { BOUND_WITH_SLED } else { BOUND };
+        if each >= bound {
+            above.push(format!("{path}: {each:.4}, {bound} or more"));
         }
     }
     assert!(above.is_empty(), "too many allocations a message: {above:#?}");

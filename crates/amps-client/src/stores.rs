@@ -126,9 +126,18 @@ pub(crate) fn open_log(
     })
 }
 
+/// Opens it on a thread that ends: what glibc has for that thread, and what is
+/// in the engine's cache there, goes to the next one that starts, which is the
+/// store's. Otherwise a backlog would be in memory twice.
 fn open_sled(dir: &Path, identity: &Identity, unix_nanos: u64) -> Result<(SegmentStore, Recovered), StoreError> {
-    let kv = SledKv::open(dir, &SledOptions::default())?;
-    SegmentStore::open(Box::new(kv), dir, identity, unix_nanos)
+    let open = || {
+        let kv = SledKv::open(dir, &SledOptions::default())?;
+        SegmentStore::open(Box::new(kv), dir, identity, unix_nanos)
+    };
+    std::thread::scope(|scope| match std::thread::Builder::new().spawn_scoped(scope, open) {
+        Ok(thread) => thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
+        Err(_) => open(),
+    })
 }
 
 /// The thread that keeps discarded bookmarks; none when nothing is kept.

@@ -133,7 +133,7 @@ fn large_values_are_written_once_and_their_place_is_used_again() {
         kv.sync(SyncLevel::Process).unwrap();
     }
     // How soon sled gives a place back depends on how its threads get to run.
-    assert!(in_file() < once * 3.5, "{} for {once}", in_file());
+    assert!(in_file() < once * 3.0 + 1e8, "{} for {once}", in_file());
     kv.remove_range(b"", &[0xff]).unwrap();
     assert_eq!(entries(&kv).unwrap().len(), 0);
     drop(kv);
