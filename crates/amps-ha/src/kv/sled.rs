@@ -65,8 +65,8 @@ pub struct SledOptions {
 
 impl Default for SledOptions {
     /// For a log: segments of 4 MiB, values to 124 KiB, a cache of 16 MiB.
-    /// Once it was busy it takes some 100 MB of disk, and three times the most
-    /// that was in it at once; and up to 32 MiB of memory for values beside the
+    /// Once it was busy it takes some 100 MB of disk, or three and a half times
+    /// the most that was in it at once; and up to 32 MiB of memory for values beside the
     /// cache.
     fn default() -> Self {
         Self { segment: 4 << 20, cache: 16 << 20 }
