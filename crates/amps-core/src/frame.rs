@@ -12,9 +12,6 @@ pub const MAX_FRAME_LEN: usize = 200_000_000;
 /// The length prefix's own size in bytes.
 pub const PREFIX_LEN: usize = 4;
 
-/// How many bytes of frames are given out at once, unless one alone is longer.
-const RUN_LEN: usize = 64 << 20;
-
 /// Why a stream of bytes cannot be split into frames any further.
 ///
 /// The stream has no recovery point, so the connection has to be given up.
@@ -61,29 +58,6 @@ impl FrameDecoder {
     /// Bytes received and not yet given out.
     pub fn buffered(&self) -> usize {
         self.buffer.len()
-    }
-
-    /// All whole frames received so far, prefixes included; `None` while more
-    /// bytes are needed. Not more than about 64 MiB at a time.
-    ///
-    /// # Errors
-    /// [`FrameError::TooLarge`], behind the frames in front of it; every later
-    /// call answers the same.
-    pub fn next_frames(&mut self) -> Result<Option<Bytes>, FrameError> {
-        let mut whole = 0;
-        while whole < RUN_LEN {
-            match frame_len(&self.buffer[whole..]) {
-                Some(len) if len > PREFIX_LEN + self.limit => {
-                    if whole == 0 {
-                        return Err(FrameError::TooLarge { len: len - PREFIX_LEN, limit: self.limit });
-                    }
-                    break;
-                }
-                Some(len) if len <= self.buffer.len() - whole => whole += len,
-                _ => break,
-            }
-        }
-        Ok((whole > 0).then(|| self.buffer.split_to(whole).freeze()))
     }
 
     /// The next whole frame without its length prefix, `None` while more bytes

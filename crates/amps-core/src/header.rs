@@ -5,9 +5,11 @@
 //! uses the first column of the table below. Unknown keys are skipped.
 
 mod field;
+mod form;
 mod scan;
 mod write;
 
 pub use field::Field;
+pub(crate) use form::Form;
 pub(crate) use scan::{Entry, parse, unescape};
 pub use write::FrameWriter;

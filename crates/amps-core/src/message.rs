@@ -148,9 +148,8 @@ impl Message {
     /// Where a field's value stands in the frame; `None` also for what a record
     /// of a batch has from the batch.
     pub fn span(&self, field: Field) -> Option<Range<usize>> {
-        let entry = self.run.entries(self.index as usize).iter().find(|entry| entry.field == field)?;
-        let start = entry.start.checked_sub(self.head().start)? as usize;
-        Some(start..start + entry.range().len())
+        let mut own = self.run.entries(self.index as usize).iter();
+        own.find(|entry| entry.field == field).map(|entry| entry.range())
     }
 
     /// The topic.
@@ -160,14 +159,12 @@ impl Message {
 
     /// The body.
     pub fn data(&self) -> &[u8] {
-        let Range { start, end } = self.head().body;
-        &self.run.bytes[start as usize..end as usize]
+        &self.run.bytes[self.head().body()]
     }
 
     /// The body as a slice that keeps the receive buffer alive.
     pub fn data_bytes(&self) -> Bytes {
-        let Range { start, end } = self.head().body;
-        self.run.bytes.slice(start as usize..end as usize)
+        self.run.bytes.slice(self.head().body())
     }
 
     /// The message's own bookmark, when it carries exactly one.
@@ -222,7 +219,7 @@ impl fmt::Debug for Message {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut out = f.debug_struct("Message");
         out.field("kind", &self.kind());
-        for entry in self.run.entries(self.index as usize) {
+        for entry in self.run.fields(self.index as usize) {
             match entry.field {
                 Field::Password => out.field("Password", &"***"),
                 field => out.field(&format!("{field:?}"), &self.raw(field).unwrap_or_default()),

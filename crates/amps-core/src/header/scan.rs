@@ -20,6 +20,12 @@ impl Entry {
         Self { start: self.start + base, end: self.end + base, ..self }
     }
 
+    /// The same counted from `start`.
+    #[inline]
+    pub(crate) fn behind(self, start: u32) -> Self {
+        Self { start: self.start - start, end: self.end - start, ..self }
+    }
+
     pub(crate) fn range(self) -> Range<usize> {
         self.start as usize..self.end as usize
     }
