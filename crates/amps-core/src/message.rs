@@ -88,6 +88,7 @@ pub struct Message {
 }
 
 impl Message {
+    #[inline]
     pub(crate) fn new(run: Arc<Run>, index: u32) -> Self {
         Self { run, index }
     }
@@ -110,6 +111,7 @@ impl Message {
         Messages::from(Arc::clone(&self.run)).copy(index..index + 1).get(0)
     }
 
+    #[inline]
     fn head(&self) -> &Head {
         self.run.head(self.index as usize)
     }
@@ -120,8 +122,9 @@ impl Message {
     }
 
     /// What this message is.
+    #[inline]
     pub fn kind(&self) -> MessageKind {
-        self.head().kind
+        self.run.kind(self.index as usize)
     }
 
     /// A field's value as it stands on the wire: quotes off, escapes still in.
@@ -131,6 +134,7 @@ impl Message {
     }
 
     /// A field's bytes as they stand on the wire.
+    #[inline]
     pub fn raw_bytes(&self, field: Field) -> Option<&[u8]> {
         self.run.raw_bytes(self.index as usize, field)
     }
@@ -158,6 +162,7 @@ impl Message {
     }
 
     /// The body.
+    #[inline]
     pub fn data(&self) -> &[u8] {
         &self.run.bytes[self.head().body()]
     }
@@ -210,6 +215,7 @@ impl Message {
     }
 
     /// Bytes of the frame.
+    #[inline]
     pub fn size(&self) -> usize {
         self.head().len()
     }

@@ -55,11 +55,13 @@ impl Messages {
     }
 
     /// How many messages there are.
+    #[inline]
     pub fn len(&self) -> usize {
         self.run.heads.len()
     }
 
     /// Whether there are none.
+    #[inline]
     pub fn is_empty(&self) -> bool {
         self.run.heads.is_empty()
     }
@@ -73,6 +75,7 @@ impl Messages {
     ///
     /// # Panics
     /// When `index` is not below [`len`](Self::len).
+    #[inline]
     pub fn get(&self, index: usize) -> Message {
         assert!(index < self.len(), "message {index} of {}", self.len());
         Message::new(Arc::clone(&self.run), index as u32)
@@ -82,8 +85,9 @@ impl Messages {
     ///
     /// # Panics
     /// When `index` is not below [`len`](Self::len).
+    #[inline]
     pub fn kind(&self, index: usize) -> MessageKind {
-        self.run.heads[index].kind
+        self.run.kind(index)
     }
 
     /// A field's bytes as they stand on the wire, without a copy of the
@@ -91,17 +95,18 @@ impl Messages {
     ///
     /// # Panics
     /// When `index` is not below [`len`](Self::len).
+    #[inline]
     pub fn raw_bytes(&self, index: usize, field: Field) -> Option<&[u8]> {
         self.run.raw_bytes(index, field)
     }
 
-    /// Whether one of them is of the same kind and for the same subscriptions
-    /// as the one before. `false` says nothing.
+    /// The first behind one of them that is perhaps not of the same kind or for
+    /// other subscriptions; behind the last, [`len`](Self::len).
     ///
     /// # Panics
     /// When `index` is not below [`len`](Self::len).
-    pub fn alike(&self, index: usize) -> bool {
-        self.run.heads[index].alike
+    pub fn alike_until(&self, index: usize) -> usize {
+        self.run.alike_until(index)
     }
 
     /// The bookmark of one of them, when it carries exactly one.
@@ -204,6 +209,7 @@ mod tests {
         let copy = messages.copy(1..3);
         assert_eq!(bodies(&copy), ["two", "three"]);
         assert_eq!(copy.get(1).topic().as_deref(), Some("t"));
+        assert_eq!((messages.alike_until(1), copy.alike_until(0)), (4, 2));
         assert!(copy.run.bytes.len() < messages.run.bytes.len());
         assert_eq!(messages.copy(2..2).len(), 0);
     }
@@ -261,7 +267,8 @@ mod tests {
         for (index, alone) in alone.enumerate() {
             assert_eq!(format!("{:?}", messages.get(index)), format!("{alone:?}"));
             assert_eq!(messages.get(index).data(), alone.data());
-            assert_eq!(messages.alike(index), [1, 2, 3, 6, 13].contains(&index), "{index}");
+            let begins = index == 0 || messages.alike_until(index - 1) == index;
+            assert_eq!(begins, ![1, 2, 3, 6, 13].contains(&index), "{index}");
         }
     }
 

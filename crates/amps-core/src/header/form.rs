@@ -17,7 +17,20 @@ pub(crate) struct Form {
 const STEP: usize = 16;
 
 impl Form {
+    /// Makes it none.
+    #[inline]
+    pub(crate) fn clear(&mut self) {
+        self.fixed.clear();
+    }
+
+    /// Whether it is none.
+    #[inline]
+    pub(crate) fn is_clear(&self) -> bool {
+        self.fixed.is_empty()
+    }
+
     /// The form of `header`, whose fields stand at `entries`.
+    #[inline(never)]
     pub(crate) fn set(&mut self, header: &[u8], entries: &[Entry]) {
         self.fixed.clear();
         self.fixed.resize(header.len(), 0xff);
@@ -32,6 +45,7 @@ impl Form {
     /// Whether `header`, as long as `model`, which has this form, has it too.
     /// The strings in which they differ are plain: no quotes, no escapes, ASCII.
     /// `false` for a header of less than 16 bytes.
+    #[inline(always)]
     pub(crate) fn fits(&self, header: &[u8], model: &[u8]) -> bool {
         let mut wrong = [0; STEP];
         let chunks = header.as_chunks().0.iter().zip(model.as_chunks().0).zip(self.fixed.as_chunks().0);

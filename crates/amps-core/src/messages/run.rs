@@ -18,15 +18,14 @@ pub(super) const RUN_LEN: usize = 1 << 31;
 pub(crate) struct Run {
     pub(crate) bytes: Bytes,
     pub(super) heads: SmallVec<[Head; 1]>,
-    /// Fields, by their place in the frame. Messages with headers of one form
-    /// share theirs.
+    groups: SmallVec<[Group; 1]>,
+    /// Fields, by their place in the frame.
     pub(super) entries: SmallVec<[Entry; 10]>,
     /// Fields that the records of a batch have from it, by their place in
     /// `bytes`.
-    common: SmallVec<[Entry; 6]>,
-    /// That of the message whose entries these are.
-    form: Option<Range<u32>>,
-    forms: Form,
+    common: Vec<Entry>,
+    /// That of the last group, once it was wanted.
+    form: Form,
     pub(super) error: Option<MessageError>,
 }
 
@@ -36,42 +35,34 @@ pub(crate) struct Head {
     start: u32,
     body: u32,
     end: u32,
+    group: u32,
+}
+
+/// Messages one behind the other with headers of one form: they have the same
+/// fields at the same places.
+#[derive(Debug, Clone)]
+struct Group {
+    /// The message it begins with.
+    first: u32,
+    kind: MessageKind,
     entries: Range<u32>,
-    pub(crate) kind: MessageKind,
-    /// The header has the form of the one before.
-    pub(super) alike: bool,
 }
 
 impl Head {
     /// Bytes of the frame, without its prefix.
+    #[inline]
     pub(crate) fn len(&self) -> usize {
         (self.end - self.start) as usize
     }
 
+    #[inline]
     pub(super) fn frame(&self) -> Range<usize> {
         self.start as usize..self.end as usize
     }
 
+    #[inline]
     pub(crate) fn body(&self) -> Range<usize> {
         self.body as usize..self.end as usize
-    }
-
-    fn header(&self) -> Range<usize> {
-        self.start as usize..self.body as usize
-    }
-
-    fn entries(&self) -> Range<usize> {
-        self.entries.start as usize..self.entries.end as usize
-    }
-
-    fn moved(&self, start: u32, entries: u32) -> Self {
-        Self {
-            start: self.start - start,
-            body: self.body - start,
-            end: self.end - start,
-            entries: self.entries.start - entries..self.entries.end - entries,
-            ..*self
-        }
     }
 }
 
@@ -116,14 +107,20 @@ impl Run {
     }
 
     /// Adds the message whose frame, without prefix, stands there.
+    #[inline]
     fn message(&mut self, bytes: &[u8], start: usize, end: usize) -> Result<(), MessageError> {
         if let Some(before) = self.alike(bytes, start, end) {
-            let body = start as u32 + before.header().len() as u32;
-            self.heads.push(Head { start: start as u32, body, end: end as u32, alike: true, ..before });
+            let body = start as u32 + (before.body - before.start);
+            self.heads.push(Head { start: start as u32, body, end: end as u32, ..before });
             return Ok(());
         }
-        let frame = &bytes[start..end];
-        let first = self.entries.len() as u32;
+        self.read(&bytes[start..end], start as u32)
+    }
+
+    /// Adds the message of a frame that begins at `start`.
+    #[inline(never)]
+    fn read(&mut self, frame: &[u8], start: u32) -> Result<(), MessageError> {
+        let first = self.entries.len();
         let mut kind = None;
         let body = header::parse(frame, 0, |entry| {
             if entry.field == Field::Command && kind.is_none() {
@@ -132,27 +129,39 @@ impl Run {
             self.entries.push(entry);
         })?;
         let kind = kind.ok_or(MessageError::NoCommand)?;
-        let entries = first..self.entries.len() as u32;
-        let (start, body, end) = (start as u32, (start + body) as u32, end as u32);
-        self.heads.push(Head { start, body, end, entries, kind, alike: false });
+        let (body, end) = (start + body as u32, start + frame.len() as u32);
+        self.begin_group(kind, first);
+        self.push(start, body, end);
         Ok(())
     }
 
-    /// The message before, if the frame that begins at `start` has a header of
+    /// The next message has the entries from `first` on.
+    fn begin_group(&mut self, kind: MessageKind, first: usize) {
+        let entries = first as u32..self.entries.len() as u32;
+        self.groups.push(Group { first: self.heads.len() as u32, kind, entries });
+        self.form.clear();
+    }
+
+    fn push(&mut self, start: u32, body: u32, end: u32) {
+        let group = self.groups.len() as u32 - 1;
+        self.heads.push(Head { start, body, end, group });
+    }
+
+    /// The message before, if the frame from `start` to `end` has a header of
     /// the same form.
+    #[inline(always)]
     fn alike(&mut self, bytes: &[u8], start: usize, end: usize) -> Option<Head> {
-        let before = self.heads.last()?;
-        let model = &bytes[before.header()];
-        let header = bytes.get(start..start + model.len()).filter(|_| start + model.len() <= end)?;
+        let before = self.heads.last()?.clone();
+        let model = &bytes[before.start as usize..before.body as usize];
+        let header = bytes[start..end].get(..model.len())?;
         // Where this ends differently another length is likely.
         if header.last_chunk::<2>() != model.last_chunk::<2>() {
             return None;
         }
-        if self.form.as_ref() != Some(&before.entries) {
-            self.forms.set(model, &self.entries[before.entries()]);
-            self.form = Some(before.entries.clone());
+        if self.form.is_clear() {
+            self.form.set(model, &self.entries[span(&self.groups[before.group as usize].entries)]);
         }
-        self.forms.fits(header, model).then(|| before.clone())
+        self.form.fits(header, model).then_some(before)
     }
 
     /// The records of the batch at `index`, as messages of their own.
@@ -165,7 +174,7 @@ impl Run {
         let bytes = &batch.bytes[..head.end as usize];
         let mut at = head.body as usize;
         while at < bytes.len() {
-            match run.record(head, bytes, at) {
+            match run.record(head, batch.kind(index), bytes, at) {
                 Ok(end) => at = end,
                 Err(error) => {
                     run.error = Some(error);
@@ -179,19 +188,14 @@ impl Run {
 
     /// Adds the record that begins at `start` in the bytes up to its batch's
     /// end, and answers where the next one does.
-    fn record(&mut self, batch: &Head, bytes: &[u8], start: usize) -> Result<usize, MessageError> {
+    fn record(&mut self, batch: &Head, kind: MessageKind, bytes: &[u8], start: usize) -> Result<usize, MessageError> {
         if let Some(before) = self.alike(bytes, start, bytes.len()) {
-            let body = start + before.header().len();
-            let end = body + before.body().len();
-            if end <= bytes.len() {
-                self.heads.push(Head {
-                    start: start as u32,
-                    body: body as u32,
-                    end: end as u32,
-                    alike: true,
-                    ..before
-                });
-                return Ok(end);
+            // The length stands in the header.
+            let step = start as u32 - before.start;
+            let (body, end) = (before.body + step, before.end + step);
+            if end <= batch.end {
+                self.heads.push(Head { start: start as u32, body, end, ..before });
+                return Ok(end as usize);
             }
         }
         let frame = &bytes[batch.start as usize..];
@@ -208,45 +212,76 @@ impl Run {
             .and_then(|entry| std::str::from_utf8(&frame[entry.range()]).ok()?.parse::<usize>().ok())
             .filter(|len| *len <= frame.len() - body)
             .ok_or(MessageError::RecordLength { at })?;
-        let body = start - at + body;
-        let end = body + len;
-        let entries = first as u32..self.entries.len() as u32;
-        let (start, body) = (start as u32, body as u32);
-        self.heads.push(Head { start, body, end: end as u32, entries, kind: batch.kind, alike: false });
-        Ok(end)
+        let body = batch.start as usize + body;
+        self.begin_group(kind, first);
+        self.push(start as u32, body as u32, (body + len) as u32);
+        Ok(body + len)
     }
 
     /// A copy of some messages that does not keep the bytes of the others
     /// alive.
     pub(super) fn copy(&self, range: Range<usize>) -> Self {
+        let from = range.start;
         let heads = &self.heads[range];
         let (Some(first), Some(last)) = (heads.first(), heads.last()) else { return Self::default() };
-        let (start, end) = (first.start, last.end);
-        let mut bytes = BytesMut::from(&self.bytes[start as usize..end as usize]);
+        let (start, group) = (first.start, first.group);
+        let mut bytes = BytesMut::from(&self.bytes[start as usize..last.end as usize]);
         let common = self.common.iter().map(|entry| {
             let at = bytes.len() as u32;
             bytes.extend_from_slice(&self.bytes[entry.range()]);
             Entry { start: at, end: bytes.len() as u32, ..*entry }
         });
         let common = common.collect();
-        let first_entry = first.entries.start;
+        let heads = heads.iter().map(|head| Head {
+            start: head.start - start,
+            body: head.body - start,
+            end: head.end - start,
+            group: head.group - group,
+        });
+        let of_groups = &self.groups[group as usize..=last.group as usize];
+        let (Some(begin), Some(end)) = (of_groups.first(), of_groups.last()) else { return Self::default() };
+        let entries = begin.entries.start..end.entries.end;
+        let groups = of_groups.iter().map(|group| Group {
+            first: (group.first as usize).saturating_sub(from) as u32,
+            entries: group.entries.start - entries.start..group.entries.end - entries.start,
+            ..*group
+        });
         Self {
             bytes: bytes.freeze(),
-            heads: heads.iter().map(|head| head.moved(start, first_entry)).collect(),
-            entries: self.entries[first_entry as usize..last.entries.end as usize].into(),
+            heads: heads.collect(),
+            groups: groups.collect(),
+            entries: self.entries[span(&entries)].into(),
             common,
             ..Self::default()
         }
     }
 
+    #[inline]
     pub(crate) fn head(&self, index: usize) -> &Head {
         &self.heads[index]
+    }
+
+    #[inline]
+    fn group(&self, index: usize) -> &Group {
+        &self.groups[self.heads[index].group as usize]
+    }
+
+    #[inline]
+    pub(crate) fn kind(&self, index: usize) -> MessageKind {
+        self.group(index).kind
+    }
+
+    /// The first message behind `index` that is not known to be of the same
+    /// kind and for the same subscriptions.
+    pub(super) fn alike_until(&self, index: usize) -> usize {
+        let next = self.groups.get(self.heads[index].group as usize + 1);
+        next.map_or(self.heads.len(), |group| group.first as usize)
     }
 
     /// The known fields of a message, in their order on the wire, by their
     /// place in the frame; not those a record has from its batch.
     pub(crate) fn entries(&self, index: usize) -> &[Entry] {
-        &self.entries[self.heads[index].entries()]
+        &self.entries[span(&self.group(index).entries)]
     }
 
     /// All of them, by their place in `bytes`.
@@ -258,10 +293,9 @@ impl Run {
     }
 
     pub(crate) fn raw_bytes(&self, index: usize, field: Field) -> Option<&[u8]> {
-        let head = &self.heads[index];
         let is = |entry: &&Entry| entry.field == field;
-        match self.entries[head.entries()].iter().find(is) {
-            Some(entry) => Some(&self.bytes[entry.at(head.start).range()]),
+        match self.entries(index).iter().find(is) {
+            Some(entry) => Some(&self.bytes[entry.at(self.heads[index].start).range()]),
             None => self.common.iter().find(is).map(|entry| &self.bytes[entry.range()]),
         }
     }
@@ -270,9 +304,10 @@ impl Run {
     pub(super) fn clear(&mut self) {
         self.bytes = Bytes::new();
         self.heads.clear();
+        self.groups.clear();
         self.entries.clear();
         self.common.clear();
-        self.form = None;
+        self.form.clear();
         self.error = None;
     }
 }
@@ -280,3 +315,7 @@ impl Run {
 /// Fields that a batch's header has for itself, not for its records.
 const PER_RECORD: [Field; 5] =
     [Field::SowKey, Field::MessageLength, Field::CorrelationId, Field::Bookmark, Field::BatchSize];
+
+fn span(range: &Range<u32>) -> Range<usize> {
+    range.start as usize..range.end as usize
+}

@@ -227,8 +227,10 @@ impl ClientCore {
 /// The messages from `next` on that are for the same single subscription.
 fn for_one_subscription(messages: &Messages, next: usize) -> Option<Range<usize>> {
     let id = subscription_ids(messages, next).filter(|id| !id.contains(&b','))?;
-    let same = |index: &usize| messages.alike(*index) || subscription_ids(messages, *index) == Some(id);
-    let end = (next + 1..messages.len()).take_while(same).last().map_or(next + 1, |last| last + 1);
+    let mut end = messages.alike_until(next);
+    while end < messages.len() && subscription_ids(messages, end) == Some(id) {
+        end = messages.alike_until(end);
+    }
     Some(next..end)
 }
 
