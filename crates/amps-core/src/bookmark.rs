@@ -43,39 +43,75 @@ impl Bookmark {
         let (sequence, rest) = number(rest.strip_prefix(b"|")?)?;
         matches!(rest, b"" | b"|").then_some(Self { publisher, sequence })
     }
+
+    /// The same for a text that likely differs from another only in its last
+    /// eight digits, as a publisher's bookmarks do.
+    pub(crate) fn from_bytes_like(before: Option<(&[u8], Self)>, text: &[u8]) -> Option<Self> {
+        before.and_then(|(before, bookmark)| bookmark.with_last_digits(before, text)).or_else(|| Self::from_bytes(text))
+    }
+
+    fn with_last_digits(self, own: &[u8], text: &[u8]) -> Option<Self> {
+        let (own_head, [own_digits @ .., b'|']) = own.split_last_chunk::<9>()? else { return None };
+        let (head, [digits @ .., b'|']) = text.split_last_chunk::<9>()? else { return None };
+        let (own_word, word) = (first_word(own_digits), first_word(digits));
+        if head != own_head || leading_digits(own_word) < 8 || leading_digits(word) < 8 {
+            return None;
+        }
+        let sequence = (self.sequence - value(own_word)).checked_add(value(word))?;
+        Some(Self { sequence, ..self })
+    }
 }
 
 /// The number in front, and what follows it.
 fn number(text: &[u8]) -> Option<(u64, &[u8])> {
     let (mut number, mut rest) = (0u64, text);
-    // Every message of a bookmark subscription has forty digits to read.
-    while let Some((digits, behind)) = rest.split_first_chunk().and_then(|(eight, rest)| Some((digits(*eight)?, rest)))
-    {
-        number = number.checked_mul(100_000_000)?.checked_add(digits)?;
-        rest = behind;
+    // Every message of a bookmark subscription has forty digits to read, so
+    // eight are read at a time.
+    while leading_digits(first_word(rest)) == 8 {
+        number = number.checked_mul(POWERS[8])?.checked_add(value(first_word(rest)))?;
+        rest = &rest[8..];
     }
-    while let Some((digit @ b'0'..=b'9', behind)) = rest.split_first() {
-        number = number.checked_mul(10)?.checked_add(u64::from(digit - b'0'))?;
-        rest = behind;
+    let word = first_word(rest);
+    let digits = leading_digits(word);
+    if digits > 0 {
+        number = number.checked_mul(POWERS[digits])?.checked_add(value(word << (64 - 8 * digits)))?;
+        rest = &rest[digits..];
     }
     (rest.len() < text.len()).then_some((number, rest))
 }
 
-/// The value of eight digits; `None` if they are not all digits.
-#[inline]
-fn digits(text: [u8; 8]) -> Option<u64> {
-    const fn each(byte: u8) -> u64 {
-        u64::from_ne_bytes([byte; 8])
+/// Powers of ten.
+const POWERS: [u64; 9] = [1, 10, 100, 1_000, 10_000, 100_000, 1_000_000, 10_000_000, 100_000_000];
+
+/// The first eight bytes, the first one lowest; zeros where there are fewer.
+#[inline(always)]
+fn first_word(text: &[u8]) -> u64 {
+    match text.first_chunk() {
+        Some(word) => u64::from_le_bytes(*word),
+        None => text.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte)),
     }
-    let word = u64::from_le_bytes(text);
+}
+
+/// How many of the bytes in front are digits.
+#[inline(always)]
+fn leading_digits(word: u64) -> usize {
     let high = each(0xf0);
-    if word & high != each(b'0') || word.wrapping_add(each(6)) & high != each(b'0') {
-        return None;
-    }
+    // The carry of a byte that is no digit spoils only those behind it.
+    let others = (word & high ^ each(b'0')) | (word.wrapping_add(each(6)) & high ^ each(b'0'));
+    others.trailing_zeros() as usize / 8
+}
+
+/// The value of eight digits; leading ones may be zero bytes.
+#[inline(always)]
+fn value(word: u64) -> u64 {
     // Neighbours are joined: digits to pairs, pairs to fours, fours to eight.
     let pairs = (word & each(0x0f)).wrapping_mul(10 << 8 | 1) >> 8 & 0x00ff_00ff_00ff_00ff;
     let fours = pairs.wrapping_mul(100 << 16 | 1) >> 16 & 0x0000_ffff_0000_ffff;
-    Some(fours.wrapping_mul(10_000 << 32 | 1) >> 32)
+    fours.wrapping_mul(10_000 << 32 | 1) >> 32
+}
+
+const fn each(byte: u8) -> u64 {
+    u64::from_ne_bytes([byte; 8])
 }
 
 impl FromStr for Bookmark {
@@ -229,6 +265,41 @@ mod tests {
         }
         let leading = "000000000000000000000000000000018446744073709551615|00|";
         assert_eq!(leading.parse(), Ok(Bookmark { publisher: u64::MAX, sequence: 0 }));
+    }
+
+    #[test]
+    fn one_is_read_as_well_behind_another_as_alone() {
+        let texts = [
+            "7|1700000012345678|",
+            "7|1700000012345679|",
+            "7|1700000099999999|",
+            "7|1700000100000000|",
+            "8|1700000100000000|",
+            "8|17000001|",
+            "8|17000002|",
+            "81|7000002|",
+            "81|7000003|",
+            "8|17000003|",
+            "8|1x000004|",
+            "8|18446744073709551615|",
+            "8|18446744073709551616|",
+            "8|18446744073700000000|",
+            "8|170000x1|",
+            "8|17000001",
+            "8|17000002",
+            "",
+            "|12345678|",
+            "|12345679|",
+            "8|17000001||",
+            "8|17000002||",
+        ];
+        for before in texts {
+            for text in texts {
+                let known = Bookmark::from_bytes(before.as_bytes()).map(|bookmark| (before.as_bytes(), bookmark));
+                let read = Bookmark::from_bytes_like(known, text.as_bytes());
+                assert_eq!(read, Bookmark::from_bytes(text.as_bytes()), "{text:?} behind {before:?}");
+            }
+        }
     }
 
     #[test]

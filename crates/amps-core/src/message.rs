@@ -174,7 +174,7 @@ impl Message {
 
     /// The message's own bookmark, when it carries exactly one.
     pub fn bookmark(&self) -> Option<Bookmark> {
-        Bookmark::from_bytes(self.raw_bytes(Field::Bookmark)?)
+        self.run.bookmark(self.index as usize)
     }
 
     /// The SOW key.

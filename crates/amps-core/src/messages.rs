@@ -109,12 +109,10 @@ impl Messages {
         self.run.alike_until(index)
     }
 
-    /// The bookmark of one of them, when it carries exactly one.
-    ///
-    /// # Panics
-    /// When `index` is not below [`len`](Self::len).
-    pub fn bookmark(&self, index: usize) -> Option<Bookmark> {
-        Bookmark::from_bytes(self.raw_bytes(index, Field::Bookmark)?)
+    /// The bookmarks of all of them, where they carry exactly one. They are read
+    /// once, for [`Message::bookmark`] too.
+    pub fn bookmarks(&self) -> &[Option<Bookmark>] {
+        self.run.bookmarks()
     }
 
     /// Bytes of one frame, without its prefix.

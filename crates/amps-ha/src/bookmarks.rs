@@ -37,7 +37,7 @@ mod pending;
 mod publisher;
 pub mod store;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use amps_core::{Bookmark, StartAt};
@@ -98,7 +98,8 @@ pub struct Bookmarks {
     /// The first message received in this life.
     first: Option<Bookmark>,
     connection: Option<Connection>,
-    changed: BTreeSet<u64>,
+    /// Publishers of which something changed, each once.
+    changed: Vec<u64>,
     base_changed: bool,
     undiscarded: usize,
     duplicates: u64,
@@ -127,7 +128,7 @@ impl Bookmarks {
             base: None,
             first: None,
             connection: None,
-            changed: BTreeSet::new(),
+            changed: Vec::new(),
             base_changed: false,
             undiscarded: 0,
             duplicates: 0,
@@ -191,8 +192,8 @@ impl Bookmarks {
         publisher.mark(now, bookmark.sequence, drained, self.overlap);
         let floor = publisher.floor();
         let receipt = publisher.receive(bookmark.sequence);
-        if !publisher.is_saved() || publisher.floor() != floor {
-            self.changed.insert(bookmark.publisher);
+        if (!publisher.is_saved() || publisher.floor() != floor) && publisher.set_changed() {
+            self.changed.push(bookmark.publisher);
         }
         match receipt {
             Receipt::New => self.undiscarded += 1,
@@ -220,11 +221,13 @@ impl Bookmarks {
     /// It survives a restart once a store has what [`Bookmarks::take_changes`]
     /// answers after this.
     pub fn discard(&mut self, bookmark: Bookmark) -> bool {
-        let discarded =
-            self.publishers.get_mut(&bookmark.publisher).is_some_and(|publisher| publisher.discard(bookmark.sequence));
+        let Some(publisher) = self.publishers.get_mut(&bookmark.publisher) else { return false };
+        let discarded = publisher.discard(bookmark.sequence);
         if discarded {
             self.undiscarded -= 1;
-            self.changed.insert(bookmark.publisher);
+            if publisher.set_changed() {
+                self.changed.push(bookmark.publisher);
+            }
         }
         discarded
     }
@@ -267,7 +270,8 @@ impl Bookmarks {
             changes.base = self.base;
         }
         let mut states = Vec::with_capacity(self.changed.len());
-        for hash in std::mem::take(&mut self.changed) {
+        self.changed.sort_unstable();
+        for hash in self.changed.drain(..) {
             let Some(publisher) = self.publishers.get_mut(&hash) else { continue };
             let state = publisher.state(drained, self.overlap);
             if !publisher.set_saved() {
@@ -302,8 +306,8 @@ impl Bookmarks {
         let drained = self.drained_at();
         let publisher = self.publishers.entry(bookmark.publisher).or_default();
         publisher.mark(now, bookmark.sequence, drained, self.overlap);
-        if publisher.persisted(bookmark.sequence) {
-            self.changed.insert(bookmark.publisher);
+        if publisher.persisted(bookmark.sequence) && publisher.set_changed() {
+            self.changed.push(bookmark.publisher);
         }
     }
 

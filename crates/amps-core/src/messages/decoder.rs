@@ -9,7 +9,7 @@ use crate::frame::{FrameError, PREFIX_LEN, frame_len};
 
 /// How many tables and buffers of earlier reads are kept for use again: as many
 /// as a consumer that keeps up has in its hands.
-const SPARE: usize = 8;
+const SPARE: usize = 16;
 
 /// Bytes of a buffer that is read into; a longer frame makes a longer one.
 const BUFFER_LEN: usize = 128 * 1024;

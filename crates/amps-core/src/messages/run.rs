@@ -1,8 +1,10 @@
 use std::ops::Range;
+use std::sync::OnceLock;
 
 use bytes::{Bytes, BytesMut};
 use smallvec::SmallVec;
 
+use crate::bookmark::Bookmark;
 use crate::error::MessageError;
 use crate::frame::{FrameError, PREFIX_LEN, frame_len};
 use crate::header::{self, Entry, Field, Form};
@@ -26,6 +28,8 @@ pub(crate) struct Run {
     common: Vec<Entry>,
     /// That of the last group, once it was wanted.
     form: Form,
+    /// Of each message its bookmark, once somebody wanted all.
+    bookmarks: OnceLock<Vec<Option<Bookmark>>>,
     pub(super) error: Option<MessageError>,
 }
 
@@ -300,6 +304,29 @@ impl Run {
         }
     }
 
+    /// The bookmark of a message, when it carries exactly one.
+    #[inline]
+    pub(crate) fn bookmark(&self, index: usize) -> Option<Bookmark> {
+        match self.bookmarks.get() {
+            Some(bookmarks) => bookmarks[index],
+            None => Bookmark::from_bytes(self.raw_bytes(index, Field::Bookmark)?),
+        }
+    }
+
+    /// Those of all of them.
+    pub(super) fn bookmarks(&self) -> &[Option<Bookmark>] {
+        self.bookmarks.get_or_init(|| {
+            let mut before = None;
+            let read = |index| {
+                let text = self.raw_bytes(index, Field::Bookmark)?;
+                let bookmark = Bookmark::from_bytes_like(before, text)?;
+                before = Some((text, bookmark));
+                Some(bookmark)
+            };
+            (0..self.heads.len()).map(read).collect()
+        })
+    }
+
     /// Makes it empty, keeping its memory.
     pub(super) fn clear(&mut self) {
         self.bytes = Bytes::new();
@@ -308,6 +335,7 @@ impl Run {
         self.entries.clear();
         self.common.clear();
         self.form.clear();
+        self.bookmarks.take();
         self.error = None;
     }
 }

@@ -33,6 +33,8 @@ pub(super) struct Publisher {
     /// Positions newer than `anchor`, oldest first.
     marks: VecDeque<Mark>,
     saved: bool,
+    /// Since [`state`](Self::state) was last asked for.
+    changed: bool,
 }
 
 /// A sequence that came at `last`, the newest of those since `first`.
@@ -157,6 +159,11 @@ impl Publisher {
         }
         let full = self.marks.len() >= MARKS as usize + 2;
         match self.marks.back_mut() {
+            // Of one read.
+            Some(mark) if mark.last == now => {
+                mark.sequence = sequence;
+                return;
+            }
             Some(mark) if full || now.saturating_duration_since(mark.first) < overlap / MARKS => {
                 mark.last = mark.last.max(now);
                 mark.sequence = sequence;
@@ -196,10 +203,16 @@ impl Publisher {
     }
 
     pub(super) fn state(&mut self, drained: Option<Instant>, overlap: Duration) -> PublisherState {
+        self.changed = false;
         self.promote(drained, overlap);
         let floor = self.floor();
         let ahead = self.discarded_ahead().into_iter().filter(|(_, last)| Some(*last) > floor);
         PublisherState { floor, anchor: self.anchor, ahead: ahead.collect() }
+    }
+
+    /// Whether it was not marked as changed before.
+    pub(super) fn set_changed(&mut self) -> bool {
+        !std::mem::replace(&mut self.changed, true)
     }
 
     pub(super) fn is_saved(&self) -> bool {

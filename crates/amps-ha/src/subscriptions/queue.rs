@@ -24,12 +24,26 @@ const CROWDED: usize = 256;
 /// Fewer bytes than this are a few messages.
 const SMALL: usize = 16 * 1024;
 
+/// So many discards wait at most.
+const DISCARDS: usize = 256;
+
 /// The bounded queue between the connection's reader and a subscription's
 /// stream, with the subscription's bookmark state.
 pub struct SubscriptionQueue {
     limits: QueueLimits,
     driver: Arc<Notify>,
     state: Mutex<State>,
+    /// Locked after `state` where both are.
+    discards: Mutex<Discards>,
+}
+
+/// What the application discarded and the bookmarks do not know yet. Apart, so
+/// that discarding a message does not wait for a whole read to be queued.
+#[derive(Default)]
+struct Discards {
+    waiting: Vec<Bookmark>,
+    /// A bookmark store was told that there are changes for it to take.
+    announced: bool,
 }
 
 struct State {
@@ -38,9 +52,10 @@ struct State {
     held: (usize, usize),
     /// The same of what the reader took last and may still have.
     taken: (usize, usize),
+    /// Those but for what [`Discards`] still holds.
     bookmarks: Option<Bookmarks>,
-    /// A bookmark store was told that there are changes for it to take.
-    announced: bool,
+    /// Empty; its memory is swapped with that of [`Discards`].
+    discards: Vec<Bookmark>,
     ended: Option<EndCause>,
     end_reported: bool,
     abandoned: bool,
@@ -65,7 +80,7 @@ impl SubscriptionQueue {
             held: (0, 0),
             taken: (0, 0),
             bookmarks,
-            announced: false,
+            discards: Vec::new(),
             ended: None,
             end_reported: false,
             abandoned: false,
@@ -73,7 +88,7 @@ impl SubscriptionQueue {
             waker: None,
             stats: QueueStats::default(),
         };
-        Self { limits, driver, state: Mutex::new(state) }
+        Self { limits, driver, state: Mutex::new(state), discards: Mutex::default() }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -172,20 +187,38 @@ impl SubscriptionQueue {
     /// Does something with the bookmark state, if this is a bookmark
     /// subscription.
     pub fn with_bookmarks<T>(&self, act: impl FnOnce(&mut Bookmarks) -> T) -> Option<T> {
-        self.lock().bookmarks.as_mut().map(act)
+        let mut state = self.lock();
+        self.take_discards(&mut state);
+        state.bookmarks.as_mut().map(act)
     }
 
     /// The application is done with a message; see [`Bookmarks::discard`].
     /// `announce` is called when a store has to be told that there are changes
     /// to [take](ChangeSource::take_changes): the first since it last took them.
     pub fn discard(&self, bookmark: Bookmark, announce: impl FnOnce()) {
-        let mut state = self.lock();
-        let discarded = state.bookmarks.as_mut().is_some_and(|bookmarks| bookmarks.discard(bookmark));
-        if discarded && !std::mem::replace(&mut state.announced, true) {
+        let mut discards = self.lock_discards();
+        discards.waiting.push(bookmark);
+        if !std::mem::replace(&mut discards.announced, true) {
             // Under the lock, so that nobody who discards later finds the
             // store not told yet.
             announce();
         }
+        let many = discards.waiting.len() >= DISCARDS;
+        drop(discards);
+        if many {
+            self.take_discards(&mut self.lock());
+        }
+    }
+
+    fn lock_discards(&self) -> MutexGuard<'_, Discards> {
+        self.discards.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn take_discards(&self, state: &mut State) {
+        let mut discards = self.lock_discards();
+        std::mem::swap(&mut discards.waiting, &mut state.discards);
+        drop(discards);
+        state.settle_discards();
     }
 
     /// Items waiting, without those a reader has taken.
@@ -206,13 +239,21 @@ impl SubscriptionQueue {
 
 impl ChangeSource for SubscriptionQueue {
     fn take_changes(&self) -> BookmarkState {
-        let mut state = self.lock();
-        state.announced = false;
-        state.bookmarks.as_mut().map(Bookmarks::take_changes).unwrap_or_default()
+        // First, so that what is discarded from here on is announced again.
+        self.lock_discards().announced = false;
+        self.with_bookmarks(Bookmarks::take_changes).unwrap_or_default()
     }
 }
 
 impl State {
+    fn settle_discards(&mut self) {
+        for bookmark in self.discards.drain(..) {
+            if let Some(bookmarks) = &mut self.bookmarks {
+                bookmarks.discard(bookmark);
+            }
+        }
+    }
+
     /// Nothing more is taken in.
     fn is_over(&self) -> bool {
         self.abandoned || self.ended.is_some()
@@ -244,19 +285,16 @@ impl State {
             true => (messages.copy(range.clone()), 0..range.len()),
             false => (messages.clone(), range),
         };
-        if self.bookmarks.is_none() {
-            return self.deliver(&messages, range);
-        }
+        let Some(bookmarks) = &mut self.bookmarks else { return self.deliver(&messages, range) };
+        let is_duplicate = |index: &usize| {
+            messages.bookmarks()[*index].is_some_and(|bookmark| bookmarks.receive(now, bookmark) == Receipt::Duplicate)
+        };
+        let duplicates: Vec<usize> = range.clone().filter(is_duplicate).collect();
+        self.stats.duplicates += duplicates.len() as u64;
         let mut start = range.start;
-        for index in range.clone() {
-            if let Some(bookmarks) = &mut self.bookmarks
-                && let Some(bookmark) = messages.bookmark(index)
-                && bookmarks.receive(now, bookmark) == Receipt::Duplicate
-            {
-                self.stats.duplicates += 1;
-                self.deliver(&messages, start..index);
-                start = index + 1;
-            }
+        for index in duplicates {
+            self.deliver(&messages, start..index);
+            start = index + 1;
         }
         self.deliver(&messages, start..range.end);
     }
