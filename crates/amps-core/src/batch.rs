@@ -52,4 +52,23 @@ mod tests {
             assert!(matches!(records.error(), Some(MessageError::RecordLength { .. })), "{frame}");
         }
     }
+
+    #[test]
+    fn records_with_like_headers_are_read_as_others() {
+        let batch = decode(concat!(
+            r#"{"c":"sow","t":"px","query_id":"q9","k":"not a record's"}"#,
+            r#"{"k":"1234567","l":2}aa{"k":"1234568","l":2}bb{"k":"12345\"9","l":2}cc{"k":"1234569","l":3}ddd{"k":"1234570","l":3}ee"#
+        ));
+        let records = records(&batch);
+        let read: Vec<_> = records
+            .clone()
+            .into_iter()
+            .map(|r| (r.raw(Field::SowKey).unwrap().to_owned(), r.data().to_vec()))
+            .collect();
+        let expected = [("1234567", "aa"), ("1234568", "bb"), ("12345\\\"9", "cc"), ("1234569", "ddd")];
+        assert_eq!(read, expected.map(|(key, data)| (key.to_owned(), data.as_bytes().to_vec())));
+        assert_eq!(records.error(), Some(&MessageError::RecordLength { at: 151 }), "the last is cut off");
+        assert_eq!(records.get(1).topic().as_deref(), Some("px"));
+        assert_eq!(records.get(1).raw(Field::QueryId), Some("q9"));
+    }
 }

@@ -1,7 +1,7 @@
 //! The codec against serde_json as its oracle, and against anything at all.
 
 use amps_core::header::FrameWriter;
-use amps_core::{Field, FrameDecoder, Message, batch};
+use amps_core::{Field, FrameDecoder, Message, Messages, batch};
 use bytes::{Bytes, BytesMut};
 use proptest::prelude::*;
 use serde_json::Value;
@@ -156,5 +156,68 @@ proptest! {
         }
         frame.text(Field::Topic, &topic).finish(&body);
         prop_assert_eq!(quick, fields);
+    }
+}
+
+/// Headers that mostly look like the one before: one of a few, with some bytes
+/// replaced.
+fn alike_headers() -> impl Strategy<Value = Vec<Vec<u8>>> {
+    const FORMS: [&str; 4] = [
+        r#"{"c":"p","t":"orders","sids":"1","bm":"1234|17000000001|","ts":"20260101T000000Z","k":"17"}x"#,
+        r#"{"c":"p","t":"orders","sids":"1","bm":"1234|17000000002|","ts":"20260101T000001Z","k":"18"}x"#,
+        r#"{"c":"oof","t":"orders","sids":"1,2","s":12,"z":"y","k":"18"}x"#,
+        r#"{"c":"p","sids":"1"}x"#,
+    ];
+    let change = (any::<prop::sample::Index>(), prop::sample::select(&b"\"\\,:{}a1 \xc3\xa4"[..]));
+    let header = (prop::sample::select(&FORMS[..]), prop::collection::vec(change, 0..3)).prop_map(|(form, changes)| {
+        let mut header = form.as_bytes().to_vec();
+        for (index, byte) in changes {
+            let at = index.index(header.len());
+            header[at] = byte;
+        }
+        header
+    });
+    prop::collection::vec(
+        prop_oneof![3 => prop::sample::select(&FORMS[..]).prop_map(|f| f.as_bytes().to_vec()), 1 => header],
+        1..20,
+    )
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(4000))]
+
+    /// What comes together reads as what comes alone, up to the first that does
+    /// not.
+    #[test]
+    fn messages_read_together_as_alone(frames in alike_headers()) {
+        let mut wire = BytesMut::new();
+        for frame in &frames {
+            wire.extend_from_slice(&(frame.len() as u32).to_be_bytes());
+            wire.extend_from_slice(frame);
+        }
+        let messages = Messages::decode(wire.freeze());
+        let bookmarks = messages.bookmarks().to_vec();
+        for (index, frame) in frames.into_iter().enumerate() {
+            let alone = match Message::decode(frame.into()) {
+                Ok(alone) => alone,
+                Err(error) => {
+                    prop_assert_eq!((messages.error(), messages.len()), (Some(&error), index));
+                    return Ok(());
+                }
+            };
+            let message = messages.get(index);
+            prop_assert_eq!(format!("{message:?}"), format!("{alone:?}"));
+            prop_assert_eq!(message.data(), alone.data());
+            prop_assert_eq!(bookmarks[index], alone.bookmark());
+            for field in Field::ALL {
+                prop_assert_eq!((message.raw(*field), message.span(*field)), (alone.raw(*field), alone.span(*field)));
+            }
+            if index > 0 && messages.alike_until(index - 1) > index {
+                let before = messages.get(index - 1);
+                prop_assert_eq!(message.kind(), before.kind());
+                prop_assert!(message.subscription_ids().eq(before.subscription_ids()));
+            }
+        }
+        prop_assert_eq!(messages.error(), None);
     }
 }
