@@ -65,6 +65,8 @@ pub struct ReceivedCommand {
     pub options: Option<String>,
     /// The client name.
     pub client_name: Option<String>,
+    /// The acknowledgements asked for.
+    pub acks: Option<String>,
 }
 
 impl ReceivedCommand {
@@ -84,6 +86,7 @@ impl ReceivedCommand {
             bookmark: text(Field::Bookmark),
             options: text(Field::Options),
             client_name: text(Field::ClientName),
+            acks: text(Field::AckType),
         }
     }
 }
