@@ -255,6 +255,8 @@ fn a_subscription_refused_for_good_is_dropped_and_the_others_go_on() {
 
 /// Entered before, refused when entered again: by a server that takes no
 /// subscription for a permanent reason.
+///
+/// Covers 15#2.
 #[test]
 fn a_resubscription_refused_for_good_is_dropped_and_told() {
     let mut pair = Pair::new(2);
@@ -278,6 +280,8 @@ fn a_resubscription_refused_for_good_is_dropped_and_told() {
 
 /// Refused for a reason that may pass: the attempt fails, and the next server
 /// is tried.
+///
+/// Covers 15#2.
 #[test]
 fn a_resubscription_refused_for_now_fails_the_attempt() {
     let mut pair = Pair::with_servers(3, 2, None);

@@ -100,11 +100,36 @@ impl fmt::Display for Reason {
 mod tests {
     use super::*;
 
+    /// Every reason with all its texts, and whether it will pass.
+    ///
+    /// Covers 15#1, 15#2.
     #[test]
     fn reasons_map_both_ways_and_unknown_text_is_kept() {
-        assert_eq!(Reason::from_wire("bad regex"), Reason::BadRegexTopic);
-        assert_eq!(Reason::from_wire("Name in use"), Reason::NameInUse);
-        assert_eq!(Reason::BadFilter.as_str(), "bad filter");
+        let (passes, stays) = (false, true);
+        for (texts, reason, permanent) in [
+            (&["bad filter", "Bad Filter"][..], Reason::BadFilter, stays),
+            (&["bad regex topic", "bad regex"], Reason::BadRegexTopic, stays),
+            (&["invalid topic"], Reason::InvalidTopic, stays),
+            (&["bad sow key"], Reason::BadSowKey, stays),
+            (&["not entitled"], Reason::NotEntitled, stays),
+            (&["auth failure", "authentication failed"], Reason::AuthFailure, passes),
+            (&["authentication disabled"], Reason::AuthenticationDisabled, passes),
+            (&["name in use", "Name in use"], Reason::NameInUse, passes),
+            (&["duplicate logon attempt", "duplicate logon"], Reason::DuplicateLogon, passes),
+            (&["duplicate"], Reason::Duplicate, passes),
+            (&["invalid bookmark"], Reason::InvalidBookmark, stays),
+            (&["bookmark not found"], Reason::BookmarkNotFound, passes),
+            (&["invalid options", "bad option", "bad options", "invalid option"], Reason::InvalidOptions, stays),
+            (&["invalid orderby", "invalid order by"], Reason::InvalidOrderBy, stays),
+            (&["invalid sub id", "invalid subid"], Reason::InvalidSubId, stays),
+            (&["subid in use", "already exists", "subscription already exists"], Reason::SubIdInUse, passes),
+        ] {
+            assert_eq!(reason.as_str(), texts[0]);
+            assert_eq!(reason.is_permanent(), permanent, "{reason}");
+            for text in texts {
+                assert_eq!(Reason::from_wire(text), reason, "{text}");
+            }
+        }
         let odd = Reason::from_wire("Out of cheese");
         assert_eq!(odd, Reason::Unknown("Out of cheese".into()));
         assert_eq!(odd.to_string(), "Out of cheese");

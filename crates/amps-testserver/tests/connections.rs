@@ -5,8 +5,8 @@ mod common;
 use std::time::Duration;
 
 use amps_core::message::MessageKind;
-use amps_core::{AckType, Command, CommandKind, Field};
-use amps_testserver::Config;
+use amps_core::{AckType, Command, CommandKind, Field, Status};
+use amps_testserver::{Access, Config};
 use common::*;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -188,4 +188,61 @@ fn what_is_not_supported_says_so() {
         bench.send_raw(&wire, &format!(r#"{{"c":"{command}","cid":"1","t":"w","a":"processed"}}"#));
         assert_eq!(bench.lines(&mut wire), [format!("ack processed cid=1 failure={reason}")]);
     }
+}
+
+#[test]
+fn a_logon_is_asked_for_again_and_then_looked_at() {
+    let mut bench = bench(Config::new("A"));
+    let now = bench.now;
+    bench.engine.with_faults(now, |faults| {
+        faults.challenge_logon(&[("u1", "n1"), ("u2", "n2")]);
+        faults.check_credentials(|user, password| user == "u2" && password == "right");
+    });
+    for (password, last) in [("wrong", "failure=auth failure"), ("right", "s=0")] {
+        let mut wire = bench.connect();
+        for (user, nonce) in [("u1", "n1"), ("u2", "n2")] {
+            bench.send(&wire, logon("me"));
+            let acks = bench.drain(&mut wire);
+            let [ack] = &acks[..] else { panic!("{acks:?}") };
+            assert_eq!(ack.status(), Status::Retry);
+            assert_eq!(
+                (ack.text(Field::UserId).as_deref(), ack.text(Field::Password).as_deref()),
+                (Some(user), Some(nonce))
+            );
+        }
+        bench.send(&wire, logon("me").text(Field::UserId, "u2").text(Field::Password, password));
+        let lines = bench.lines(&mut wire);
+        assert!(lines.len() == 1 && lines[0].contains(last), "{lines:?}");
+        assert_eq!(bench.engine.should_close(wire.id), password == "wrong");
+    }
+}
+
+#[test]
+fn a_user_may_do_what_the_rule_says() {
+    let mut bench = bench(Config::new("A"));
+    let now = bench.now;
+    bench.engine.with_faults(now, |faults| {
+        faults.entitle(|user, access, topic| match access {
+            Access::Logon => user != "nobody",
+            Access::Read => topic == "t",
+            Access::Write => user == "writer",
+        });
+    });
+    let mut nobody = bench.connect();
+    bench.send(&nobody, logon("n").text(Field::UserId, "nobody"));
+    assert_eq!(bench.lines(&mut nobody), ["ack processed cid=logon failure=not entitled"]);
+    assert!(bench.engine.should_close(nobody.id));
+    let mut reader = bench.logon("r");
+    bench.send(&reader, publish("t", 1));
+    bench.send(&reader, Command::new(CommandKind::Subscribe).id("s").text(Field::Topic, "u").acks(AckType::Processed));
+    assert_eq!(
+        bench.lines(&mut reader),
+        ["ack persisted s=1 failure=not entitled", "ack processed cid=s failure=not entitled"]
+    );
+    assert!(bench.engine.log().is_empty());
+    let mut writer = bench.connect();
+    bench.send(&writer, logon("w").text(Field::UserId, "writer"));
+    bench.lines(&mut writer);
+    bench.send(&writer, publish("t", 1));
+    assert_eq!(bench.engine.log().len(), 1);
 }
