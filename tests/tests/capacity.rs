@@ -101,6 +101,8 @@ async fn a_resize_handler_lets_the_store_grow_or_vetoes() {
 }
 
 /// Calling the client from a handler is legal, also when it panics.
+///
+/// Covers 20#8.
 #[tokio::test]
 async fn a_resize_handler_may_call_the_client_and_panic() {
     let server = server().await;

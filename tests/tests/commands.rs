@@ -215,6 +215,8 @@ fn subscriptions_go_on_with_a_failed_store() {
 
 /// One subscriber that never reads: beats go on, nobody is cut, what has to
 /// wait behind it says so within about a second, and nothing is lost.
+///
+/// Covers 20#6, 20#7.
 #[test]
 fn a_full_queue_stops_the_reader_and_nothing_else() {
     let mut pair = Pair::new(4);
@@ -258,7 +260,7 @@ fn a_full_queue_stops_the_reader_and_nothing_else() {
 /// Two subscriptions, a full queue, and the connection dies while a command
 /// waits: whoever waits is told.
 ///
-/// Covers 5.4#2.
+/// Covers 5.4#2, 20#14.
 #[test]
 fn a_command_that_waits_is_told_when_the_connection_dies() {
     let mut pair = Pair::new(5);

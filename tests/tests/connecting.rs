@@ -119,7 +119,7 @@ async fn the_whole_has_a_limit_whatever_the_waits_and_the_error_says_what_was_tr
     assert!(text.contains("tcp://b:1/amps/json (1 attempt): cannot connect"), "{text}");
 }
 
-/// Covers 11.2#3.
+/// Covers 11.2#3, 20#14.
 #[tokio::test(start_paused = true)]
 async fn a_close_does_not_wait_for_the_next_attempt() {
     let builder = Client::builder("me").server("tcp://a:1/amps/json").connector(refusing());
@@ -304,7 +304,7 @@ impl ServerChooser for Curious {
     }
 }
 
-/// Covers 11.4#4.
+/// Covers 11.4#4, 20#8.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_chooser_may_use_the_client_and_is_called_once_at_a_time() {
     let (a, b) = (server().await, server().await);

@@ -2,8 +2,10 @@
 //! that recovers from nothing.
 
 use std::error::Error as _;
+use std::future::Future;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::task::{Context, Waker};
 use std::time::Duration;
 
 use amps_client::reconnect::{AttemptContext, Delay, ReconnectStrategy};
@@ -211,7 +213,7 @@ async fn with_a_replaced_handler_nothing_recovers_by_itself() {
     client.close(Duration::ZERO).await;
 }
 
-/// Covers 5.5.3#5.
+/// Covers 5.5.3#5, 20#8.
 #[tokio::test]
 async fn a_handler_may_close_the_client() {
     let server = server().await;
@@ -243,4 +245,38 @@ async fn a_dropped_client_calls_no_handler() {
     tokio::time::timeout(SOON, gone).await.unwrap();
     let ended = tokio::time::timeout(SOON, calls.recv()).await.expect("the handler goes with the client");
     assert_eq!(ended, None);
+}
+
+/// Dropped after any number of polls, nothing is half done.
+///
+/// Covers 20#5.
+#[tokio::test]
+async fn a_reconnect_or_watch_dropped_at_any_await_can_be_called_again() {
+    let server = server().await;
+    let client = Client::plain("me").server(server.uri()).connect().await.unwrap();
+    for times in 0..8 {
+        lose(&server, &client).await;
+        let mut state = client.state();
+        state.latest();
+        {
+            let mut reconnecting = std::pin::pin!(client.reconnect());
+            let mut changed = std::pin::pin!(state.changed());
+            for _ in 0..times {
+                let mut context = Context::from_waker(Waker::noop());
+                let _ = changed.as_mut().poll(&mut context);
+                if reconnecting.as_mut().poll(&mut context).is_ready() {
+                    break;
+                }
+                tokio::task::yield_now().await;
+            }
+        }
+        match tokio::time::timeout(SOON, client.reconnect()).await.unwrap() {
+            Ok(()) | Err(ConnectError::AlreadyConnected) => {}
+            Err(error) => panic!("{error}"),
+        }
+        client.publish("t", times.to_string()).await.unwrap();
+        client.flush().await.unwrap();
+    }
+    assert_eq!(server.log().len(), 8);
+    client.close(SOON).await;
 }

@@ -50,6 +50,7 @@ async fn assert_usable(client: &Client, server: &TestServer, accepted: &[String]
     }
 }
 
+/// Covers 20#5.
 #[tokio::test]
 async fn a_publish_or_flush_dropped_at_any_await_loses_and_doubles_nothing() {
     let dir = tempfile::tempdir().unwrap();
@@ -75,6 +76,7 @@ async fn a_publish_or_flush_dropped_at_any_await_loses_and_doubles_nothing() {
     }
 }
 
+/// Covers 20#5.
 #[tokio::test]
 async fn a_receipt_dropped_at_any_await_can_be_asked_again() {
     let server = server().await;
@@ -91,6 +93,7 @@ async fn a_receipt_dropped_at_any_await_can_be_asked_again() {
     assert_usable(&client, &server, &accepted).await;
 }
 
+/// Covers 20#5.
 #[tokio::test]
 async fn a_subscribe_or_query_dropped_at_any_await_leaves_nothing_behind() {
     let server = server().await;
@@ -110,6 +113,7 @@ async fn a_subscribe_or_query_dropped_at_any_await_leaves_nothing_behind() {
     tokio::time::timeout(SOON, all_left).await.expect("a subscription stayed on the server");
 }
 
+/// Covers 20#5.
 #[tokio::test]
 async fn a_next_dropped_at_any_await_loses_no_message() {
     let server = server().await;
@@ -138,6 +142,7 @@ async fn a_next_dropped_at_any_await_loses_no_message() {
     assert_eq!(bodies, (0..100).map(|id| id.to_string()).collect::<Vec<_>>());
 }
 
+/// Covers 20#5.
 #[tokio::test]
 async fn a_connect_dropped_at_any_await_ends_the_client() {
     for times in 0..8 {
@@ -156,6 +161,7 @@ async fn a_connect_dropped_at_any_await_ends_the_client() {
     }
 }
 
+/// Covers 20#5.
 #[tokio::test]
 async fn a_close_dropped_at_any_await_can_be_called_again() {
     for times in 0..8 {
@@ -213,6 +219,7 @@ async fn close_in(standing: Standing, count: u64, with_store: impl Fn(ClientBuil
     closed.unacknowledged
 }
 
+/// Covers 20#15.
 #[tokio::test]
 async fn close_returns_within_its_deadline_and_says_what_the_store_still_holds() {
     for standing in [Standing::Connected, Standing::Disconnected, Standing::MidLogon] {
@@ -232,6 +239,7 @@ async fn close_returns_within_its_deadline_and_says_what_the_store_still_holds()
     }
 }
 
+/// Covers 20#15.
 #[tokio::test]
 async fn everything_dropped_without_a_close_leaves_the_store_intact() {
     for standing in 0..3 {

@@ -29,6 +29,7 @@ fn two_servers(seed: u64) -> (Pair, usize) {
     (pair, client)
 }
 
+/// Covers 20#11.
 #[test]
 fn a_half_open_link_is_noticed_within_the_heartbeat_timeout_and_failover_follows() {
     for seed in 0..20 {
@@ -43,6 +44,7 @@ fn a_half_open_link_is_noticed_within_the_heartbeat_timeout_and_failover_follows
     }
 }
 
+/// Covers 20#11.
 #[test]
 fn a_half_open_link_is_noticed_while_the_write_side_is_stuck() {
     let (mut pair, client) = two_servers(1);
@@ -108,6 +110,7 @@ fn a_server_that_accepts_and_says_nothing_is_a_failed_attempt() {
     assert_eq!(pair.attempts(client).len(), 2, "{}", pair.describe());
 }
 
+/// Covers 20#24.
 #[test]
 fn a_server_that_never_answers_the_connect_is_a_failed_attempt() {
     let mut pair = Pair::with_servers(4, 2, None);
@@ -154,6 +157,7 @@ fn attempts_in_ten_minutes(prepare: impl Fn(&mut Pair)) -> usize {
     pair.attempts(client).len()
 }
 
+/// Covers 20#9.
 #[test]
 fn a_server_that_accepts_and_closes_is_not_tried_in_a_busy_loop() {
     let attempts = attempts_in_ten_minutes(|pair| {
@@ -179,6 +183,8 @@ fn a_server_that_refuses_the_logon_is_not_tried_in_a_busy_loop() {
 }
 
 /// The worst kind: the connection gets as far as live each time, and dies.
+///
+/// Covers 20#9.
 #[test]
 fn a_server_that_closes_right_after_recovery_is_not_tried_in_a_busy_loop() {
     let mut pair = Pair::new(8);

@@ -36,10 +36,6 @@ async fn two() -> (TestServer, TestServer) {
     (first, second)
 }
 
-fn reply() -> (oneshot::Sender<Result<(), MoveError>>, oneshot::Receiver<Result<(), MoveError>>) {
-    oneshot::channel()
-}
-
 /// Publishers and a bookmark subscriber that are moved to and fro at random,
 /// while connections die.
 #[test]
@@ -65,7 +61,7 @@ fn moves_lose_and_double_nothing() {
                 pair.cut(client);
             } else {
                 let server = Server::new(format!("tcp://s{to}:9007/amps/json").parse().unwrap());
-                let (sender, answer) = reply();
+                let (sender, answer) = oneshot::channel();
                 pair.request(client, Request::Move { server, reply: sender });
                 answers.push((client, to, answer));
             }
@@ -105,7 +101,7 @@ fn a_move_waits_for_the_acknowledgements_of_what_was_published() {
         pair.publish(client, format!("before {id}")).unwrap();
     }
     let server = Server::new("tcp://s1:9007/amps/json".parse().unwrap());
-    let (sender, mut answer) = reply();
+    let (sender, mut answer) = oneshot::channel();
     pair.request(client, Request::Move { server, reply: sender });
     pair.run_for(SECOND);
     for id in 0..50 {
@@ -138,7 +134,7 @@ fn a_move_that_cannot_be_drained_goes_on_without() {
     pair.server(0).with_faults(now, |faults| faults.withhold_acks(true));
     pair.publish(client, "one").unwrap();
     let server = Server::new("tcp://s1:9007/amps/json".parse().unwrap());
-    let (sender, mut answer) = reply();
+    let (sender, mut answer) = oneshot::channel();
     pair.request(client, Request::Move { server, reply: sender });
     pair.run_for(Duration::from_millis(9_900));
     assert_eq!(pair.attempts(client).len(), 1);
@@ -245,6 +241,8 @@ async fn a_client_goes_back_to_its_primary() {
 
 /// Dropped after any number of polls, a move goes on or never began; the
 /// client is none the worse.
+///
+/// Covers 20#5.
 #[tokio::test]
 async fn a_move_dropped_at_any_await_leaves_a_client_that_works() {
     let (a, b) = two().await;

@@ -113,6 +113,7 @@ proptest! {
     }
 }
 
+/// Covers 20#17.
 #[test]
 fn what_is_published_while_disconnected_is_delivered_later() {
     for store in [Store::Memory, DISKS[0], DISKS[2], hybrid(100)] {

@@ -73,6 +73,7 @@ fn assert_whole_frames(pair: &mut Pair) {
 proptest! {
     #![proptest_config(ProptestConfig { cases: amps_tests::cases(48), failure_persistence: None, ..ProptestConfig::default() })]
 
+    /// Covers 20#16.
     #[test]
     fn a_live_publish_never_overtakes_a_replayed_one(seed: u64, store in 0..4usize) {
         publish_through_cuts(seed, stores()[store], 600);
@@ -81,6 +82,8 @@ proptest! {
 
 /// The connection dies behind each byte the server gets, one after another:
 /// whatever was cut is not continued on the next connection.
+///
+/// Covers 20#1, 20#2.
 #[test]
 fn a_frame_half_written_is_never_continued_on_the_next_connection() {
     for offset in 0..900 {

@@ -53,6 +53,7 @@ async fn the_states_come_in_their_order() {
     assert_eq!(states, golden);
 }
 
+/// Covers 20#16.
 #[tokio::test]
 async fn a_server_that_drops_the_connection_again_and_again_loses_and_doubles_nothing() {
     let server = server().await;
@@ -120,6 +121,7 @@ impl Connector for Panics {
     }
 }
 
+/// Covers 20#12.
 #[tokio::test]
 async fn a_client_whose_task_panicked_does_not_look_alive() {
     let client = Client::builder("me").server("tcp://h:1/amps").connector(Panics).start().unwrap();

@@ -172,7 +172,7 @@ async fn a_listener_that_does_not_listen_holds_nothing_up() {
     assert!(missed > 0, "and it is told what it missed");
 }
 
-/// Covers 5.5.1#1.
+/// Covers 5.5.1#1, 20#18.
 #[test]
 fn a_frozen_server_is_noticed_within_the_timeout() {
     for seed in 0..20 {
@@ -259,7 +259,7 @@ fn an_idle_client_beats_at_its_interval_and_a_busy_one_never() {
     assert_eq!(beats(&mut pair), count, "a busy publisher sends no extra beats");
 }
 
-/// Covers 5.5.1#4, 11.5#2.
+/// Covers 5.5.1#4, 11.5#2, 20#4.
 #[test]
 fn after_a_reconnect_come_logon_heartbeat_replay_and_subscriptions_in_that_order() {
     for seed in 0..20 {

@@ -158,6 +158,8 @@ fn a_plain_subscription_is_entered_again_exactly_once() {
 
 /// Whatever is subscribed and left, while connections die: afterwards the
 /// server has what the client has.
+///
+/// Covers 20#3.
 #[test]
 fn after_a_reconnect_the_server_has_the_clients_subscriptions() {
     for seed in 0..60 {
@@ -225,6 +227,7 @@ fn after_a_reconnect_the_server_has_the_clients_subscriptions() {
     }
 }
 
+/// Covers 5.1#2, 20#23.
 #[test]
 fn a_subscription_refused_for_good_is_dropped_and_the_others_go_on() {
     let mut pair = Pair::new(1);
@@ -426,6 +429,8 @@ fn a_slow_reader_misses_nothing_across_failovers() {
 
 /// One subscription is slow; another client's and the publisher's are not
 /// held up by it.
+///
+/// Covers 20#7.
 #[test]
 fn a_slow_subscription_holds_up_no_other_client() {
     let mut pair = Pair::new(7);

@@ -14,6 +14,7 @@ fn alive() -> usize {
     Handle::current().metrics().num_alive_tasks()
 }
 
+/// Covers 20#13.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_task_is_made_for_a_message_while_a_subscriber_stands_still() {
     let dir = tempfile::tempdir().unwrap();
@@ -97,6 +98,7 @@ impl Kv for Gated {
     }
 }
 
+/// Covers 20#13.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_task_is_made_for_a_message_while_the_store_stands_still() {
     let gate = Arc::new(Gate::default());

@@ -1,6 +1,6 @@
 //! `cargo xtask parity`: which test shows which rule, as a table.
 //!
-//! `docs/acceptance.tsv` has the rules. Each is covered by tests that say so
+//! `docs/acceptance.tsv` and `docs/lessons.tsv` have the rules. Each is covered by tests that say so
 //! (see [`covers`]), or `docs/differences.md` says how this client differs, or
 //! `docs/later.tsv` which chapter of work brings it. `docs/parity.md` is
 //! written from these.
@@ -25,7 +25,8 @@ use crate::failure::Failure;
 const HEAD: &str = "\
 # Parity
 
-Written by `cargo xtask parity` from [acceptance.tsv](acceptance.tsv), from what the tests say they cover, from
+Written by `cargo xtask parity` from [acceptance.tsv](acceptance.tsv) (AMPS's public guides) and
+[lessons.tsv](lessons.tsv) (what other clients of message servers got wrong), from what the tests say they cover, from
 [differences.md](differences.md) and from [later.tsv](later.tsv); not to be edited.
 
 ";
@@ -79,7 +80,11 @@ fn up_to_date(root: &Path, table: &str) -> Result<(), Failure> {
 
 /// The document, if everything is accounted for.
 fn table(root: &Path, covers: &[Cover]) -> Result<String, Failure> {
-    let bullets = bullets(&read(root, "docs/acceptance.tsv")?)?;
+    let mut all = Vec::new();
+    for name in ["docs/acceptance.tsv", "docs/lessons.tsv"] {
+        all.extend(bullets(name, &read(root, name)?)?);
+    }
+    let bullets = all;
     let differences = differences(&read(root, "docs/differences.md")?)?;
     let mut later = Later::read(&read(root, "docs/later.tsv")?);
     let mut wrong = Vec::new();

@@ -182,7 +182,9 @@ impl Publish {
             let receipt = loop {
                 let waited = match client.enqueue_wait(&self.topic, &body).await {
                     Ok(receipt) => break receipt,
-                    Err(PublishError::Disconnected { .. }) => client.connected().await.map_err(|_| PublishError::Closed),
+                    Err(PublishError::Disconnected { .. }) => {
+                        client.connected().await.map_err(|_| PublishError::Closed)
+                    }
                     Err(error) => Err(error),
                 };
                 waited.map_err(|error| Failure::new(format!("cannot publish line {number}"), error))?;

@@ -90,6 +90,7 @@ pub enum ConnectError {
     #[error("no connection: {cause}; {}", tried(.attempts))]
     GaveUp {
         /// What it said.
+        #[source]
         cause: Cause,
         /// Per server: attempts and the last error.
         attempts: Vec<(String, u64, Cause)>,
@@ -139,7 +140,7 @@ pub enum PublishError {
     /// The publish store failed; whether this message survives a crash is
     /// unknown. Restart the client on the store.
     #[error("the publish store failed: {0}")]
-    StoreFailed(Arc<StoreError>),
+    StoreFailed(#[source] Arc<StoreError>),
     /// The store is full, and the acknowledgements that would make room wait
     /// behind a full subscription queue.
     #[error(

@@ -31,6 +31,7 @@
 //! nothing that was accepted is lost. What a dropped call may have done already
 //! is said at each method.
 
+mod any_error;
 mod builder;
 mod client;
 mod disconnect;
@@ -57,6 +58,7 @@ pub use amps_ha::user_code::{Panicked, UserError};
 pub use amps_ha::warning::ConfigWarning;
 pub use amps_ha::{authenticator, kv, reconnect, server_chooser};
 
+pub use any_error::{Error, ErrorKind};
 pub use builder::ClientBuilder;
 pub use client::{Client, Closed};
 pub use disconnect::{DisconnectHandler, Handling};

@@ -17,7 +17,7 @@ use crate::user_code::{Panicked, UserError};
 pub enum Cause {
     /// No connection could be opened: refused, unreachable, no such host.
     #[error("cannot connect: {0}")]
-    Connect(Arc<std::io::Error>),
+    Connect(#[source] Arc<std::io::Error>),
     /// No connection within the connect timeout.
     #[error("no connection within {0:?}")]
     ConnectTimeout(Duration),
@@ -68,7 +68,7 @@ pub enum Cause {
     Closed,
     /// Reading or writing failed.
     #[error("the connection failed: {0}")]
-    Io(Arc<std::io::Error>),
+    Io(#[source] Arc<std::io::Error>),
     /// What the server sent cannot be split into frames.
     #[error("the server sent a corrupt stream: {0}")]
     Frame(#[from] FrameError),

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::failure::Failure;
 
-/// One rule that has to hold, from `docs/acceptance.tsv`.
+/// One rule that has to hold.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Bullet {
     pub(crate) id: String,
@@ -18,19 +18,19 @@ impl Bullet {
     }
 }
 
-/// Reads the bullets: id, title of the section, text, separated by tabs, below
+/// Reads the bullets of a file: id, title of the section, text, separated by tabs, below
 /// a line of headings.
-pub(crate) fn bullets(tsv: &str) -> Result<Vec<Bullet>, Failure> {
+pub(crate) fn bullets(name: &str, tsv: &str) -> Result<Vec<Bullet>, Failure> {
     let mut seen = BTreeSet::new();
     let lines = tsv.lines().skip(1).filter(|line| !line.is_empty());
     lines
         .map(|line| {
             let mut columns = line.splitn(3, '\t');
             let (Some(id), Some(_), Some(text)) = (columns.next(), columns.next(), columns.next()) else {
-                return Err(Failure::new(format!("docs/acceptance.tsv: not three columns: {line}")));
+                return Err(Failure::new(format!("{name}: not three columns: {line}")));
             };
             if !is_id(id) || !seen.insert(id.to_owned()) {
-                return Err(Failure::new(format!("docs/acceptance.tsv: '{id}' is no id, or there twice")));
+                return Err(Failure::new(format!("{name}: '{id}' is no id, or there twice")));
             }
             Ok(Bullet { id: id.to_owned(), text: text.to_owned() })
         })
@@ -109,10 +109,10 @@ mod tests {
 
     #[test]
     fn bullets_have_three_columns_and_an_id_of_their_own() {
-        let read = bullets("id\tsection\tbullet\n1#1\tStart\tIt starts.\n").unwrap();
+        let read = bullets("a.tsv", "id\tsection\tbullet\n1#1\tStart\tIt starts.\n").unwrap();
         assert_eq!(read, [Bullet { id: "1#1".into(), text: "It starts.".into() }]);
-        assert!(bullets("id\tsection\tbullet\n1#1\tStart\n").is_err());
-        assert!(bullets("id\tsection\tbullet\n1#1\tA\tB\n1#1\tA\tB\n").is_err());
+        assert!(bullets("a.tsv", "id\tsection\tbullet\n1#1\tStart\n").is_err());
+        assert!(bullets("a.tsv", "id\tsection\tbullet\n1#1\tA\tB\n1#1\tA\tB\n").is_err());
     }
 
     #[test]

@@ -42,6 +42,7 @@ fn after_restart(bookmarks: &mut Bookmarks) -> (Bookmarks, StartAt) {
     (bookmarks, start)
 }
 
+/// Covers 20#19.
 #[test]
 fn the_resume_list_names_the_newest_with_everything_below_discarded() {
     type Sequences<'a> = &'a [(u64, u64)];
@@ -67,6 +68,7 @@ fn the_resume_list_names_the_newest_with_everything_below_discarded() {
     }
 }
 
+/// Covers 20#20.
 #[test]
 fn a_message_is_new_once_in_one_life() {
     let (mut bookmarks, now) = entered();
@@ -215,6 +217,7 @@ fn a_flight_that_never_catches_up_keeps_the_old_position() {
     assert_eq!(bookmarks.connect(A), list(&[(1, 1)]));
 }
 
+/// Covers 20#25.
 #[test]
 fn memory_holds_only_what_is_not_discarded() {
     let (mut bookmarks, start) = entered();

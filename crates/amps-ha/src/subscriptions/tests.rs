@@ -73,6 +73,7 @@ fn a_message_larger_than_the_bound_goes_into_an_empty_queue() {
     assert_eq!(queue.push_messages(Instant::now(), &messages, 1..3), 2);
 }
 
+/// Covers 20#12.
 #[test]
 fn reconnects_that_nobody_reads_take_no_memory() {
     let (queue, reader) = queue(2);

@@ -269,7 +269,7 @@ proptest! {
     /// Rule 1 and 3: whatever dies, and wherever in the bytes, the server's
     /// log ends with each promised message once, in order.
     ///
-    /// Covers 11.7.6#2.
+    /// Covers 11.7.6#2, 20#22.
     #[test]
     fn nothing_promised_is_lost_doubled_or_reordered(
         kind in kind(),

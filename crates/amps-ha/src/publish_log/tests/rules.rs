@@ -25,6 +25,7 @@ fn frames_leave_in_order_and_are_freed_by_acknowledgements() {
     assert_eq!(drain(&mut log, None), [(CLOCK + 2, 2)], "only what is not settled goes again");
 }
 
+/// Covers 20#21.
 #[test]
 fn a_refused_message_is_settled_reported_and_not_replayed() {
     let mut log = memory();

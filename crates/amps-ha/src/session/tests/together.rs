@@ -45,7 +45,7 @@ fn peak(attempts: &[u64]) -> usize {
     buckets.into_values().max().unwrap_or(0)
 }
 
-/// Covers 11.3#6.
+/// Covers 11.3#6, 20#10.
 #[test]
 fn ten_thousand_clients_that_lost_one_server_do_not_come_back_in_step() {
     for (servers, dead_for) in [
