@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Waker};
 use std::time::Duration;
 
-use amps_client::reconnect::{AttemptContext, Delay, ReconnectStrategy};
+use amps_client::reconnect::{AttemptContext, Delay, FixedReconnect, ReconnectStrategy};
 use amps_client::server_chooser::{ListChooser, Report, Server, ServerChooser};
 use amps_client::{Cause, Client, CommandError, ConnectError, ConnectionState, Event, PublishError, Subscription, Uri};
 use amps_core::message::MessageKind;
@@ -78,7 +78,7 @@ async fn a_handler_may_connect_again_and_subscriptions_come_back_if_they_are_kep
         if keep {
             builder = Client::builder("me").publish_store(amps_client::PublishStore::None);
         }
-        let builder = builder.server(server.uri()).on_disconnect(move |client, cause| handler(client, cause));
+        let builder = builder.server(server.uri()).on_disconnect(handler);
         let client = builder.connect().await.unwrap();
         let mut stream = client.subscribe("t").await.unwrap();
         for _ in 0..3 {
@@ -253,7 +253,8 @@ async fn a_dropped_client_calls_no_handler() {
 #[tokio::test]
 async fn a_reconnect_or_watch_dropped_at_any_await_can_be_called_again() {
     let server = server().await;
-    let client = Client::plain("me").server(server.uri()).connect().await.unwrap();
+    let quick = FixedReconnect::new(Duration::ZERO, 1).loss_window(Duration::ZERO);
+    let client = Client::plain("me").server(server.uri()).reconnect(quick).connect().await.unwrap();
     for times in 0..8 {
         lose(&server, &client).await;
         let mut state = client.state();
@@ -261,9 +262,10 @@ async fn a_reconnect_or_watch_dropped_at_any_await_can_be_called_again() {
         {
             let mut reconnecting = std::pin::pin!(client.reconnect());
             let mut changed = std::pin::pin!(state.changed());
+            let mut told = false;
             for _ in 0..times {
                 let mut context = Context::from_waker(Waker::noop());
-                let _ = changed.as_mut().poll(&mut context);
+                told = told || changed.as_mut().poll(&mut context).is_ready();
                 if reconnecting.as_mut().poll(&mut context).is_ready() {
                     break;
                 }

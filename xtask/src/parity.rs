@@ -1,7 +1,7 @@
 //! `cargo xtask parity`: which test shows which rule, as a table.
 //!
 //! `docs/acceptance.tsv` and `docs/lessons.tsv` have the rules. Each is covered by tests that say so
-//! (see [`covers`]), or `docs/differences.md` says how this client differs, or
+//! (see the module `covers`), or `docs/differences.md` says how this client differs, or
 //! `docs/later.tsv` which chapter of work brings it. `docs/parity.md` is
 //! written from these.
 

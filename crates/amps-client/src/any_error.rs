@@ -154,8 +154,12 @@ mod tests {
             assert_eq!(error.is_command(), matches!(error, Error::Command(_)));
         }
         let error = Error::from(CommandError::NotConnected { cause: lost() });
-        let sources: Vec<_> =
-            std::iter::successors(error.source(), |error| error.source()).map(|e| e.to_string()).collect();
+        let mut sources = Vec::new();
+        let mut next = error.source();
+        while let Some(source) = next {
+            sources.push(source.to_string());
+            next = source.source();
+        }
         assert_eq!(sources, ["the connection failed: connection reset", "connection reset"]);
     }
 }

@@ -147,8 +147,9 @@ impl Client {
     }
 
     /// Connects a client again that stays disconnected because its disconnect
-    /// handling was replaced, and waits until it has recovered. While somebody
-    /// connects it already, this waits for the same.
+    /// handling was replaced, and waits until it has recovered. Servers and
+    /// waits are those of chooser and reconnect strategy. While somebody connects
+    /// it already, this waits for the same.
     ///
     /// # Errors
     /// [`ConnectError::AlreadyConnected`]; [`ConnectError::GaveUp`].
