@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use amps_client::reconnect::FixedReconnect;
-use amps_client::server_chooser::{ListChooser, Report, Server, ServerChooser};
+use amps_client::server_chooser::{ListChooser, RefuseGaps, Report, Server, ServerChooser};
 use amps_client::{
     Cause, Client, ClientBuilder, CommandError, ConnectError, ConnectionState, Connector, Event, Events, Reason,
     TcpConnector, Uri,
@@ -447,6 +447,39 @@ async fn a_name_in_use_by_another_user_is_a_failed_attempt_and_tried_again() {
     assert!(holder.is_connected(), "who has the name keeps it");
     holder.close(SOON).await;
     tokio::time::timeout(SOON, other.connected()).await.unwrap().unwrap();
+}
+
+/// A server that lacks acknowledged messages, and a client that was told to go
+/// on there: the chooser has the last word.
+///
+/// Covers 11.4#6.
+#[tokio::test]
+async fn a_chooser_may_refuse_a_publish_gap_for_a_while() {
+    let (has, lacks) = (server().await, server().await);
+    let uris = [&has, &lacks].map(|server| server.uri().parse::<Uri>().unwrap());
+    let chooser = RefuseGaps::new(uris.into_iter().collect::<ListChooser>()).give_in_after(2);
+    let builder = Client::builder("me").server_chooser(chooser).reconnect(every(Duration::from_millis(10)));
+    let client = builder.on_publish_gap(amps_client::OnPublishGap::Continue).connect().await.unwrap();
+    client.publish("t", "1").await.unwrap();
+    client.flush().await.unwrap();
+    let mut events = client.events();
+    has.stop().await;
+    let mut refused = 0;
+    let live = async {
+        loop {
+            match events.next().await.unwrap() {
+                Event::AttemptFailed { cause: Cause::NotAccepted, .. } => refused += 1,
+                Event::State(change) if change.state == ConnectionState::Resubscribed => return,
+                _ => {}
+            }
+        }
+    };
+    tokio::time::timeout(SOON, live).await.unwrap();
+    assert_eq!(refused, 2);
+    client.publish("t", "2").await.unwrap();
+    client.flush().await.unwrap();
+    assert_eq!(lacks.log().len(), 1);
+    client.close(SOON).await;
 }
 
 /// Covers 5.5.2#3.

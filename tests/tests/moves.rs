@@ -10,8 +10,10 @@ use amps_client::server_chooser::{PrimaryChooser, Server};
 use amps_client::{
     Cause, Client, ConnectionState, Event, MoveError, PublishError, PublishStore, Sow, StartAt, Subscribe, Uri,
 };
+use amps_core::message::MessageKind;
 use amps_ha::client_core::Request;
-use amps_tests::{ClientSetup, Pair};
+use amps_ha::publish_log::AppendError;
+use amps_tests::{ClientSetup, Pair, Store};
 use amps_testserver::{Link, TestServer};
 use rand::RngExt;
 use tokio::net::TcpListener;
@@ -143,6 +145,31 @@ fn a_move_that_cannot_be_drained_goes_on_without() {
     pair.run_live(client);
     assert!(matches!(answer.try_recv(), Ok(Ok(()))));
     assert_eq!(pair.logged(1, client), ["one"]);
+}
+
+/// Without a store nothing is taken that would be lost with the connection.
+#[test]
+fn without_a_store_nothing_is_accepted_while_the_connection_is_drained() {
+    let mut pair = Pair::with_servers(3, 2, None);
+    let client = pair.client(ClientSetup::new("p", [0, 1]).store(Store::None));
+    pair.run_live(client);
+    let now = pair.now;
+    pair.server(0).with_faults(now, |faults| faults.ignore(MessageKind::Flush, true));
+    for id in 0..100 {
+        pair.publish(client, id.to_string()).unwrap();
+    }
+    let server = Server::new("tcp://s1:9007/amps/json".parse().unwrap());
+    let (sender, mut answer) = oneshot::channel();
+    pair.request(client, Request::Move { server, reply: sender });
+    pair.run_for(SECOND);
+    assert!(matches!(pair.publish(client, "meanwhile"), Err(AppendError::Disconnected)));
+    pair.run_for(20 * SECOND);
+    assert!(matches!(answer.try_recv(), Ok(Ok(()))));
+    assert_eq!(pair.logged(0, client).len(), 100);
+    assert!(!pair.events(client).iter().any(|(_, event)| matches!(event, Event::Dropped { .. })));
+    pair.publish(client, "after").unwrap();
+    pair.run_for(SECOND);
+    assert_eq!(pair.logged(1, client), ["after"]);
 }
 
 #[tokio::test]

@@ -1,13 +1,16 @@
 //! A client and servers on sockets, in one process: what a user sees when
 //! connections and servers die.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use amps_client::reconnect::FixedReconnect;
 use amps_client::{
     Client, CommandError, ConnectionState, Connector, Event, PublishError, PublishStore, StartAt, Subscribe,
     SubscriptionEvent, Uri,
 };
-use amps_testserver::TestServer;
+use amps_testserver::{Target, TestServer};
 
 const SOON: Duration = Duration::from_secs(20);
 
@@ -130,4 +133,55 @@ async fn a_client_whose_task_panicked_does_not_look_alive() {
     assert!(matches!(client.subscribe("t").await, Err(CommandError::Closed)));
     assert!(matches!(client.flush().await, Ok(()) | Err(PublishError::Closed)));
     assert_eq!(client.close(SOON).await.unacknowledged, 0);
+}
+
+/// Four tasks on two threads publish without pause while the connection dies a
+/// hundred times, at moments and bytes of its own choosing, the replay included.
+///
+/// Covers 11.5#1.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn publishers_in_parallel_lose_and_double_nothing_while_connections_die() {
+    let server = server().await;
+    let strategy = FixedReconnect::new(Duration::from_millis(1), 1).loss_window(Duration::ZERO);
+    let client = Client::builder("me").server(server.uri()).reconnect(strategy).connect().await.unwrap();
+    let running = Arc::new(AtomicBool::new(true));
+    let publishers: Vec<_> = (0..4)
+        .map(|publisher| {
+            let (client, running) = (client.clone(), Arc::clone(&running));
+            tokio::spawn(async move {
+                let mut count = 0;
+                while running.load(Ordering::Relaxed) {
+                    client.publish("t", format!("{publisher} {count}")).await.unwrap();
+                    count += 1;
+                    tokio::task::yield_now().await;
+                }
+                count
+            })
+        })
+        .collect();
+    for death in 0..100u64 {
+        // By turns behind so many bytes, or at once.
+        match death % 3 {
+            0 => drop(server.kick("me")),
+            _ => server.faults(|faults| faults.cut_after_received(Target::Client("me".into()), death * 997 % 20_000)),
+        }
+        let back = server.wait_for(|stats| stats.logons > death + 1);
+        tokio::time::timeout(SOON, back).await.unwrap();
+    }
+    running.store(false, Ordering::Relaxed);
+    let mut counts = Vec::new();
+    for publisher in publishers {
+        counts.push(publisher.await.unwrap());
+    }
+    tokio::time::timeout(SOON, client.flush()).await.unwrap().unwrap();
+    let log = server.log();
+    assert!(log.windows(2).all(|pair| pair[0].sequence < pair[1].sequence), "in order");
+    assert_eq!(log.len(), counts.iter().sum::<usize>());
+    for (publisher, count) in counts.into_iter().enumerate() {
+        let prefix = format!("{publisher} ");
+        let own: Vec<_> = log.iter().map(|message| String::from_utf8_lossy(&message.body).into_owned()).collect();
+        let own: Vec<_> = own.iter().filter_map(|body| body.strip_prefix(&prefix)).collect();
+        assert!(own.into_iter().eq((0..count).map(|id| id.to_string())), "publisher {publisher}: each once, in order");
+    }
+    client.close(SOON).await;
 }

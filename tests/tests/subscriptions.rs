@@ -453,3 +453,42 @@ fn a_slow_subscription_holds_up_no_other_client() {
     assert!(pair.is_live(slow), "{}", pair.describe());
     assert!(never.queue.len() <= 2);
 }
+
+/// The connection dies at any byte while fifty subscriptions are entered again.
+///
+/// Covers 11.5#3, 11.6#6.
+#[test]
+fn a_connection_that_dies_while_subscriptions_are_entered_leaves_each_active_once() {
+    for seed in 0..60 {
+        let mut pair = Pair::new(seed);
+        let client = pair.client(ClientSetup::new("p", [0]));
+        let mut entered: Vec<_> = (0..50).map(|id| pair.subscribe(client, &format!("t{id}"))).collect();
+        pair.run_live(client);
+        pair.run_for(SECOND);
+        // Behind logon and heartbeat, among the subscriptions.
+        pair.cut_next(0, None, Some(250 + seed * 60));
+        pair.cut(client);
+        pair.run_until(60 * SECOND, |pair| pair.attempts(client).len() == 3);
+        pair.run_live(client);
+        pair.run_for(SECOND);
+        let commands: Vec<_> = pair.server(0).stats().commands.iter().cloned().collect();
+        let last = commands.iter().map(|command| command.connection).max();
+        let on_last: Vec<_> = commands
+            .iter()
+            .filter(|command| Some(command.connection) == last && command.kind == MessageKind::Subscribe)
+            .filter_map(|command| command.topic.clone())
+            .collect();
+        let expected: Vec<_> = (0..50).map(|id| format!("t{id}")).collect();
+        assert_eq!(on_last, expected, "each once, in the order they were made: {}", pair.describe());
+        let publisher = pair.client(ClientSetup::new("publisher", [0]));
+        for id in 0..50 {
+            pair.publish_to(publisher, &format!("t{id}"), id.to_string()).unwrap();
+        }
+        pair.run_settled(publisher);
+        pair.run_for(SECOND);
+        for (id, entered) in entered.iter_mut().enumerate() {
+            entered.take(usize::MAX);
+            assert_eq!(entered.bodies(), [id.to_string()]);
+        }
+    }
+}

@@ -58,7 +58,10 @@ impl ClientCore {
     /// Sends what there is and nothing newer. Without a store only a flush
     /// tells that the server has it.
     pub(super) fn drain(&mut self, now: Instant) {
-        self.drain_end = self.log.peek(|log| log.end());
+        self.drain_end = self.log.with(|log| {
+            log.leaving();
+            log.end()
+        });
         if !self.log.peek(|log| log.is_sequenced()) {
             let id = self.id();
             let flush = Command::new(CommandKind::Flush).id(command_id(id)).acks(AckType::Completed);

@@ -325,6 +325,12 @@ impl PublishLog {
         }
     }
 
+    /// The connection is about to be left: without a store nothing more is
+    /// taken, since nothing would keep it.
+    pub fn leaving(&mut self) {
+        self.online &= self.sequenced;
+    }
+
     /// The connection is gone. Answers how many messages were dropped, which
     /// only happens without a store: those not written to their last byte, of
     /// which `unwritten` had been handed out.

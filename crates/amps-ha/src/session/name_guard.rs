@@ -7,8 +7,9 @@ use amps_core::Uri;
 pub(super) const KICKS: usize = 3;
 /// ...within so long look like a second client with the same name.
 pub(super) const WINDOW: Duration = Duration::from_secs(10);
-/// How long a connection has to last then to count as healthy.
-const CALM: Duration = Duration::from_secs(60);
+/// How long a connection has to last then to count as healthy: longer than
+/// another client with the default waits leaves it alone.
+const CALM: Duration = Duration::from_secs(30);
 
 /// Notices that another client seems to use the same name: the server closes
 /// one connection after the other soon after its logon.

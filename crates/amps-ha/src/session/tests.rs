@@ -321,8 +321,8 @@ fn a_name_that_somebody_else_uses_is_told_and_backed_off() {
     assert!(told >= 1);
     assert_eq!(waits.last().unwrap().as_secs(), 20, "{waits:?}");
     scene.reach("live");
-    scene.wait(Duration::from_secs(61));
-    assert!(scene.fail().contains(&"dial a".to_owned()), "at once after a calm minute");
+    scene.wait(Duration::from_secs(31));
+    assert!(scene.fail().contains(&"dial a".to_owned()), "at once after half a calm minute");
 }
 
 /// A planned move: what is on its way is awaited, nobody is blamed, nothing is
