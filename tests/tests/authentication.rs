@@ -170,6 +170,38 @@ async fn an_authenticator_that_fails_is_a_failed_attempt_and_the_next_server_is_
     }
 }
 
+/// Panics when it is told that it succeeded.
+struct Startled;
+
+impl Authenticator for Startled {
+    fn authenticate<'a>(&'a self, _: &'a LogonRequest) -> Authenticating<'a> {
+        Box::pin(async { Ok(Credentials::default()) })
+    }
+    fn retry<'a>(&'a self, logon: &'a LogonRequest, _: &'a Challenge) -> Authenticating<'a> {
+        self.authenticate(logon)
+    }
+    fn completed(&self, _: &LogonRequest, _: Option<&str>) {
+        panic!("on purpose")
+    }
+}
+
+#[tokio::test]
+async fn an_authenticator_that_panics_at_its_success_is_told_of_and_the_logon_stands() {
+    let server = server().await;
+    let client = Client::builder("me").server(server.uri()).authenticator(Startled).start().unwrap();
+    let mut events = client.events();
+    tokio::time::timeout(SOON, client.connected()).await.unwrap().unwrap();
+    let told = async {
+        loop {
+            if let Some(Event::Panicked(panicked)) = events.next().await {
+                return panicked.to_string();
+            }
+        }
+    };
+    assert_eq!(tokio::time::timeout(SOON, told).await.unwrap(), "the authenticator panicked: on purpose");
+    client.close(SOON).await;
+}
+
 /// Covers 3.4#3.
 #[tokio::test]
 async fn every_attempt_has_fresh_credentials() {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use amps_core::Uri;
 
 use crate::error::Cause;
-use crate::user_code::{UserError, contain, contain_future};
+use crate::user_code::{Panicked, UserError, contain, contain_future};
 
 /// The future of an [`Authenticator`].
 pub type Authenticating<'a> =
@@ -159,9 +159,12 @@ impl fmt::Debug for Question {
 }
 
 /// Tells an authenticator that it succeeded.
-pub(crate) fn completed(authenticator: &dyn Authenticator, logon: &LogonRequest, reason: Option<&str>) {
-    // What it does with the news is its own business; a panic is logged.
-    let _ = contain("authenticator", || authenticator.completed(logon, reason));
+pub(crate) fn completed(
+    authenticator: &dyn Authenticator,
+    logon: &LogonRequest,
+    reason: Option<&str>,
+) -> Result<(), Panicked> {
+    contain("authenticator", || authenticator.completed(logon, reason))
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use super::recovery::reason_of;
 use super::{ClientCore, SideTask, Waiter, encode};
 use crate::authenticator::{Answer, Authenticator, Challenge, Credentials, LogonRequest, Question, completed};
 use crate::error::Cause;
+use crate::event::Event;
 use crate::server_chooser::{LogonInfo, Server};
 
 /// How often a server may ask for other credentials in one logon.
@@ -97,8 +98,11 @@ impl ClientCore {
     }
 
     fn logon_accepted(&mut self, now: Instant, ack: &Message, logon: &Logon) -> Result<(), Cause> {
-        if let Some(authenticator) = &self.authenticating.0 {
-            completed(&**authenticator, &logon.request, ack.text(Field::Reason).as_deref());
+        if let Some(authenticator) = &self.authenticating.0
+            && let Err(panicked) = completed(&**authenticator, &logon.request, ack.text(Field::Reason).as_deref())
+        {
+            // Nothing depends on it; the logon stands.
+            self.notify(Event::Panicked(panicked));
         }
         let uri = logon.request.uri.clone();
         let version = ack.text(Field::Version).map(std::borrow::Cow::into_owned);
