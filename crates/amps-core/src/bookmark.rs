@@ -44,12 +44,6 @@ impl Bookmark {
         matches!(rest, b"" | b"|").then_some(Self { publisher, sequence })
     }
 
-    /// The same for a text that likely differs from another only in its last
-    /// eight digits, as a publisher's bookmarks do.
-    pub(crate) fn from_bytes_like(before: Option<(&[u8], Self)>, text: &[u8]) -> Option<Self> {
-        before.and_then(|(before, bookmark)| bookmark.with_last_digits(before, text)).or_else(|| Self::from_bytes(text))
-    }
-
     fn with_last_digits(self, own: &[u8], text: &[u8]) -> Option<Self> {
         let (own_head, [own_digits @ .., b'|']) = own.split_last_chunk::<9>()? else { return None };
         let (head, [digits @ .., b'|']) = text.split_last_chunk::<9>()? else { return None };
@@ -59,6 +53,25 @@ impl Bookmark {
         }
         let sequence = (self.sequence - value(own_word)).checked_add(value(word))?;
         Some(Self { sequence, ..self })
+    }
+}
+
+/// Reads many bookmarks. The next one of a publisher differs from the one before
+/// in the last eight digits, mostly; then the others are not read again.
+#[derive(Debug, Default)]
+pub(crate) struct BookmarkReader<'a> {
+    /// The last of some publishers, as they stood in the text.
+    last: [Option<(&'a [u8], Bookmark)>; 8],
+}
+
+impl<'a> BookmarkReader<'a> {
+    pub(crate) fn read(&mut self, text: &'a [u8]) -> Option<Bookmark> {
+        let hash = first_word(text).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 61;
+        let last = &mut self.last[hash as usize];
+        let like = last.and_then(|(before, bookmark)| bookmark.with_last_digits(before, text));
+        let bookmark = like.or_else(|| Bookmark::from_bytes(text))?;
+        *last = Some((text, bookmark));
+        Some(bookmark)
     }
 }
 
@@ -295,8 +308,9 @@ mod tests {
         ];
         for before in texts {
             for text in texts {
-                let known = Bookmark::from_bytes(before.as_bytes()).map(|bookmark| (before.as_bytes(), bookmark));
-                let read = Bookmark::from_bytes_like(known, text.as_bytes());
+                let mut reader = BookmarkReader::default();
+                reader.read(before.as_bytes());
+                let read = reader.read(text.as_bytes());
                 assert_eq!(read, Bookmark::from_bytes(text.as_bytes()), "{text:?} behind {before:?}");
             }
         }

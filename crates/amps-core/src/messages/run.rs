@@ -4,7 +4,7 @@ use std::sync::OnceLock;
 use bytes::{Bytes, BytesMut};
 use smallvec::SmallVec;
 
-use crate::bookmark::Bookmark;
+use crate::bookmark::{Bookmark, BookmarkReader};
 use crate::error::MessageError;
 use crate::frame::{FrameError, PREFIX_LEN, frame_len};
 use crate::header::{self, Entry, Field, Form};
@@ -316,13 +316,8 @@ impl Run {
     /// Those of all of them.
     pub(super) fn bookmarks(&self) -> &[Option<Bookmark>] {
         self.bookmarks.get_or_init(|| {
-            let mut before = None;
-            let read = |index| {
-                let text = self.raw_bytes(index, Field::Bookmark)?;
-                let bookmark = Bookmark::from_bytes_like(before, text)?;
-                before = Some((text, bookmark));
-                Some(bookmark)
-            };
+            let mut reader = BookmarkReader::default();
+            let read = |index| reader.read(self.raw_bytes(index, Field::Bookmark)?);
             (0..self.heads.len()).map(read).collect()
         })
     }
