@@ -23,7 +23,7 @@ pub(crate) use run::{Head, Run};
 
 /// A table larger than this is not kept: that many messages or fields, a
 /// multiple of what a read brings.
-const SPARE_ENTRIES: usize = 16 * 1024;
+const SPARE_ENTRIES: usize = 64 * 1024;
 
 /// Messages decoded from one run of bytes. Cheap to clone.
 ///

@@ -9,10 +9,10 @@ use crate::frame::{FrameError, PREFIX_LEN, frame_len};
 
 /// How many tables and buffers of earlier reads are kept for use again: as many
 /// as a consumer that keeps up has in its hands.
-const SPARE: usize = 16;
+const SPARE: usize = 8;
 
 /// Bytes of a buffer that is read into; a longer frame makes a longer one.
-const BUFFER_LEN: usize = 128 * 1024;
+const BUFFER_LEN: usize = 512 * 1024;
 
 /// Longer buffers are not kept.
 const KEPT_LEN: usize = 2 * BUFFER_LEN;
@@ -157,7 +157,7 @@ mod tests {
             decoder.buffer_mut(64 * 1024).extend_from_slice(&wire(&[&"y".repeat(60_000)]));
             assert_eq!(decoder.next_messages().unwrap().unwrap().len(), 1);
         }
-        assert!(decoder.buffers.iter_mut().all(|buffer| !buffer.try_reclaim(1 << 20)));
+        assert!(decoder.buffers.iter_mut().all(|buffer| !buffer.try_reclaim(KEPT_LEN + 1)));
     }
 
     #[test]
