@@ -14,9 +14,6 @@ const SPARE: usize = 8;
 /// Bytes of a buffer that is read into; a longer frame makes a longer one.
 const BUFFER_LEN: usize = 512 * 1024;
 
-/// Longer buffers are not kept.
-const KEPT_LEN: usize = 2 * BUFFER_LEN;
-
 /// From a stream of bytes to messages, a read at a time.
 ///
 /// Buffers and tables of messages that nobody holds any more are used again,
@@ -24,6 +21,8 @@ const KEPT_LEN: usize = 2 * BUFFER_LEN;
 #[derive(Debug)]
 pub struct MessageDecoder {
     buffer: BytesMut,
+    /// That was made for a long frame; it is not kept.
+    long: bool,
     limit: usize,
     buffers: VecDeque<BytesMut>,
     given: VecDeque<Messages>,
@@ -33,7 +32,7 @@ impl MessageDecoder {
     /// A decoder that refuses frames longer than `limit` bytes, or than 2 GiB.
     pub fn new(limit: usize) -> Self {
         let limit = limit.min(RUN_LEN);
-        Self { buffer: BytesMut::new(), limit, buffers: VecDeque::new(), given: VecDeque::new() }
+        Self { buffer: BytesMut::new(), long: false, limit, buffers: VecDeque::new(), given: VecDeque::new() }
     }
 
     /// The buffer to read into; append only. It has room for `len` bytes.
@@ -43,10 +42,11 @@ impl MessageDecoder {
         if held + len > BUFFER_LEN {
             // A long frame: as long a buffer, until it is through.
             buffer.reserve(len);
+            self.long = true;
             return buffer;
         }
         let room = buffer.capacity() - held >= len || buffer.try_reclaim(len);
-        if !room || buffer.capacity() > KEPT_LEN {
+        if !room || self.long {
             let mut next = spare_buffer(&mut self.buffers);
             next.extend_from_slice(buffer);
             let mut full = std::mem::replace(buffer, next);
@@ -54,7 +54,9 @@ impl MessageDecoder {
             if self.buffers.len() == SPARE {
                 self.buffers.pop_front();
             }
-            self.buffers.push_back(full);
+            if !std::mem::take(&mut self.long) {
+                self.buffers.push_back(full);
+            }
         }
         buffer
     }
@@ -79,7 +81,8 @@ impl MessageDecoder {
         let whole = run.decode(&self.buffer, self.limit)?;
         run.bytes = self.buffer.split_to(whole).freeze();
         let len = messages.run.heads.len().max(messages.run.entries.len());
-        if len <= SPARE_ENTRIES && whole <= KEPT_LEN {
+        // One that is kept does not keep a long frame alive.
+        if len <= SPARE_ENTRIES && whole <= BUFFER_LEN {
             if self.given.len() == SPARE {
                 self.given.pop_front();
             }
@@ -102,17 +105,9 @@ impl MessageDecoder {
 }
 
 /// A whole buffer of which nobody holds a slice; a new one when there is none.
-/// Those of long frames are let go.
 fn spare_buffer(buffers: &mut VecDeque<BytesMut>) -> BytesMut {
-    for index in (0..buffers.len()).rev() {
-        if buffers[index].try_reclaim(BUFFER_LEN)
-            && let Some(buffer) = buffers.remove(index)
-            && buffer.capacity() <= KEPT_LEN
-        {
-            return buffer;
-        }
-    }
-    BytesMut::with_capacity(BUFFER_LEN)
+    let free = (0..buffers.len()).rev().find(|index| buffers[*index].try_reclaim(BUFFER_LEN));
+    free.and_then(|index| buffers.remove(index)).unwrap_or_else(|| BytesMut::with_capacity(BUFFER_LEN))
 }
 
 #[cfg(test)]
@@ -153,11 +148,11 @@ mod tests {
         assert!(decoder.given.is_empty());
         drop(message);
         for _ in 0..20 {
-            assert!(decoder.buffer_mut(64 * 1024).capacity() <= KEPT_LEN);
+            assert!(decoder.buffer_mut(64 * 1024).capacity() <= BUFFER_LEN);
             decoder.buffer_mut(64 * 1024).extend_from_slice(&wire(&[&"y".repeat(60_000)]));
             assert_eq!(decoder.next_messages().unwrap().unwrap().len(), 1);
         }
-        assert!(decoder.buffers.iter_mut().all(|buffer| !buffer.try_reclaim(KEPT_LEN + 1)));
+        assert!(decoder.buffers.iter_mut().all(|buffer| !buffer.try_reclaim(BUFFER_LEN + 1)));
     }
 
     #[test]
