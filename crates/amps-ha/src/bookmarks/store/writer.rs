@@ -2,10 +2,14 @@
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 
 use tokio::sync::{oneshot, watch};
 
 use super::{BookmarkState, BookmarkStore, BookmarkStoreError};
+
+/// Between two commits that nobody waits for.
+const PAUSE: Duration = Duration::from_millis(5);
 
 /// Where the changes of a subscription are, until the writer is ready for
 /// them.
@@ -16,7 +20,8 @@ pub trait ChangeSource: Send + Sync {
 
 /// Writes a [`BookmarkStore`] from one thread, with group commit: whatever
 /// changes while one commit runs is the next group. What changes twice before
-/// it is written is written once.
+/// it is written is written once. While nobody waits for a commit there is one
+/// every five milliseconds at most.
 #[derive(Debug)]
 pub struct BookmarkWriter {
     changes: Changes,
@@ -49,9 +54,18 @@ struct State {
     questions: Vec<Question>,
     /// The number of the group that takes what changes now.
     group: u64,
+    /// Somebody waits for what changed.
+    wanted: bool,
     closed: bool,
     /// Something changed that no group takes any more.
     missed: bool,
+}
+
+impl State {
+    /// Something is to be done without a pause.
+    fn is_urgent(&self) -> bool {
+        !self.questions.is_empty() || (!self.changed.is_empty() && (self.wanted || self.closed))
+    }
 }
 
 impl std::fmt::Debug for State {
@@ -107,9 +121,13 @@ impl Changes {
         self.shared.wake.notify_one();
     }
 
-    /// Everything that changed so far.
+    /// Everything that changed so far; it is written at once.
     pub fn so_far(&self) -> Saved {
-        let state = self.shared.lock();
+        let mut state = self.shared.lock();
+        if !state.changed.is_empty() {
+            state.wanted = true;
+            self.shared.wake.notify_one();
+        }
         let groups = match (state.missed, state.changed.is_empty()) {
             (true, _) => u64::MAX,
             (false, true) => state.group,
@@ -198,14 +216,23 @@ impl Shared {
 
     fn run(&self, mut store: impl BookmarkStore, progress: &watch::Sender<Progress>) {
         let mut changed = Vec::new();
+        let mut next = Instant::now();
         loop {
             let mut state = self.lock();
-            while state.changed.is_empty() && state.questions.is_empty() {
+            loop {
+                let pause = next.saturating_duration_since(Instant::now());
+                if state.is_urgent() || (pause.is_zero() && !state.changed.is_empty()) {
+                    break;
+                }
                 if state.closed {
                     return;
                 }
-                state = self.wake.wait(state).unwrap_or_else(PoisonError::into_inner);
+                state = match state.changed.is_empty() {
+                    true => self.wake.wait(state).unwrap_or_else(PoisonError::into_inner),
+                    false => self.wake.wait_timeout(state, pause).unwrap_or_else(PoisonError::into_inner).0,
+                };
             }
+            state.wanted = false;
             std::mem::swap(&mut changed, &mut state.changed);
             let questions = std::mem::take(&mut state.questions);
             let group = state.group;
@@ -215,6 +242,7 @@ impl Shared {
             let failed = progress.borrow().failed.clone();
             let result = failed.map_or_else(|| write(&mut store, &mut changed), Err);
             changed.clear();
+            next = Instant::now() + PAUSE;
             progress.send_modify(|progress| match &result {
                 Ok(()) => progress.committed = group + 1,
                 Err(error) => progress.failed = Some(error.clone()),
