@@ -163,3 +163,31 @@ async fn a_flush_waits_across_a_disconnect_and_can_be_given_up() {
     client.connected().await.unwrap();
     assert_eq!((client.reconnects(), bodies(&server).len()), (1, 10));
 }
+
+/// A flush waits for what was published before it, and for nothing else.
+///
+/// Covers 6#2, 6#3.
+#[tokio::test]
+async fn a_flush_waits_for_what_was_published_before_it() {
+    let server = server().await;
+    server.faults(|faults| faults.withhold_acks(true));
+    let client = Client::builder("me").server(server.uri()).connect().await.unwrap();
+    client.publish("t", "before").await.unwrap();
+    let given_up = tokio::time::timeout(Duration::from_millis(100), client.flush()).await;
+    assert!(given_up.is_err() && client.unacknowledged() == 1, "the store still has it");
+    let flush = client.flush();
+    tokio::pin!(flush);
+    assert!(tokio::time::timeout(Duration::ZERO, flush.as_mut()).await.is_err(), "begun");
+    client.publish("t", "after").await.unwrap();
+    tokio::time::timeout(SOON, server.wait_for_log(|log| log.len() == 2)).await.unwrap();
+    let first = server.log()[0].sequence;
+    let ack = format!(r#"{{"c":"ack","a":"persisted","s":{first},"status":"success"}}"#);
+    let frame = [&u32::try_from(ack.len()).unwrap().to_be_bytes(), ack.as_bytes()].concat();
+    assert!(server.inject("me", &frame));
+    tokio::time::timeout(SOON, flush).await.unwrap().unwrap();
+    assert_eq!(client.unacknowledged(), 1, "what came after is open");
+    server.faults(|faults| faults.withhold_acks(false));
+    tokio::time::timeout(SOON, client.flush()).await.unwrap().unwrap();
+    let again = tokio::time::timeout(Duration::ZERO, client.flush()).await;
+    assert!(matches!(again, Ok(Ok(()))), "nothing to wait for");
+}

@@ -5,9 +5,16 @@ use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-use amps_client::{Client, ClientBuilder, PublishStore, Sow, StartAt, Subscribe};
+use amps_client::{
+    Client, ClientBuilder, ConnectionState, Event, Field, Message, PublishStore, Sow, StartAt, Subscribe,
+};
+use amps_core::header::FrameWriter;
 use amps_core::message::MessageKind;
 use amps_testserver::TestServer;
+use bytes::BytesMut;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
 
 const SOON: Duration = Duration::from_secs(20);
 /// What the scheduler of a busy machine may add to a deadline.
@@ -185,23 +192,65 @@ enum Standing {
     Connected,
     Disconnected,
     MidLogon,
+    MidReplay,
+}
+
+/// A server that answers logons once it is told, and reads nothing after them.
+async fn answers_logons_only(told: oneshot::Receiver<()>) -> String {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let uri = format!("tcp://{}/amps/json", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let len = stream.read_u32().await.unwrap();
+        let mut logon = vec![0; len as usize];
+        stream.read_exact(&mut logon).await.unwrap();
+        let logon = Message::decode(logon.into()).unwrap();
+        told.await.unwrap();
+        let mut answer = BytesMut::new();
+        let frame = FrameWriter::new(&mut answer, "ack").maybe(Field::CommandId, logon.command_id());
+        frame.text(Field::AckType, "processed").text(Field::Status, "success").finish(b"");
+        stream.write_all(&answer).await.unwrap();
+        std::future::pending::<()>().await;
+    });
+    uri
 }
 
 async fn close_in(standing: Standing, count: u64, with_store: impl Fn(ClientBuilder) -> ClientBuilder) -> u64 {
     let server = server().await;
+    let (tell, told) = oneshot::channel();
+    let uri = match standing {
+        Standing::MidReplay => answers_logons_only(told).await,
+        _ => server.uri(),
+    };
     match standing {
         Standing::Connected => server.faults(|faults| faults.withhold_acks(true)),
         Standing::Disconnected => server.faults(|faults| faults.accept_then_close(true)),
         Standing::MidLogon => server.faults(|faults| faults.silence_at_logon(true)),
+        Standing::MidReplay => {}
     }
-    let client = with_store(Client::builder("me").server(server.uri())).start().unwrap();
+    let client = with_store(Client::builder("me").server(uri).no_heartbeat()).start().unwrap();
+    let mut events = client.events();
     match standing {
         Standing::Connected => client.connected().await.unwrap(),
         Standing::Disconnected => server.wait_for(|stats| stats.accepted > 0).await,
         Standing::MidLogon => server.wait_for(|stats| stats.received > 0).await,
+        Standing::MidReplay => {}
     }
+    // More than the system takes in a replay that nobody reads.
+    let room = " ".repeat(if let Standing::MidReplay = standing { 1 << 20 } else { 0 });
     for id in 0..count {
-        client.publish("t", id.to_string()).await.unwrap();
+        client.publish("t", format!("{id}{room}")).await.unwrap();
+    }
+    if let Standing::MidReplay = standing {
+        tell.send(()).unwrap();
+        let reached = if count > 0 { ConnectionState::LoggedOn } else { ConnectionState::Resubscribed };
+        loop {
+            let event = tokio::time::timeout(SOON, events.next()).await.unwrap().unwrap();
+            if matches!(event, Event::State(change) if change.state == reached) {
+                break;
+            }
+        }
+        assert_eq!(client.is_connected(), count == 0);
     }
     let deadline = Duration::from_millis(200);
     let began = Instant::now();
@@ -222,7 +271,7 @@ async fn close_in(standing: Standing, count: u64, with_store: impl Fn(ClientBuil
 /// Covers 20#15.
 #[tokio::test]
 async fn close_returns_within_its_deadline_and_says_what_the_store_still_holds() {
-    for standing in [Standing::Connected, Standing::Disconnected, Standing::MidLogon] {
+    for standing in [Standing::Connected, Standing::Disconnected, Standing::MidLogon, Standing::MidReplay] {
         for count in [0, 25] {
             close_in(standing, count, |builder| builder).await;
             let dir = tempfile::tempdir().unwrap();

@@ -171,6 +171,7 @@ fn core(stage: u8, now: Instant) -> (ClientCore, broadcast::Receiver<Event>) {
     let config = CoreConfig {
         connect_timeout: Duration::from_secs(5),
         resubscribe: true,
+        retry: true,
         name: "p".to_owned(),
         heartbeat: Some((5 * SECOND, 10 * SECOND)),
         command_timeout: 10 * SECOND,

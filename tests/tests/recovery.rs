@@ -138,7 +138,7 @@ async fn a_client_whose_task_panicked_does_not_look_alive() {
 /// Four tasks on two threads publish without pause while the connection dies a
 /// hundred times, at moments and bytes of its own choosing, the replay included.
 ///
-/// Covers 11.5#1.
+/// Covers 6#1, 11.5#1.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn publishers_in_parallel_lose_and_double_nothing_while_connections_die() {
     let server = server().await;

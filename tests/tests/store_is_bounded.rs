@@ -87,6 +87,7 @@ impl Publisher {
     }
 }
 
+/// Covers 11.7.6#3.
 #[test]
 fn file_and_memory_of_a_publish_store_are_bounded() {
     let dir = tempfile::tempdir().unwrap();

@@ -6,13 +6,15 @@ use amps_core::frame::MAX_FRAME_LEN;
 use amps_core::uri::mask;
 use amps_core::{Connector, TcpConnector};
 use amps_ha::authenticator::Authenticator;
-use amps_ha::client_core::{ClientCore, CoreConfig, Outlets};
+use amps_ha::bookmarks::store::BookmarkStoreError;
+use amps_ha::client_core::{ClientCore, CoreConfig, Outlets, Strays};
 use amps_ha::driver::{self, Inbox};
-use amps_ha::event::ConnectionSummary;
+use amps_ha::event::{ConnectionSummary, Event};
 use amps_ha::publish_log::{Durability, Identity, Limits, OnPublishGap, OnStoreFull, SharedLog, StoreThread};
 use amps_ha::reconnect::{ExponentialReconnect, ReconnectStrategy};
 use amps_ha::server_chooser::{ListChooser, Server, ServerChooser};
 use amps_ha::session::{Session, SessionConfig};
+use amps_ha::subscriptions::FailedResubscribeHandler;
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, broadcast, watch};
 
@@ -48,6 +50,8 @@ pub struct ClientBuilder {
     pub(crate) on_publish_gap: OnPublishGap,
     frame_limit: usize,
     resubscribe: bool,
+    retry: bool,
+    failed_resubscribe: Option<Arc<dyn FailedResubscribeHandler>>,
     on_disconnect: Option<Arc<dyn DisconnectHandler>>,
 }
 
@@ -86,6 +90,8 @@ impl ClientBuilder {
             on_publish_gap: OnPublishGap::Refuse,
             frame_limit: MAX_FRAME_LEN,
             resubscribe: true,
+            retry: true,
+            failed_resubscribe: None,
             on_disconnect: None,
         }
     }
@@ -136,6 +142,34 @@ impl ClientBuilder {
     /// entering them again on the next.
     pub fn no_resubscribe(mut self) -> Self {
         self.resubscribe = false;
+        self
+    }
+
+    /// Answers a subscription or query that waits for its confirmation when the
+    /// connection is lost with [`CommandError::Disconnected`](crate::CommandError::Disconnected),
+    /// instead of asking again on the next connection within the same time
+    /// limit.
+    pub fn no_retry(mut self) -> Self {
+        self.retry = false;
+        self
+    }
+
+    /// Decides what becomes of a subscription that a server refuses when it is
+    /// entered again. Without one, reasons that do not pass end the
+    /// subscription, with an error on its stream, and others fail the attempt.
+    ///
+    /// ```
+    /// # use amps_client::{Client, OnFailedResubscribe, Reason};
+    /// // Whoever may not read here may read at another server.
+    /// let builder = Client::builder("reader").on_failed_resubscribe(|failed: &amps_client::FailedResubscribe| {
+    ///     match failed.reason {
+    ///         Reason::NotEntitled => OnFailedResubscribe::Fail,
+    ///         _ => OnFailedResubscribe::Drop,
+    ///     }
+    /// });
+    /// ```
+    pub fn on_failed_resubscribe(mut self, handler: impl FailedResubscribeHandler) -> Self {
+        self.failed_resubscribe = Some(Arc::new(handler));
         self
     }
 
@@ -336,7 +370,13 @@ impl ClientBuilder {
         let wake = Arc::new(Notify::new());
         let identity = Identity { client_name: self.name.clone(), message_type, protocol: "amps".to_owned() };
         let (log, segments) = open_log(self.store, self.durability, self.limits, &identity)?;
-        let bookmarks = open_bookmarks(self.bookmark_store, &self.name)?.map(Arc::new);
+        let events = broadcast::Sender::new(EVENTS);
+        let (teller, name) = (events.clone(), self.name.clone());
+        let tell = move |error: &BookmarkStoreError| {
+            tracing::error!(client = name, %error, "what is discarded may come again in a new process");
+            let _ = teller.send(Event::BookmarkStoreFailed(error.clone()));
+        };
+        let bookmarks = open_bookmarks(self.bookmark_store, &self.name, tell)?.map(Arc::new);
         let log = Arc::new(SharedLog::new(log, Arc::clone(&wake)).on_full(self.on_full));
         let store = segments.map(|segments| StoreThread::start(Arc::clone(&log), segments)).transpose();
         let store = store.map_err(OpenError::Thread)?;
@@ -351,13 +391,17 @@ impl ClientBuilder {
             connect_timeout: self.session.connect_timeout,
             deadlock_after: Duration::from_secs(1),
             resubscribe: self.resubscribe,
+            retry: self.retry,
         };
-        let events = broadcast::Sender::new(EVENTS);
         let (stalled, stalled_seen) = watch::channel(None);
         let (summary, state) = watch::channel(ConnectionSummary::default());
         let outlets = Outlets { events: events.clone(), summary, stalled };
         let inbox = Arc::new(Inbox::new(Arc::clone(&wake)));
-        let mut core = ClientCore::new(config, session, Arc::clone(&log), outlets);
+        let strays = Strays::default();
+        let mut core = ClientCore::new(config, session, Arc::clone(&log), outlets).strays(strays.clone());
+        if let Some(handler) = self.failed_resubscribe {
+            core = core.failed_resubscribe(handler);
+        }
         if let Some(authenticator) = self.authenticator {
             core = core.authenticator(authenticator);
         }
@@ -371,6 +415,7 @@ impl ClientBuilder {
             inbox,
             wake,
             events,
+            strays,
             stalled: stalled_seen,
             state,
             bookmarks,

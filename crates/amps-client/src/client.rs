@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use amps_core::StartAt;
 use amps_ha::bookmarks::{Bookmarks, DEFAULT_OVERLAP};
-use amps_ha::client_core::Request;
+use amps_ha::client_core::{Request, StrayCounts};
 use amps_ha::error::{Cause, CommandError, MoveError};
 use amps_ha::event::ConnectionSummary;
 use amps_ha::publish_log::Full;
@@ -16,7 +16,7 @@ use tokio::time::timeout;
 
 use crate::builder::ClientBuilder;
 use crate::error::{ConnectError, PublishError};
-use crate::events::Events;
+use crate::events::{Events, Strays};
 use crate::inner::{Ending, Inner, TakenId};
 use crate::publish::{Receipt, append, wait};
 use crate::state::StateWatch;
@@ -309,7 +309,9 @@ impl Client {
             }
         };
         let kept = Kept { key: key.into(), changes: store.map(|store| store.changes()), _id: id };
-        self.enter(subscribe.spec, kept, subscribe.limits, bookmarks).await
+        let mut subscription = self.enter(subscribe.spec, kept, subscribe.limits, bookmarks).await?;
+        subscription.discards = subscribe.discards;
+        Ok(subscription)
     }
 
     /// Queries the current records of a SOW topic. The stream yields
@@ -334,14 +336,50 @@ impl Client {
         limits: QueueLimits,
         bookmarks: Option<Bookmarks>,
     ) -> Result<Subscription, CommandError> {
-        let queue = Arc::new(SubscriptionQueue::new(limits, bookmarks, Arc::clone(&self.inner.wake)));
+        let queue = SubscriptionQueue::new(limits, bookmarks, Arc::clone(&self.inner.wake));
+        let queue = Arc::new(queue.duplicates_to(self.inner.strays.duplicates.clone()));
         // Made before the wait, so that a dropped call ends it again.
-        let subscription =
-            Subscription { reader: QueueReader::new(Arc::clone(&queue)), client: Arc::clone(&self.inner), kept };
+        let subscription = Subscription::new(QueueReader::new(Arc::clone(&queue)), Arc::clone(&self.inner), kept);
         let (reply, answer) = oneshot::channel();
         self.inner.inbox.push(Request::Enter { spec, queue, reply });
         answer.await.unwrap_or(Err(CommandError::Closed))?;
         Ok(subscription)
+    }
+
+    /// Messages that reach no stream from now on: those nobody asked for, and
+    /// failures that belong to no published message (AMPS developer guides,
+    /// "Unexpected Messages"). What was on its way for a subscription or
+    /// command that has ended is only [counted](Self::stray_counts).
+    pub fn unexpected_messages(&self) -> Strays {
+        Strays(self.inner.strays.unexpected.subscribe())
+    }
+
+    /// Messages of bookmark subscriptions from now on that were delivered or
+    /// discarded before, and so reach no stream.
+    pub fn duplicates(&self) -> Strays {
+        Strays(self.inner.strays.duplicates.subscribe())
+    }
+
+    /// How many messages reached no stream so far, duplicates aside.
+    pub fn stray_counts(&self) -> StrayCounts {
+        self.inner.strays.counts()
+    }
+
+    /// Forgets what the bookmark store keeps of the bookmark subscription with
+    /// this [id](Subscribe::id), durably: the next one starts where it says.
+    ///
+    /// # Errors
+    /// [`CommandError::IdInUse`] while it is open;
+    /// [`CommandError::BookmarkStore`].
+    ///
+    /// # Cancel safety
+    /// A dropped call may have forgotten it, as a whole, or not.
+    pub async fn purge_bookmarks(&self, id: &str) -> Result<(), CommandError> {
+        let _closed = TakenId::take(&self.inner, id)?;
+        match self.inner.bookmark_store() {
+            Some(store) => Ok(store.purge(id).await?),
+            None => Ok(()),
+        }
     }
 
     /// What happens from now on, in order.

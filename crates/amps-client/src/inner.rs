@@ -2,6 +2,7 @@ use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use amps_ha::bookmarks::store::BookmarkWriter;
+use amps_ha::client_core::Strays;
 use amps_ha::driver::Inbox;
 use amps_ha::error::CommandError;
 use amps_ha::event::{ConnectionSummary, Event};
@@ -17,6 +18,7 @@ pub(crate) struct Inner {
     pub(crate) inbox: Arc<Inbox>,
     pub(crate) wake: Arc<Notify>,
     pub(crate) events: broadcast::Sender<Event>,
+    pub(crate) strays: Strays,
     pub(crate) stalled: watch::Receiver<Option<Arc<str>>>,
     pub(crate) state: watch::Receiver<ConnectionSummary>,
     pub(crate) bookmarks: Mutex<Option<Arc<BookmarkWriter>>>,

@@ -37,6 +37,7 @@ mod client;
 mod disconnect;
 mod error;
 mod events;
+mod handling;
 mod inner;
 mod publish;
 mod settings;
@@ -48,12 +49,16 @@ pub use amps_core::uri::mask;
 pub use amps_core::{
     AckType, Bookmark, BookmarkList, Connector, Field, Message, Reason, StartAt, TcpConnector, Uri, UriError,
 };
+pub use amps_ha::bookmarks::store::{AdapterError, BookmarkStoreError, RecoveryPointAdapter};
+pub use amps_ha::client_core::StrayCounts;
 pub use amps_ha::error::{Cause, CommandError, MoveError};
-pub use amps_ha::event::{ConnectionState, Event, StateChange};
+pub use amps_ha::event::{ConnectionState, Event, HandlerFailed, StateChange};
 pub use amps_ha::publish_log::{
     Durability, FailedWrite, Full, MemoryPart, OnPublishGap, OnStoreFull, Resize, StoreError,
 };
-pub use amps_ha::subscriptions::{OnUnknownBookmark, QueueStats};
+pub use amps_ha::subscriptions::{
+    FailedResubscribe, FailedResubscribeHandler, OnFailedResubscribe, OnUnknownBookmark, QueueStats,
+};
 pub use amps_ha::user_code::{Panicked, UserError};
 pub use amps_ha::warning::ConfigWarning;
 pub use amps_ha::{authenticator, kv, reconnect, server_chooser};
@@ -63,10 +68,11 @@ pub use builder::ClientBuilder;
 pub use client::{Client, Closed};
 pub use disconnect::{DisconnectHandler, Handling};
 pub use error::{ConnectError, OpenError, PublishError};
-pub use events::Events;
+pub use events::{Events, Stray, Strays};
+pub use handling::MessageGuard;
 pub use publish::Receipt;
 pub use state::StateWatch;
-pub use stores::{BookmarkStore, CustomStore, PublishStore};
+pub use stores::{BookmarkStore, CustomStore, PublishStore, RecoveryPointStore};
 pub use subscribe::{Sow, Subscribe, Subscription, SubscriptionEvent};
 
 /// The README's example, so that it compiles.

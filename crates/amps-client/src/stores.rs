@@ -1,8 +1,11 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use amps_ha::bookmarks::store::{BookmarkWriter, KvBookmarkStore};
+use amps_ha::bookmarks::store::{
+    BookmarkStore as KeepsBookmarks, BookmarkStoreError, BookmarkWriter, KvBookmarkStore, MostRecentOnly,
+    RecoveryPointAdapter, RecoveryPoints, WriterOptions,
+};
 use amps_ha::kv::{Kv, SledKv, SledOptions, SyncLevel};
 use amps_ha::publish_log::{Durability, Identity, Limits, MemoryPart, PublishLog, Recovered, SegmentStore, StoreError};
 
@@ -83,9 +86,35 @@ pub enum BookmarkStore {
     Sled(PathBuf),
     /// In a store of your own: the same.
     Custom(CustomStore),
+    /// In another one, but only where each subscription resumes.
+    MostRecentOnly(Box<Self>),
+    /// As recovery points, wherever an adapter puts them.
+    RecoveryPoints(RecoveryPointStore),
 }
 
 impl BookmarkStore {
+    /// Keeps only where each subscription resumes, which takes a few bytes for
+    /// each publisher whatever the order of discards. In a new process
+    /// everything behind that comes again, also what was discarded out of
+    /// order.
+    #[must_use]
+    pub fn most_recent_only(self) -> Self {
+        Self::MostRecentOnly(Box::new(self))
+    }
+
+    /// Hands recovery points to `adapter`, for bookmarks without a file of
+    /// ours: the first that changes at once, then the latest of each
+    /// subscription at most once in `interval` (a second is usual), and the
+    /// last at [`Client::close`](crate::Client::close). What is discarded
+    /// within that time or out of order may come again in a new process.
+    ///
+    /// While the adapter fails, messages go on, each failure is told as
+    /// [`Event::BookmarkStoreFailed`](crate::Event::BookmarkStoreFailed), and
+    /// the latest points are tried again.
+    pub fn recovery_points(adapter: impl RecoveryPointAdapter, interval: Duration) -> Self {
+        Self::RecoveryPoints(RecoveryPointStore { store: Box::new(RecoveryPoints::new(adapter)), interval })
+    }
+
     /// A sled database in `dir`, which is created if need be. Not the publish
     /// store's directory.
     pub fn sled(dir: impl Into<PathBuf>) -> Self {
@@ -140,10 +169,44 @@ fn open_sled(dir: &Path, identity: &Identity, unix_nanos: u64) -> Result<(Segmen
     })
 }
 
+/// An adapter for recovery points, with how often it is called.
+pub struct RecoveryPointStore {
+    store: Box<dyn KeepsBookmarks>,
+    interval: Duration,
+}
+
+impl fmt::Debug for RecoveryPointStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RecoveryPointStore").field("interval", &self.interval).finish_non_exhaustive()
+    }
+}
+
 /// The thread that keeps discarded bookmarks; none when nothing is kept.
-pub(crate) fn open_bookmarks(store: BookmarkStore, client_name: &str) -> Result<Option<BookmarkWriter>, OpenError> {
+pub(crate) fn open_bookmarks(
+    store: BookmarkStore,
+    client_name: &str,
+    on_error: impl FnMut(&BookmarkStoreError) + Send + 'static,
+) -> Result<Option<BookmarkWriter>, OpenError> {
+    let mut options = WriterOptions { on_error: Box::new(on_error), ..WriterOptions::default() };
+    let Some(store) = bookmark_store(store, client_name, &mut options)? else { return Ok(None) };
+    BookmarkWriter::start_with(store, options).map(Some).map_err(OpenError::Thread)
+}
+
+fn bookmark_store(
+    store: BookmarkStore,
+    client_name: &str,
+    options: &mut WriterOptions,
+) -> Result<Option<Box<dyn KeepsBookmarks>>, OpenError> {
     let (dir, kv) = match store {
         BookmarkStore::Memory => return Ok(None),
+        BookmarkStore::MostRecentOnly(store) => {
+            let store = bookmark_store(*store, client_name, options)?;
+            return Ok(store.map(|store| Box::new(MostRecentOnly::new(store)) as Box<dyn KeepsBookmarks>));
+        }
+        BookmarkStore::RecoveryPoints(points) => {
+            options.pause = points.interval;
+            return Ok(Some(points.store));
+        }
         BookmarkStore::Sled(dir) => match SledKv::open(&dir, &SledOptions::small()) {
             Ok(kv) => (dir, Box::new(kv) as Box<dyn Kv>),
             Err(error) => return Err(OpenError::BookmarkStore { dir, source: error.into() }),
@@ -152,7 +215,7 @@ pub(crate) fn open_bookmarks(store: BookmarkStore, client_name: &str) -> Result<
     };
     let store = KvBookmarkStore::open(kv, client_name, SyncLevel::Process);
     let store = store.map_err(|source| OpenError::BookmarkStore { dir, source })?;
-    BookmarkWriter::start(store).map(Some).map_err(OpenError::Thread)
+    Ok(Some(Box::new(store)))
 }
 
 fn unix_nanos() -> u64 {

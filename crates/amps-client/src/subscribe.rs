@@ -3,7 +3,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use amps_core::{Message, StartAt};
+use amps_core::{Bookmark, Message, StartAt};
 use amps_ha::bookmarks::store::Changes;
 use amps_ha::client_core::Request;
 use amps_ha::error::CommandError;
@@ -30,6 +30,7 @@ pub struct Subscribe {
     pub(crate) spec: SubscriptionSpec,
     pub(crate) id: Option<String>,
     pub(crate) limits: QueueLimits,
+    pub(crate) discards: bool,
 }
 
 impl Subscribe {
@@ -39,6 +40,7 @@ impl Subscribe {
             spec: SubscriptionSpec::new(SubscriptionKind::Subscribe, topic),
             id: None,
             limits: QueueLimits::default(),
+            discards: false,
         }
     }
 
@@ -48,7 +50,16 @@ impl Subscribe {
             spec: SubscriptionSpec::new(SubscriptionKind::SowAndSubscribe, topic),
             id: None,
             limits: QueueLimits::default(),
+            discards: false,
         }
+    }
+
+    /// Discards each message of a bookmark subscription when the next item is
+    /// asked for, so that asking says that the one before is dealt with.
+    #[must_use]
+    pub fn discard_on_next(mut self) -> Self {
+        self.discards = true;
+        self
     }
 
     /// Only messages that match this filter.
@@ -166,6 +177,10 @@ pub struct Subscription {
     pub(crate) reader: QueueReader,
     pub(crate) client: Arc<Inner>,
     pub(crate) kept: Kept,
+    /// A message is discarded when the next item is asked for.
+    pub(crate) discards: bool,
+    /// The message to be discarded then.
+    current: Option<Bookmark>,
 }
 
 /// How a bookmark store keeps a subscription.
@@ -178,6 +193,25 @@ pub(crate) struct Kept {
 }
 
 impl Subscription {
+    pub(crate) fn new(reader: QueueReader, client: Arc<Inner>, kept: Kept) -> Self {
+        Self { reader, client, kept, discards: false, current: None }
+    }
+
+    fn poll_event(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<SubscriptionEvent, CommandError>>> {
+        self.discard_current();
+        let event = self.reader.poll_next(context);
+        if let (true, Poll::Ready(Some(Ok(Item::Message(message))))) = (self.discards, &event) {
+            self.current = message.bookmark();
+        }
+        event
+    }
+
+    fn discard_current(&mut self) {
+        if let Some(bookmark) = self.current.take() {
+            self.discard_at(bookmark);
+        }
+    }
+
     /// The next event.
     ///
     /// # Errors
@@ -186,7 +220,7 @@ impl Subscription {
     /// # Cancel safety
     /// Safe: no event is lost.
     pub async fn next(&mut self) -> Option<Result<SubscriptionEvent, CommandError>> {
-        std::future::poll_fn(|context| self.reader.poll_next(context)).await
+        std::future::poll_fn(|context| self.poll_event(context)).await
     }
 
     /// The next message, passing over other events; `None` at the end.
@@ -197,7 +231,11 @@ impl Subscription {
     /// # Cancel safety
     /// Safe: no message is lost.
     pub async fn next_message(&mut self) -> Result<Option<Message>, CommandError> {
+        self.discard_current();
         if let Some(message) = self.reader.next_message() {
+            if self.discards {
+                self.current = message.bookmark();
+            }
             return Ok(Some(message));
         }
         while let Some(event) = self.next().await {
@@ -216,7 +254,12 @@ impl Subscription {
     /// [`discarded`](Self::discarded) waits for the disk. Without a bookmark
     /// subscription this does nothing.
     pub fn discard(&self, message: &Message) {
-        let Some(bookmark) = message.bookmark() else { return };
+        if let Some(bookmark) = message.bookmark() {
+            self.discard_at(bookmark);
+        }
+    }
+
+    fn discard_at(&self, bookmark: Bookmark) {
         let queue = self.reader.queue();
         queue.discard(bookmark, || {
             if let Some(changes) = &self.kept.changes {
@@ -258,7 +301,7 @@ impl Stream for Subscription {
     type Item = Result<SubscriptionEvent, CommandError>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.reader.poll_next(context)
+        self.poll_event(context)
     }
 }
 

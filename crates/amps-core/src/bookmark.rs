@@ -239,7 +239,16 @@ impl FromStr for StartAt {
 
 fn is_timestamp(text: &str) -> bool {
     let text = text.strip_suffix('Z').unwrap_or(text);
-    text.len() == 15 && text.bytes().enumerate().all(|(i, b)| if i == 8 { b == b'T' } else { b.is_ascii_digit() })
+    let shaped =
+        text.len() == 15 && text.bytes().enumerate().all(|(i, b)| if i == 8 { b == b'T' } else { b.is_ascii_digit() });
+    let number = |at: usize| text[at..at + 2].parse::<u8>().unwrap_or(u8::MAX);
+    // A second more for a leap second.
+    shaped
+        && (1..=12).contains(&number(4))
+        && (1..=31).contains(&number(6))
+        && number(9) < 24
+        && number(11) < 60
+        && number(13) <= 60
 }
 
 #[cfg(test)]
@@ -316,9 +325,13 @@ mod tests {
         }
     }
 
+    /// Covers 10#2.
     #[test]
     fn anything_else_is_refused_with_the_text() {
-        for text in ["", "x", "1|", "|1|", "1|2|3|", "+1|2|", "1|2|,", "99999999999999999999|1|", "2025-01-02"] {
+        let wrong = ["", "x", "1|", "|1|", "1|2|3|", "+1|2|", "1|2|,", "99999999999999999999|1|", "2025-01-02"];
+        let times = ["20251301T000000Z", "20250100T000000", "20250132T000000", "20250102T240000Z", "20250102T006000Z"];
+        let ranges = ["[1|5|:1|9|]", "(20250102T123500Z:20250103T123500Z)"];
+        for text in wrong.into_iter().chain(times).chain(ranges) {
             let error = text.parse::<StartAt>().unwrap_err();
             assert!(error.to_string().contains(text), "{error}");
         }

@@ -13,7 +13,7 @@ mod router;
 mod transmit;
 
 pub use heartbeat::{Heartbeat, HeartbeatDue};
-pub use pending::{PendingAcks, command_id};
+pub use pending::{PendingAcks, command_id, command_number};
 pub use pump::{Lost, Protocol, READ_LEN, pump};
 pub use router::Router;
 pub use transmit::{TARGET_LEN, Transmit};

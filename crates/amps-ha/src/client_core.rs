@@ -14,6 +14,7 @@ mod logon;
 mod moves;
 mod receive;
 mod recovery;
+mod strays;
 mod undelivered;
 
 use std::collections::VecDeque;
@@ -36,6 +37,7 @@ use logon::{Logon, OfClient};
 use undelivered::Undelivered;
 
 pub use commands::Request;
+pub use strays::{StrayCounts, Strays};
 
 /// How many messages wait outside their full queues, at most, while recovery
 /// goes on.
@@ -70,6 +72,11 @@ pub struct CoreConfig {
     /// Whether subscriptions outlive their connection. If not, their streams
     /// end with it.
     pub resubscribe: bool,
+    /// Whether a subscription or query whose answer is awaited when the
+    /// connection is lost is entered again on the next; if not, or if
+    /// subscriptions do not outlive their connection, it is answered with
+    /// [`CommandError::Disconnected`].
+    pub retry: bool,
 }
 
 /// Where a core tells what happens.
@@ -128,6 +135,8 @@ pub struct ClientCore {
     /// The logon that waits for the authenticator.
     unanswered: Option<(u64, Logon)>,
     moving: Option<moves::Moving>,
+    strays: Strays,
+    failed_resubscribe: recovery::Decider,
     /// Nothing behind this is sent any more before the connection is left.
     drain_end: u64,
 }
@@ -195,6 +204,8 @@ impl ClientCore {
             authenticating: OfClient::default(),
             unanswered: None,
             moving: None,
+            strays: Strays::default(),
+            failed_resubscribe: recovery::Decider::default(),
             drain_end: u64::MAX,
         }
     }

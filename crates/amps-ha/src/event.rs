@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use amps_core::Uri;
+use amps_core::{Message, Uri};
 
+use crate::bookmarks::store::BookmarkStoreError;
 use crate::error::Cause;
 use crate::publish_log::FailedWrite;
-use crate::user_code::Panicked;
+use crate::user_code::{Panicked, UserError};
 use crate::warning::ConfigWarning;
 
 /// Connection states (AMPS developer guides, "Monitoring Connection State").
@@ -91,6 +92,13 @@ pub enum Event {
     },
     /// Something was asked for that may lose messages.
     Warning(ConfigWarning),
+    /// A message handler failed or panicked; the message is not discarded, and
+    /// the client goes on.
+    HandlerFailed(Arc<HandlerFailed>),
+    /// The bookmark store could not be written: what was discarded since may
+    /// come again in a new process. A store on disk is failed for good; a
+    /// recovery point adapter is asked again.
+    BookmarkStoreFailed(BookmarkStoreError),
     /// Code of the application panicked; the client goes on.
     Panicked(Panicked),
     /// Messages published without a store were lost with the connection.
@@ -100,6 +108,23 @@ pub enum Event {
     },
     /// This listener was too slow and missed so many events.
     Missed(u64),
+}
+
+/// A message whose handler failed.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct HandlerFailed {
+    /// The message.
+    pub message: Message,
+    /// What the handler answered; a [`Panicked`] if it panicked.
+    pub error: UserError,
+}
+
+impl HandlerFailed {
+    /// `message` was not handled because of `error`.
+    pub fn new(message: Message, error: UserError) -> Self {
+        Self { message, error }
+    }
 }
 
 /// Where the connection stands, and what became of the attempts so far.

@@ -4,6 +4,7 @@
 mod item;
 mod queue;
 mod reader;
+mod refused;
 mod spec;
 mod table;
 #[cfg(test)]
@@ -12,5 +13,6 @@ mod tests;
 pub use item::{EndCause, Item, QueueLimits, QueueStats, Waiting};
 pub use queue::SubscriptionQueue;
 pub use reader::QueueReader;
+pub use refused::{FailedResubscribe, FailedResubscribeHandler, OnFailedResubscribe};
 pub use spec::{OnUnknownBookmark, SubscriptionKind, SubscriptionSpec};
 pub use table::{Entered, Route, Table};

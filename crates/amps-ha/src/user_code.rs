@@ -66,7 +66,10 @@ impl Panicked {
 }
 
 /// Calls the application's code. Hold no lock.
-pub(crate) fn contain<R>(what: &'static str, call: impl FnOnce() -> R) -> Result<R, Panicked> {
+///
+/// # Errors
+/// It panicked.
+pub fn contain<R>(what: &'static str, call: impl FnOnce() -> R) -> Result<R, Panicked> {
     catch_unwind(AssertUnwindSafe(call)).map_err(|payload| Panicked::new(what, &*payload))
 }
 

@@ -74,6 +74,7 @@ impl ClientSetup {
             connect_timeout: Duration::from_secs(5),
             deadlock_after: Duration::from_secs(1),
             resubscribe: true,
+            retry: true,
         };
         Self {
             store: Store::Memory,

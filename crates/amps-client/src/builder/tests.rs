@@ -119,7 +119,7 @@ async fn a_subscription_that_forgets_its_place_is_warned_of() {
     let mut events = client.events();
     client.subscribe(crate::Subscribe::to("t").bookmark(crate::StartAt::Epoch)).await.unwrap();
     client.subscribe(crate::Subscribe::to("u").bookmark(crate::StartAt::MostRecent)).await.unwrap();
-    let Some(crate::Event::Warning(warning)) = events.next().await else { panic!("a warning") };
+    let Some(Event::Warning(warning)) = events.next().await else { panic!("a warning") };
     assert_eq!(warning, ConfigWarning::BookmarksForgotten { topic: "u".into() });
     client.close(Duration::ZERO).await;
 }

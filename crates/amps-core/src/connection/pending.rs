@@ -21,7 +21,8 @@ pub fn command_id(id: u64) -> String {
     format!("c{id}")
 }
 
-fn parse(id: &str) -> Option<u64> {
+/// The number of an id on the wire; `None` if it is none of a command.
+pub fn command_number(id: &str) -> Option<u64> {
     id.strip_prefix('c')?.parse().ok()
 }
 
@@ -40,7 +41,7 @@ impl<T> PendingAcks<T> {
     /// Takes the command a wire id names; `None` for an answer nobody waits
     /// for any more.
     pub fn take(&mut self, id: &str) -> Option<T> {
-        self.waiting.remove(&parse(id)?).map(|(_, waiter)| waiter)
+        self.waiting.remove(&command_number(id)?).map(|(_, waiter)| waiter)
     }
 
     /// Takes one command whose deadline has passed, with its id.

@@ -61,6 +61,12 @@ impl<T> Router<T> {
         self.get_mut(id.parse().ok()?)
     }
 
+    /// Whether an id was ever given out, whatever became of its route.
+    pub fn was_issued(&self, id: u64) -> bool {
+        let generation = id >> SLOT_BITS;
+        self.slots.get(slot_of(id)).is_some_and(|slot| (1..=slot.generation).contains(&generation))
+    }
+
     /// Takes one out.
     pub fn remove(&mut self, id: u64) -> Option<T> {
         self.get_mut(id)?;

@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 
 use proptest::prelude::*;
+use proptest::test_runner::{RngAlgorithm, TestRng, TestRunner};
 
 use super::*;
 
@@ -237,15 +238,27 @@ impl World {
     }
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 2000, ..ProptestConfig::default() })]
-
-    #[test]
-    fn nothing_is_lost_and_nothing_comes_twice(ops in prop::collection::vec(op(), 1..120)) {
+/// Ten thousand histories, or `PROPTEST_CASES`, from a seed that a failure
+/// prints: `BOOKMARK_SEED` runs them again.
+///
+/// Covers 11.8.3#1, 11.8.3#2.
+#[test]
+fn nothing_is_lost_and_nothing_comes_twice() {
+    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
+    let seed = number("BOOKMARK_SEED").unwrap_or_else(rand::random);
+    println!("BOOKMARK_SEED={seed}");
+    let cases = number("PROPTEST_CASES").map_or(10_000, |cases| cases as u32);
+    let config = ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() };
+    let seed: Vec<u8> = seed.to_be_bytes().repeat(4);
+    let random = TestRng::from_seed(RngAlgorithm::ChaCha, &seed);
+    let histories = prop::collection::vec(op(), 1..120);
+    let run = TestRunner::new_with_rng(config, random).run(&histories, |ops| {
         let mut world = World::new();
         for op in ops {
             world.step(op);
         }
         world.finish();
-    }
+        Ok(())
+    });
+    run.unwrap_or_else(|failure| panic!("{failure}"));
 }

@@ -1,6 +1,9 @@
 //! Where the bookmarks of all subscriptions of a client are kept.
 
+mod adapter;
 mod keyed;
+mod most_recent;
+mod point;
 mod record;
 mod rescue;
 mod writer;
@@ -9,10 +12,13 @@ use std::collections::BTreeMap;
 
 use super::{BookmarkState, PublisherState};
 use crate::kv::KvError;
+use crate::user_code::UserError;
 
+pub use adapter::{AdapterError, RecoveryPointAdapter, RecoveryPoints};
 pub use keyed::KvBookmarkStore;
+pub use most_recent::MostRecentOnly;
 pub use rescue::Examined;
-pub use writer::{BookmarkWriter, ChangeSource, Changes, Saved};
+pub use writer::{BookmarkWriter, ChangeSource, Changes, Saved, WriterOptions};
 
 /// Keeps what the subscriptions of one client have discarded.
 ///
@@ -84,9 +90,38 @@ pub enum BookmarkStoreError {
         /// The limit in bytes.
         max: usize,
     },
+    /// The recovery point adapter failed; it is asked again.
+    #[error("the recovery point adapter failed: {0}")]
+    Adapter(#[source] UserError),
     /// The writer of the store has ended.
     #[error("the bookmark store is closed")]
     Closed,
+}
+
+impl BookmarkStoreError {
+    /// Whether the store may work again later.
+    pub fn is_temporary(&self) -> bool {
+        matches!(self, Self::Adapter(_))
+    }
+}
+
+/// A store behind a pointer.
+impl BookmarkStore for Box<dyn BookmarkStore> {
+    fn recover(&mut self, subscription: &str) -> Result<BookmarkState, BookmarkStoreError> {
+        (**self).recover(subscription)
+    }
+
+    fn save(&mut self, subscription: &str, changes: &BookmarkState) -> Result<(), BookmarkStoreError> {
+        (**self).save(subscription, changes)
+    }
+
+    fn commit(&mut self) -> Result<(), BookmarkStoreError> {
+        (**self).commit()
+    }
+
+    fn purge(&mut self, subscription: &str) -> Result<(), BookmarkStoreError> {
+        (**self).purge(subscription)
+    }
 }
 
 /// Keeps bookmarks in memory: they survive the client object, not the process.

@@ -66,7 +66,8 @@ impl ClientCore {
     /// One message for each subscription it matched.
     fn route(&mut self, now: Instant, messages: &Messages, index: usize) {
         let mut known = false;
-        for id in messages.get(index).subscription_ids() {
+        let message = messages.get(index);
+        for id in message.subscription_ids() {
             let Some(route) = self.subscriptions.by_wire_id(id) else { continue };
             known = true;
             let one = index..index + 1;
@@ -75,12 +76,15 @@ impl ClientCore {
             }
         }
         if !known {
-            tracing::trace!(message = ?messages.get(index), "a message for no subscription of ours");
+            self.stray(&message, message.subscription_ids().next());
         }
     }
 
     fn records(&mut self, batch: &Message) -> Result<(), Cause> {
-        let Some(id) = self.query_of(batch) else { return Ok(()) };
+        let Some(id) = self.query_of(batch) else {
+            self.stray(batch, query_id(batch));
+            return Ok(());
+        };
         let records = batch::records(batch);
         let error = records.error().cloned();
         let all = 0..records.len();
@@ -89,15 +93,14 @@ impl ClientCore {
     }
 
     fn marker(&mut self, message: &Message, item: Item) {
-        if let Some(id) = self.query_of(message) {
-            self.undelivered.push_control(id, item);
+        match self.query_of(message) {
+            Some(id) => self.undelivered.push_control(id, item),
+            None => self.stray(message, query_id(message)),
         }
     }
 
-    /// Group messages carry the query id, or the command id without one.
     fn query_of(&mut self, message: &Message) -> Option<u64> {
-        let id = message.raw(Field::QueryId).or_else(|| message.command_id())?;
-        self.subscriptions.by_wire_id(id).map(|route| route.id)
+        self.subscriptions.by_wire_id(query_id(message)?).map(|route| route.id)
     }
 
     /// Delivers what waits. `false` when a queue is full.
@@ -154,7 +157,7 @@ impl ClientCore {
         }
         match (ack.ack_type(), ack.sequence()) {
             (Some(AckType::Persisted), Some(sequence)) => self.persisted(ack, sequence),
-            _ => tracing::debug!(?ack, "an acknowledgement nobody waits for"),
+            _ => self.stray(ack, id),
         }
         Ok(())
     }
@@ -206,6 +209,10 @@ impl ClientCore {
     /// A persisted acknowledgement for publishes.
     fn persisted(&mut self, ack: &Message, sequence: u64) {
         if ack.status() == Status::Success {
+            if !self.log.peek(|log| log.is_sequenced()) {
+                // Nothing of ours asked for it.
+                return self.stray(ack, None);
+            }
             let progress = self.log.with(|log| {
                 let before = log.cursors().settled;
                 log.acknowledged(sequence);
@@ -217,11 +224,19 @@ impl ClientCore {
             return;
         }
         let reason = reason_of(ack);
-        if let Some(failed) = self.log.with(|log| log.refused(sequence, reason)) {
-            tracing::warn!(sequence, reason = %failed.reason, "a published message was refused");
-            self.notify(Event::FailedWrite(failed.into()));
+        match self.log.with(|log| log.refused(sequence, reason)) {
+            Some(failed) => {
+                tracing::warn!(sequence, reason = %failed.reason, "a published message was refused");
+                self.notify(Event::FailedWrite(failed.into()));
+            }
+            None => self.stray_failure(ack, sequence),
         }
     }
+}
+
+/// Group messages carry the query id, or the command id without one.
+fn query_id(message: &Message) -> Option<&str> {
+    message.raw(Field::QueryId).or_else(|| message.command_id())
 }
 
 /// The messages from `next` on that are for the same single subscription.

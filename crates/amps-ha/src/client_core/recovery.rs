@@ -1,3 +1,5 @@
+use std::fmt;
+use std::sync::Arc;
 use std::time::Instant;
 
 use amps_core::connection::{Heartbeat, command_id};
@@ -7,12 +9,34 @@ use super::{ClientCore, Waiter, encode};
 use crate::error::{Cause, CommandError};
 use crate::event::Event;
 use crate::publish_log::LogonReport;
-use crate::subscriptions::{EndCause, Entered, Item, OnUnknownBookmark, SubscriptionKind, Waiting};
+use crate::subscriptions::{
+    EndCause, Entered, FailedResubscribe, FailedResubscribeHandler, Item, OnFailedResubscribe, OnUnknownBookmark,
+    SubscriptionKind, Waiting,
+};
+use crate::user_code::contain;
 
 /// The first server version that can refuse an unknown bookmark.
 const BOOKMARK_NOT_FOUND_SINCE: [u64; 3] = [5, 3, 5];
 
+/// The application's word on refused subscriptions, if it has one.
+#[derive(Default)]
+pub(super) struct Decider(Option<Arc<dyn FailedResubscribeHandler>>);
+
+impl fmt::Debug for Decider {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("FailedResubscribeHandler").field(&self.0.is_some()).finish()
+    }
+}
+
 impl ClientCore {
+    /// Asks `handler` about subscriptions that are refused when they are
+    /// entered again.
+    #[must_use]
+    pub fn failed_resubscribe(mut self, handler: Arc<dyn FailedResubscribeHandler>) -> Self {
+        self.failed_resubscribe = Decider(Some(handler));
+        self
+    }
+
     pub(super) fn report_logon(&mut self, uri: Uri, report: LogonReport) {
         tracing::debug!(server = %uri, ?report, "logged on");
         if let Some(sequence) = report.sequence_ahead {
@@ -111,8 +135,8 @@ impl ClientCore {
             return Ok(());
         }
         let reason = reason_of(ack);
-        let topic = route.spec.topic.clone();
-        if let (Reason::BookmarkNotFound, Some(uri)) = (&reason, uri) {
+        let (topic, filter, was_active) = (route.spec.topic.clone(), route.spec.filter.clone(), route.was_active);
+        if let (Reason::BookmarkNotFound, Some(uri)) = (&reason, uri.clone()) {
             let instead = match route.spec.on_unknown_bookmark {
                 OnUnknownBookmark::Epoch => Some(StartAt::Epoch),
                 OnUnknownBookmark::Now => Some(StartAt::Now),
@@ -123,16 +147,31 @@ impl ClientCore {
                 self.enter(id, Some(start));
                 return Ok(());
             }
-        } else if route.was_active && !reason.is_permanent() {
+        } else if let (true, Some(uri)) = (was_active, uri)
+            && !self.drops(&FailedResubscribe { uri, topic: topic.clone(), filter, reason: reason.clone() })
+        {
             return Err(Cause::ResubscribeRefused { topic, reason });
         }
         tracing::warn!(%topic, %reason, "subscription refused");
+        let Some(route) = self.subscriptions.get_mut(id) else { return Ok(()) };
         let error = CommandError::Refused { command: route.spec.command_name(), topic, reason };
         route.queue.end(EndCause::Failed(error.clone()));
         route.answer(Err(error));
         self.subscriptions.remove(id);
         self.settle_resubscribe(now);
         Ok(())
+    }
+
+    /// Whether a subscription that was active ends; otherwise the attempt does.
+    fn drops(&mut self, failed: &FailedResubscribe) -> bool {
+        let Some(handler) = self.failed_resubscribe.0.clone() else { return failed.reason.is_permanent() };
+        match contain("failed-resubscribe handler", || handler.decide(failed)) {
+            Ok(decision) => decision == OnFailedResubscribe::Drop,
+            Err(panicked) => {
+                self.notify(Event::Panicked(panicked));
+                false
+            }
+        }
     }
 
     /// Recovery is complete when no subscription waits for its confirmation.
@@ -144,12 +183,16 @@ impl ClientCore {
         }
     }
 
-    /// No subscription is entered any more; queries are cut short.
+    /// No subscription is entered any more; queries are cut short. What was not
+    /// answered yet had no effect here and is asked again.
     pub(super) fn leave_subscriptions(&mut self) {
         let mut cut = Vec::new();
         for route in self.subscriptions.iter_mut() {
-            let ends = route.spec.kind == SubscriptionKind::Sow || !self.config.resubscribe;
-            if ends && route.entered != Entered::No {
+            let again = match route.waiter.is_some() {
+                true => self.config.retry,
+                false => route.spec.kind != SubscriptionKind::Sow,
+            };
+            if !(again && self.config.resubscribe) && route.entered != Entered::No {
                 route.queue.end(EndCause::Failed(CommandError::Disconnected));
                 route.answer(Err(CommandError::Disconnected));
                 cut.push(route.id);

@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
-use amps_core::{Bookmark, Messages};
-use tokio::sync::Notify;
+use amps_core::{Bookmark, Message, Messages};
+use tokio::sync::{Notify, broadcast};
 
 use super::item::{EndCause, Item, QueueLimits, QueueStats, Waiting};
 use crate::bookmarks::store::ChangeSource;
@@ -32,6 +32,8 @@ const DISCARDS: usize = 256;
 pub struct SubscriptionQueue {
     limits: QueueLimits,
     driver: Arc<Notify>,
+    /// Copies of duplicates go there.
+    duplicates: Option<broadcast::Sender<Message>>,
     state: Mutex<State>,
     /// Locked after `state` where both are.
     discards: Mutex<Discards>,
@@ -88,7 +90,15 @@ impl SubscriptionQueue {
             waker: None,
             stats: QueueStats::default(),
         };
-        Self { limits, driver, state: Mutex::new(state), discards: Mutex::default() }
+        Self { limits, driver, duplicates: None, state: Mutex::new(state), discards: Mutex::default() }
+    }
+
+    /// Sends copies of the messages that were delivered or discarded before
+    /// there, while somebody listens.
+    #[must_use]
+    pub fn duplicates_to(mut self, duplicates: broadcast::Sender<Message>) -> Self {
+        self.duplicates = Some(duplicates);
+        self
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -107,8 +117,14 @@ impl SubscriptionQueue {
         let end = state.fitting(&self.limits, messages, range.clone());
         state.refused |= end < range.end;
         if end > range.start {
-            state.push(now, messages, range.start..end);
+            let listener = self.duplicates.as_ref().filter(|listener| listener.receiver_count() > 0);
+            let duplicates = state.push(now, messages, range.start..end, listener.is_some());
             wake(state);
+            if let Some(listener) = listener {
+                for message in duplicates {
+                    let _ = listener.send(message);
+                }
+            }
         }
         end
     }
@@ -279,24 +295,29 @@ impl State {
         range.start + (range.start..most).take_while(fits).count()
     }
 
-    fn push(&mut self, now: Instant, messages: &Messages, range: Range<usize>) {
+    /// Answers copies of the duplicates, if they are wanted.
+    fn push(&mut self, now: Instant, messages: &Messages, range: Range<usize>, wanted: bool) -> Vec<Message> {
         let copied = self.held.0 >= CROWDED && messages.span(range.clone()).len() < SMALL;
         let (messages, range) = match copied {
             true => (messages.copy(range.clone()), 0..range.len()),
             false => (messages.clone(), range),
         };
-        let Some(bookmarks) = &mut self.bookmarks else { return self.deliver(&messages, range) };
+        let Some(bookmarks) = &mut self.bookmarks else {
+            self.deliver(&messages, range);
+            return Vec::new();
+        };
         let is_duplicate = |index: &usize| {
             messages.bookmarks()[*index].is_some_and(|bookmark| bookmarks.receive(now, bookmark) == Receipt::Duplicate)
         };
         let duplicates: Vec<usize> = range.clone().filter(is_duplicate).collect();
         self.stats.duplicates += duplicates.len() as u64;
         let mut start = range.start;
-        for index in duplicates {
-            self.deliver(&messages, start..index);
+        for index in &duplicates {
+            self.deliver(&messages, start..*index);
             start = index + 1;
         }
         self.deliver(&messages, start..range.end);
+        duplicates.into_iter().filter(|_| wanted).map(|index| messages.get(index).detached()).collect()
     }
 
     fn deliver(&mut self, messages: &Messages, range: Range<usize>) {

@@ -78,6 +78,12 @@ impl Table {
         self.routes.by_wire_id(id)
     }
 
+    /// Whether a wire id names a subscription or query of this life, ended or
+    /// not.
+    pub fn was_issued(&self, id: &str) -> bool {
+        id.parse().is_ok_and(|id| self.routes.was_issued(id))
+    }
+
     /// Takes one out.
     pub fn remove(&mut self, id: u64) -> Option<Route> {
         self.routes.remove(id)

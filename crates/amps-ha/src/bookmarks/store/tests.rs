@@ -3,6 +3,8 @@ use std::time::{Duration, Instant};
 use amps_core::{Bookmark, StartAt};
 use proptest::prelude::*;
 
+mod points;
+
 use super::*;
 use crate::bookmarks::{Bookmarks, Receipt};
 use crate::kv::{Kv, MemoryKv, SyncLevel};
@@ -54,6 +56,7 @@ fn what_was_committed_is_recovered() {
     });
 }
 
+/// Covers 11.8.3#4.
 #[test]
 fn replaced_records_are_removed_only_after_the_sync() {
     let kv = MemoryKv::new();
@@ -76,6 +79,7 @@ fn replaced_records_are_removed_only_after_the_sync() {
     assert_eq!(kv.len(), before - 1);
 }
 
+/// Covers 11.8.3#4.
 #[test]
 fn a_purge_is_whole_or_not_at_all() {
     let all = changes(&[(1, state(Some(5), &[(9, 12)])), (2, state(Some(7), &[]))]);
@@ -133,6 +137,8 @@ fn a_changed_byte_is_damage() {
 proptest! {
     /// The disk fails at some write or sync, or the process dies: whatever was
     /// reported durable does not come again, everything else does.
+    ///
+    /// Covers 11.8.3#2.
     #[test]
     fn after_any_crash_what_was_committed_never_comes_again(
         steps in prop::collection::vec((1u64..4, 0usize..6, prop::bool::weighted(0.3)), 1..60),

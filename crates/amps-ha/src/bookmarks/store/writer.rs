@@ -11,6 +11,29 @@ use super::{BookmarkState, BookmarkStore, BookmarkStoreError};
 /// Between two commits that nobody waits for.
 const PAUSE: Duration = Duration::from_millis(5);
 
+/// How long after an error that may pass a store is tried again.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// How a [`BookmarkWriter`] works.
+pub struct WriterOptions {
+    /// Between two commits that nobody waits for: 5 ms.
+    pub pause: Duration,
+    /// Told of every error of the store, from the writer's thread: nothing.
+    pub on_error: Box<dyn FnMut(&BookmarkStoreError) + Send>,
+}
+
+impl Default for WriterOptions {
+    fn default() -> Self {
+        Self { pause: PAUSE, on_error: Box::new(|_| {}) }
+    }
+}
+
+impl std::fmt::Debug for WriterOptions {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("WriterOptions").field("pause", &self.pause).finish_non_exhaustive()
+    }
+}
+
 /// Where the changes of a subscription are, until the writer is ready for
 /// them.
 pub trait ChangeSource: Send + Sync {
@@ -21,7 +44,9 @@ pub trait ChangeSource: Send + Sync {
 /// Writes a [`BookmarkStore`] from one thread, with group commit: whatever
 /// changes while one commit runs is the next group. What changes twice before
 /// it is written is written once. While nobody waits for a commit there is one
-/// every five milliseconds at most.
+/// every five milliseconds at most. An error that may pass
+/// ([`BookmarkStoreError::is_temporary`]) is tried again with the next changes,
+/// or after a second; any other fails the store for good.
 #[derive(Debug)]
 pub struct BookmarkWriter {
     changes: Changes,
@@ -143,10 +168,18 @@ impl BookmarkWriter {
     /// # Errors
     /// The operating system starts no thread.
     pub fn start(store: impl BookmarkStore) -> std::io::Result<Self> {
+        Self::start_with(store, WriterOptions::default())
+    }
+
+    /// Starts the thread with other settings.
+    ///
+    /// # Errors
+    /// The operating system starts no thread.
+    pub fn start_with(store: impl BookmarkStore, options: WriterOptions) -> std::io::Result<Self> {
         let shared = Arc::new(Shared::default());
         let (sender, progress) = watch::channel(Progress::default());
         let of_thread = Arc::clone(&shared);
-        let run = move || of_thread.run(store, &sender);
+        let run = move || of_thread.run(store, options, &sender);
         let thread = thread::Builder::new().name("amps-bookmarks".to_owned()).spawn(run)?;
         Ok(Self { changes: Changes { shared, progress }, thread: Some(thread) })
     }
@@ -214,22 +247,35 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn run(&self, mut store: impl BookmarkStore, progress: &watch::Sender<Progress>) {
+    fn run(&self, mut store: impl BookmarkStore, mut options: WriterOptions, progress: &watch::Sender<Progress>) {
         let mut changed = Vec::new();
         let mut next = Instant::now();
+        // When what failed is tried again; once more at the end.
+        let mut retry: Option<(Instant, BookmarkStoreError)> = None;
+        let mut last = false;
         loop {
             let mut state = self.lock();
             loop {
-                let pause = next.saturating_duration_since(Instant::now());
-                if state.is_urgent() || (pause.is_zero() && !state.changed.is_empty()) {
+                let again_at = retry.as_ref().map(|(at, _)| *at);
+                let due = if state.changed.is_empty() { again_at } else { Some(next) };
+                let pause = due.map(|due| due.saturating_duration_since(Instant::now()));
+                if state.is_urgent() || pause.is_some_and(|pause| pause.is_zero()) {
                     break;
                 }
                 if state.closed {
-                    return;
+                    if last || retry.is_none() {
+                        drop(state);
+                        if let Some((_, error)) = retry {
+                            progress.send_modify(|progress| progress.failed = Some(error));
+                        }
+                        return;
+                    }
+                    last = true;
+                    break;
                 }
-                state = match state.changed.is_empty() {
-                    true => self.wake.wait(state).unwrap_or_else(PoisonError::into_inner),
-                    false => self.wake.wait_timeout(state, pause).unwrap_or_else(PoisonError::into_inner).0,
+                state = match pause {
+                    None => self.wake.wait(state).unwrap_or_else(PoisonError::into_inner),
+                    Some(pause) => self.wake.wait_timeout(state, pause).unwrap_or_else(PoisonError::into_inner).0,
                 };
             }
             state.wanted = false;
@@ -240,15 +286,26 @@ impl Shared {
             drop(state);
 
             let failed = progress.borrow().failed.clone();
-            let result = failed.map_or_else(|| write(&mut store, &mut changed), Err);
+            let failed_before = failed.is_some();
+            let again = retry.take().is_some();
+            let result = failed.map_or_else(|| write(&mut store, &mut changed, again), Err);
             changed.clear();
-            next = Instant::now() + PAUSE;
+            next = Instant::now() + options.pause;
+            if let Err(error) = &result
+                && !failed_before
+            {
+                (options.on_error)(error);
+                retry = error.is_temporary().then(|| (Instant::now() + RETRY, error.clone()));
+            }
             progress.send_modify(|progress| match &result {
                 Ok(()) => progress.committed = group + 1,
+                Err(error) if error.is_temporary() => {}
                 Err(error) => progress.failed = Some(error.clone()),
             });
+            // What is known in memory is good enough to answer from.
+            let written = result.or_else(|error| if error.is_temporary() { Ok(()) } else { Err(error) });
             for question in questions {
-                question.answer(&mut store, result.clone());
+                question.answer(&mut store, written.clone());
             }
         }
     }
@@ -257,8 +314,9 @@ impl Shared {
 fn write(
     store: &mut impl BookmarkStore,
     changed: &mut Vec<(Arc<str>, Arc<dyn ChangeSource>)>,
+    again: bool,
 ) -> Result<(), BookmarkStoreError> {
-    if changed.is_empty() {
+    if changed.is_empty() && !again {
         return Ok(());
     }
     for (subscription, source) in changed.drain(..) {

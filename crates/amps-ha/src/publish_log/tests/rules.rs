@@ -60,6 +60,7 @@ fn a_message_settled_out_of_order_is_skipped_on_replay_even_after_a_crash() {
     assert_eq!(ids, [1, 3, 4, 5]);
 }
 
+/// Covers 5.8#3.
 #[test]
 fn a_duplicate_is_a_success_and_says_so() {
     let mut log = memory();
