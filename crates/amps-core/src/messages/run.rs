@@ -317,9 +317,20 @@ impl Run {
     pub(super) fn bookmarks(&self) -> &[Option<Bookmark>] {
         self.bookmarks.get_or_init(|| {
             let mut reader = BookmarkReader::default();
-            let read = |index| reader.read(self.raw_bytes(index, Field::Bookmark)?);
-            (0..self.heads.len()).map(read).collect()
+            let mut bookmarks = Vec::with_capacity(self.heads.len());
+            for (heads, entries) in self.groups() {
+                let entry = entries.iter().find(|entry| entry.field == Field::Bookmark);
+                bookmarks.extend(heads.iter().map(|head| reader.read(&self.bytes[entry?.at(head.start).range()])));
+            }
+            bookmarks
         })
+    }
+
+    /// The messages of each group, and their fields.
+    fn groups(&self) -> impl Iterator<Item = (&[Head], &[Entry])> {
+        let ends = self.groups.iter().skip(1).map(|group| group.first as usize).chain([self.heads.len()]);
+        let groups = self.groups.iter().zip(ends);
+        groups.map(|(group, end)| (&self.heads[group.first as usize..end], &self.entries[span(&group.entries)]))
     }
 
     /// Makes it empty, keeping its memory.

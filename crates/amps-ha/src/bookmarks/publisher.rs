@@ -91,6 +91,11 @@ impl Publisher {
     }
 
     pub(super) fn discard(&mut self, sequence: u64) -> bool {
+        if self.ahead.is_empty() && self.pending.discard_first(sequence) {
+            // In order, as most do.
+            self.discarded = self.discarded.max(Some(sequence));
+            return true;
+        }
         let discarded = self.pending.discard(sequence);
         if discarded {
             self.settle();

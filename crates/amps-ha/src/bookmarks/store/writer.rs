@@ -9,14 +9,14 @@ use tokio::sync::{oneshot, watch};
 use super::{BookmarkState, BookmarkStore, BookmarkStoreError};
 
 /// Between two commits that nobody waits for.
-const PAUSE: Duration = Duration::from_millis(5);
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// How long after an error that may pass a store is tried again.
 const RETRY: Duration = Duration::from_secs(1);
 
 /// How a [`BookmarkWriter`] works.
 pub struct WriterOptions {
-    /// Between two commits that nobody waits for: 5 ms.
+    /// Between two commits that nobody waits for: 10 ms.
     pub pause: Duration,
     /// Told of every error of the store, from the writer's thread: nothing.
     pub on_error: Box<dyn FnMut(&BookmarkStoreError) + Send>,
@@ -44,7 +44,7 @@ pub trait ChangeSource: Send + Sync {
 /// Writes a [`BookmarkStore`] from one thread, with group commit: whatever
 /// changes while one commit runs is the next group. What changes twice before
 /// it is written is written once. While nobody waits for a commit there is one
-/// every five milliseconds at most. An error that may pass
+/// every ten milliseconds at most. An error that may pass
 /// ([`BookmarkStoreError::is_temporary`]) is tried again with the next changes,
 /// or after a second; any other fails the store for good.
 #[derive(Debug)]
