@@ -158,6 +158,9 @@ impl Run {
         let before = self.heads.last()?.clone();
         let model = &bytes[before.start as usize..before.body as usize];
         let header = bytes[start..end].get(..model.len())?;
+        if header == model {
+            return Some(before);
+        }
         // Where this ends differently another length is likely.
         if header.last_chunk::<2>() != model.last_chunk::<2>() {
             return None;
