@@ -250,9 +250,10 @@ impl Subscription {
     /// subscription resumes behind the messages up to which everything is
     /// discarded; with a bookmark store also in a new process.
     ///
-    /// Any order is allowed. Returns at once; with a sled bookmark store,
-    /// [`discarded`](Self::discarded) waits for the disk. Without a bookmark
-    /// subscription this does nothing.
+    /// Any order is allowed. Returns at once. A sled bookmark store has it on the
+    /// disk some ten milliseconds later; were the process killed before, it would
+    /// come again. [`discarded`](Self::discarded) waits for the disk. Without a
+    /// bookmark subscription this does nothing.
     pub fn discard(&self, message: &Message) {
         if let Some(bookmark) = message.bookmark() {
             self.discard_at(bookmark);
