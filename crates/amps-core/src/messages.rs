@@ -48,8 +48,7 @@ impl Messages {
     /// whole, is not looked at; see [`error`](Self::error).
     pub fn decode(frames: Bytes) -> Self {
         let mut run = Run::default();
-        // Without a limit nothing is too long.
-        let _ = run.decode(&frames, usize::MAX - RUN_LEN);
+        let _ = run.decode(&frames, RUN_LEN);
         run.bytes = frames;
         run.into()
     }

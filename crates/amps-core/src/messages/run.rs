@@ -10,9 +10,9 @@ use crate::frame::{FrameError, PREFIX_LEN, frame_len};
 use crate::header::{self, Entry, Field, Form};
 use crate::message::MessageKind;
 
-/// What is decoded at once ends behind the frame in which it gets this long;
-/// places in it are 32 bits.
-pub(super) const RUN_LEN: usize = 1 << 31;
+/// What is decoded at once ends behind the frame in which it gets this long, and
+/// no frame is longer; so places in it fit into 32 bits.
+pub(super) const RUN_LEN: usize = (1 << 31) - PREFIX_LEN;
 
 /// The table behind [`Messages`](super::Messages). A single message needs no
 /// more than one allocation.

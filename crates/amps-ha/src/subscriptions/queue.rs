@@ -34,6 +34,7 @@ pub struct SubscriptionQueue {
     driver: Arc<Notify>,
     /// Copies of duplicates go there.
     duplicates: Option<broadcast::Sender<Message>>,
+    has_bookmarks: bool,
     state: Mutex<State>,
     /// Locked after `state` where both are.
     discards: Mutex<Discards>,
@@ -77,6 +78,7 @@ impl fmt::Debug for SubscriptionQueue {
 impl SubscriptionQueue {
     /// An empty queue. `driver` is woken when a full queue has room again.
     pub fn new(limits: QueueLimits, bookmarks: Option<Bookmarks>, driver: Arc<Notify>) -> Self {
+        let has_bookmarks = bookmarks.is_some();
         let state = State {
             waiting: VecDeque::new(),
             held: (0, 0),
@@ -90,7 +92,7 @@ impl SubscriptionQueue {
             waker: None,
             stats: QueueStats::default(),
         };
-        Self { limits, driver, duplicates: None, state: Mutex::new(state), discards: Mutex::default() }
+        Self { limits, driver, duplicates: None, has_bookmarks, state: Mutex::new(state), discards: Mutex::default() }
     }
 
     /// Sends copies of the messages that were delivered or discarded before
@@ -212,6 +214,9 @@ impl SubscriptionQueue {
     /// `announce` is called when a store has to be told that there are changes
     /// to [take](ChangeSource::take_changes): the first since it last took them.
     pub fn discard(&self, bookmark: Bookmark, announce: impl FnOnce()) {
+        if !self.has_bookmarks {
+            return;
+        }
         let mut discards = self.lock_discards();
         discards.waiting.push(bookmark);
         if !std::mem::replace(&mut discards.announced, true) {
