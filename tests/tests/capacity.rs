@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use amps_client::{Client, ClientBuilder, OnStoreFull, PublishError, PublishStore};
+use amps_client::{Client, ClientBuilder, Event, OnStoreFull, PublishError, PublishStore};
 use amps_testserver::TestServer;
 
 const SOON: Duration = Duration::from_secs(20);
@@ -117,8 +117,11 @@ async fn a_resize_handler_may_call_the_client_and_panic() {
     });
     let client = full(&server, client(&server).on_store_full(policy)).await;
     *handle.lock().unwrap() = Some(client.clone());
+    let mut events = client.events();
     for _ in 0..2 {
         assert!(matches!(client.publish("t", "no").await, Err(PublishError::StoreFull(_))));
+        let told = tokio::time::timeout(SOON, events.next()).await.unwrap();
+        assert!(matches!(&told, Some(Event::Panicked(panicked)) if panicked.message == "the user's"), "{told:?}");
     }
     server.faults(|faults| faults.withhold_acks(false));
     client.flush().await.unwrap();

@@ -75,7 +75,7 @@ impl Error {
                 CommandError::Disconnected | CommandError::NotConnected { .. } | CommandError::Corrupt(_) => {
                     ErrorKind::Connection
                 }
-                CommandError::IdInUse { .. } => ErrorKind::Usage,
+                CommandError::IdInUse { .. } | CommandError::InvalidStart(_) => ErrorKind::Usage,
                 CommandError::Closed => ErrorKind::Closed,
                 CommandError::BookmarkStore(_) => ErrorKind::Store,
                 // Also what this crate has no name for: the server's word.

@@ -377,7 +377,7 @@ impl ClientBuilder {
             let _ = teller.send(Event::BookmarkStoreFailed(error.clone()));
         };
         let bookmarks = open_bookmarks(self.bookmark_store, &self.name, tell)?.map(Arc::new);
-        let log = Arc::new(SharedLog::new(log, Arc::clone(&wake)).on_full(self.on_full));
+        let log = Arc::new(SharedLog::new(log, Arc::clone(&wake)).on_full(self.on_full).events(events.clone()));
         let store = segments.map(|segments| StoreThread::start(Arc::clone(&log), segments)).transpose();
         let store = store.map_err(OpenError::Thread)?;
 

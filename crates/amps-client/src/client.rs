@@ -287,13 +287,14 @@ impl Client {
     ///
     /// # Errors
     /// [`CommandError`]: refused, timed out (10 s by default, also while
-    /// disconnected), a bookmark subscription with this id is open already, or
-    /// the client is closed.
+    /// disconnected), a bookmark subscription with this id is open already, its
+    /// start is none, or the client is closed.
     ///
     /// # Cancel safety
     /// A dropped call leaves no subscription behind.
     pub async fn subscribe(&self, subscribe: impl Into<Subscribe>) -> Result<Subscription, CommandError> {
         let subscribe = subscribe.into();
+        subscribe.spec.start.as_ref().map_or(Ok(()), StartAt::check)?;
         let key = subscribe.key();
         let id = subscribe.spec.start.as_ref().map(|_| TakenId::take(&self.inner, &key)).transpose()?;
         let store = self.inner.bookmark_store();

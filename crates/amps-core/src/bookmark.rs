@@ -212,6 +212,20 @@ impl StartAt {
     }
 }
 
+impl StartAt {
+    /// Whether a server can make sense of it.
+    ///
+    /// # Errors
+    /// A [`Timestamp`](Self::Timestamp) that is none, or an empty list.
+    pub fn check(&self) -> Result<(), BookmarkError> {
+        match self {
+            Self::Timestamp(time) if !is_timestamp(time) => Err(BookmarkError::new(time)),
+            Self::Bookmarks(list) if list.is_empty() => Err(BookmarkError::new("")),
+            _ => Ok(()),
+        }
+    }
+}
+
 impl From<Bookmark> for StartAt {
     fn from(bookmark: Bookmark) -> Self {
         Self::Bookmarks(BookmarkList(vec![bookmark]))
@@ -334,6 +348,7 @@ mod tests {
         for text in wrong.into_iter().chain(times).chain(ranges) {
             let error = text.parse::<StartAt>().unwrap_err();
             assert!(error.to_string().contains(text), "{error}");
+            assert!(StartAt::Timestamp(text.to_owned()).check().is_err(), "{text}");
         }
     }
 }

@@ -26,7 +26,7 @@ pub mod transport;
 pub mod uri;
 
 pub use ack::{AckType, AckTypes, Status};
-pub use bookmark::{Bookmark, BookmarkList, StartAt};
+pub use bookmark::{Bookmark, BookmarkError, BookmarkList, StartAt};
 pub use command::{Command, CommandKind};
 pub use error::MessageError;
 pub use frame::{FrameDecoder, FrameError};

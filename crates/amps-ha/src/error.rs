@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use amps_core::{FrameError, MessageError, Reason, Uri};
+use amps_core::{BookmarkError, FrameError, MessageError, Reason, Uri};
 
 use crate::bookmarks::store::BookmarkStoreError;
 use crate::publish_log::LogonRefused;
@@ -178,6 +178,9 @@ pub enum CommandError {
         /// The id.
         id: String,
     },
+    /// The subscription is to start nowhere.
+    #[error(transparent)]
+    InvalidStart(#[from] BookmarkError),
     /// The client is closed.
     #[error("the client is closed")]
     Closed,

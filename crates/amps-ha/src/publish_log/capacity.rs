@@ -1,9 +1,9 @@
 use std::cell::Cell;
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use super::log::{AppendError, Cursors, PublishLog};
+use crate::user_code::{Panicked, contain};
 
 /// Bounds of a log.
 #[derive(Debug, Clone, Copy)]
@@ -190,18 +190,15 @@ fn fits(held: usize, len: usize, bound: usize) -> bool {
 }
 
 /// Asks the user's code. Call it without a lock.
-pub(super) fn allows(handler: &ResizeHandler, resize: &Resize) -> bool {
+pub(super) fn allows(handler: &ResizeHandler, resize: &Resize) -> Result<bool, Panicked> {
     thread_local! {
         static ASKING: Cell<bool> = const { Cell::new(false) };
     }
     // A handler that publishes to the full store would ask itself for ever.
     if ASKING.replace(true) {
-        return false;
+        return Ok(false);
     }
-    let answer = catch_unwind(AssertUnwindSafe(|| handler(resize)));
+    let answer = contain("publish store's resize handler", || handler(resize));
     ASKING.set(false);
-    answer.unwrap_or_else(|_| {
-        tracing::error!(?resize, "the publish store's resize handler panicked; the store does not grow");
-        false
-    })
+    answer
 }

@@ -3,11 +3,12 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
 use bytes::BytesMut;
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, broadcast, watch};
 
 use super::capacity::{Full, Limits, OnStoreFull, ResizeHandler, allows};
 use super::log::{AppendError, Cursors, PublishLog};
 use super::store::SegmentStore;
+use crate::event::Event;
 
 /// A [`PublishLog`] between its publishers, the connection's writer and the
 /// store's thread.
@@ -20,6 +21,7 @@ pub struct SharedLog {
     cursors: watch::Sender<Cursors>,
     writer: Arc<Notify>,
     on_full: OnStoreFull,
+    events: Option<broadcast::Sender<Event>>,
     /// The bounds the log began with: by so much they grow.
     step: Limits,
     /// What the last change left not stored, to look at without the lock.
@@ -50,6 +52,7 @@ impl SharedLog {
             cursors,
             writer,
             on_full: OnStoreFull::Block,
+            events: None,
             step,
             unstored,
             unstored_bound,
@@ -61,6 +64,13 @@ impl SharedLog {
     #[must_use]
     pub fn on_full(mut self, policy: OnStoreFull) -> Self {
         self.on_full = policy;
+        self
+    }
+
+    /// Tells of a resize handler that panics there.
+    #[must_use]
+    pub fn events(mut self, events: broadcast::Sender<Event>) -> Self {
+        self.events = Some(events);
         self
     }
 
@@ -110,7 +120,12 @@ impl SharedLog {
         let mut state = self.lock();
         while let Some(resize) = state.log.growth(len, &self.step) {
             drop(state);
-            let allowed = allows(handler, &resize);
+            let allowed = allows(handler, &resize).unwrap_or_else(|panicked| {
+                if let Some(events) = &self.events {
+                    let _ = events.send(Event::Panicked(panicked));
+                }
+                false
+            });
             state = self.lock();
             if !allowed {
                 break;

@@ -25,6 +25,90 @@ fn frames_leave_in_order_and_are_freed_by_acknowledgements() {
     assert_eq!(drain(&mut log, None), [(CLOCK + 2, 2)], "only what is not settled goes again");
 }
 
+/// What a logon's sequence S means for a log that was acknowledged up to P and
+/// holds L to H: every case there is, by name.
+///
+/// Covers 11.7.6#6.
+#[test]
+fn every_case_of_a_logon_sequence() {
+    // Ids 0 to 9 sent, 0 to 3 acknowledged: P is 3, L 4, H 9.
+    let (p, h) = (CLOCK + 3, CLOCK + 9);
+    let gap = |server| Err(LogonRefused::PublishGap { server, acknowledged: p });
+    type Replayed = Result<std::ops::Range<u64>, LogonRefused>;
+    let cases: [(&str, u64, Replayed, Option<u64>); 7] = [
+        ("the server has all of it", h, Ok(10..10), None),
+        ("the server has some of it", CLOCK + 6, Ok(7..10), None),
+        ("the server has what was acknowledged and no more", p, Ok(4..10), None),
+        ("the server lacks the last that was acknowledged", p - 1, gap(p - 1), None),
+        ("the server is far behind", CLOCK - 500, gap(CLOCK - 500), None),
+        ("the server does not know the name, others acknowledged", 0, gap(0), None),
+        ("the server is ahead of all numbers", h + 50, Ok(10..10), Some(h + 50)),
+    ];
+    for (name, server, expected, ahead) in cases {
+        let mut log = memory();
+        append_all(&mut log, 0..10);
+        drain(&mut log, None);
+        log.acknowledged(p);
+        log.disconnected(0);
+        let answer = log.logged_on(server, OnPublishGap::Refuse);
+        let replayed = match expected {
+            Ok(replayed) => {
+                assert_eq!(answer.expect(name).sequence_ahead, ahead, "{name}");
+                replayed
+            }
+            Err(refused) => {
+                assert_eq!(answer, Err(refused), "{name}");
+                // The choice to go on replays what is not acknowledged.
+                assert!(log.logged_on(server, OnPublishGap::Continue).is_ok(), "{name}");
+                4..10
+            }
+        };
+        let sent = drain(&mut log, None);
+        assert_eq!(sent, replayed.map(|id| (CLOCK + id, id)).collect::<Vec<_>>(), "{name}");
+        append(&mut log, 10).unwrap();
+        let next = ahead.map_or(CLOCK + 10, |server| server + 1);
+        assert_eq!(drain(&mut log, None), [(next, 10)], "{name}: numbers go on");
+    }
+}
+
+/// Whatever carries a sequence is kept and sent again as it was, in its order:
+/// publish, delta_publish, sow_delete.
+#[test]
+fn every_kind_of_write_is_kept_and_replayed_as_it_was() {
+    let kv = MemoryKv::new();
+    let (mut store, mut log) = open(kv.clone(), Durability::PowerLoss, limits(), CLOCK);
+    log.logged_on(0, OnPublishGap::Refuse).unwrap();
+    let kinds = ["p", "sow_delete", "delta_publish", "p", "sow_delete", "delta_publish"];
+    for (id, kind) in kinds.into_iter().enumerate() {
+        let write = |sequence: Option<u64>, out: &mut BytesMut| {
+            let mut frame = FrameWriter::new(out, kind).number(Field::Sequence, sequence.unwrap());
+            frame = frame.text(Field::Topic, "t").text(Field::Filter, &format!("/id = {id}"));
+            frame.finish(id.to_string().as_bytes());
+        };
+        log.append(200, write).unwrap();
+    }
+    work(&mut log, &mut store);
+    let frames = |log: &mut PublishLog| {
+        let mut wire = BytesMut::new();
+        log.fill(&mut wire, usize::MAX, u64::MAX);
+        wire.freeze()
+    };
+    let first = frames(&mut log);
+    let commands: Vec<_> = segment::frames(&first)
+        .map(|frame| Message::decode(Bytes::copy_from_slice(&frame[PREFIX_LEN..])).unwrap())
+        .map(|message| message.raw(Field::Command).unwrap().to_owned())
+        .collect();
+    assert_eq!(commands, kinds);
+    log.disconnected(0);
+    log.logged_on(0, OnPublishGap::Refuse).unwrap();
+    assert_eq!(frames(&mut log), first, "after a reconnect");
+    let (mut store, mut log) = open(kv.crash(SyncLevel::Power), Durability::PowerLoss, limits(), CLOCK);
+    log.logged_on(CLOCK + 1, OnPublishGap::Refuse).unwrap();
+    work(&mut log, &mut store);
+    let rest = frames(&mut log);
+    assert!(first.ends_with(&rest) && bodies(&rest) == ["2", "3", "4", "5"], "after a crash");
+}
+
 /// Covers 20#21.
 #[test]
 fn a_refused_message_is_settled_reported_and_not_replayed() {
