@@ -252,13 +252,14 @@ async fn close_in(standing: Standing, count: u64, with_store: impl Fn(ClientBuil
         }
         assert_eq!(client.is_connected(), count == 0);
     }
-    let deadline = Duration::from_millis(200);
+    // With nothing to wait for the deadline is not waited for, however far.
+    let deadline = if count == 0 { SOON } else { Duration::from_millis(200) };
     let began = Instant::now();
     let closed = client.close(deadline).await;
     let took = began.elapsed();
     assert!(took <= deadline + GRACE, "{standing:?}, {count}: {took:?}");
     if count == 0 {
-        assert!(took < deadline, "{standing:?}: nothing to wait for, {took:?}");
+        assert!(took < deadline / 2, "{standing:?}: nothing to wait for, {took:?}");
     }
     assert_eq!(closed.unacknowledged, count, "{standing:?}");
     // A disk slower than the deadline goes on; the directory is free after that.
