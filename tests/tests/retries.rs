@@ -8,7 +8,7 @@ use amps_core::message::MessageKind;
 use amps_ha::error::CommandError;
 use amps_ha::event::ConnectionState;
 use amps_ha::subscriptions::{QueueLimits, SubscriptionKind, SubscriptionSpec};
-use amps_tests::pair::Door;
+use amps_tests::pair::{Door, Entered};
 use amps_tests::{ClientSetup, Pair};
 use amps_testserver::{Config, ReceivedCommand};
 
@@ -91,6 +91,25 @@ fn frame(payload: &[u8]) -> Vec<u8> {
     frame
 }
 
+/// A subscription and a query that the server has not answered when the
+/// connection is lost, 50 ms later.
+fn cut_before_the_answer(pair: &mut Pair, client: usize) -> (Entered, Entered) {
+    let ignore = |pair: &mut Pair, ignored| {
+        let now = pair.now;
+        pair.server(0).with_faults(now, |faults| {
+            faults.ignore(MessageKind::Subscribe, ignored);
+            faults.ignore(MessageKind::Sow, ignored);
+        });
+    };
+    ignore(pair, true);
+    let entered = (pair.subscribe(client, "t"), pair.enter(client, query(), QueueLimits::default()));
+    pair.run_for(50 * MILLISECOND);
+    ignore(pair, false);
+    pair.cut(client);
+    pair.run_until(5 * SECOND, |pair| !pair.is_live(client));
+    entered
+}
+
 /// The connection is lost 50 ms after a command was issued and before it was
 /// answered: by default it is issued again by itself, once.
 ///
@@ -98,21 +117,7 @@ fn frame(payload: &[u8]) -> Vec<u8> {
 #[test]
 fn a_command_whose_connection_is_lost_is_issued_again_and_succeeds() {
     let (mut pair, client) = with_records(2, ClientSetup::new("p", [0]));
-    let now = pair.now;
-    pair.server(0).with_faults(now, |faults| {
-        faults.ignore(MessageKind::Subscribe, true);
-        faults.ignore(MessageKind::Sow, true);
-    });
-    let mut subscription = pair.subscribe(client, "t");
-    let mut query = pair.enter(client, query(), QueueLimits::default());
-    pair.run_for(50 * MILLISECOND);
-    let now = pair.now;
-    pair.server(0).with_faults(now, |faults| {
-        faults.ignore(MessageKind::Subscribe, false);
-        faults.ignore(MessageKind::Sow, false);
-    });
-    pair.cut(client);
-    pair.run_until(5 * SECOND, |pair| !pair.is_live(client));
+    let (mut subscription, mut query) = cut_before_the_answer(&mut pair, client);
     assert!(subscription.answer().is_none() && query.answer().is_none());
     pair.run_live(client);
     pair.run_for(SECOND);
@@ -144,21 +149,7 @@ fn without_retrying_a_command_whose_connection_is_lost_says_so() {
     let mut kept = pair.subscribe(client, "kept");
     pair.run_for(SECOND);
     assert!(matches!(kept.answer(), Some(Ok(()))));
-    let now = pair.now;
-    pair.server(0).with_faults(now, |faults| {
-        faults.ignore(MessageKind::Subscribe, true);
-        faults.ignore(MessageKind::Sow, true);
-    });
-    let mut subscription = pair.subscribe(client, "t");
-    let mut query = pair.enter(client, query(), QueueLimits::default());
-    pair.run_for(50 * MILLISECOND);
-    let now = pair.now;
-    pair.server(0).with_faults(now, |faults| {
-        faults.ignore(MessageKind::Subscribe, false);
-        faults.ignore(MessageKind::Sow, false);
-    });
-    pair.cut(client);
-    pair.run_until(5 * SECOND, |pair| !pair.is_live(client));
+    let (mut subscription, mut query) = cut_before_the_answer(&mut pair, client);
     for entered in [&mut subscription, &mut query] {
         assert!(matches!(entered.answer(), Some(Err(CommandError::Disconnected))), "{:?}", entered.answer());
     }
