@@ -35,7 +35,7 @@ use setup::{Attempt, server_of};
 
 pub use server::Door;
 pub use setup::{ClientSetup, Kill, Store};
-pub use subscription::Entered;
+pub use subscription::{Answer, Entered};
 
 /// Steps without time passing, after which something is running in circles.
 const LIVELOCK: u64 = 2_000_000;

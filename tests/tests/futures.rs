@@ -6,7 +6,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use amps_client::{
-    Client, ClientBuilder, ConnectionState, Event, Field, Message, PublishStore, Sow, StartAt, Subscribe,
+    Client, ClientBuilder, ConnectionState, Event, Field, Message, PublishStore, Replacement, Sow, StartAt, Subscribe,
 };
 use amps_core::header::FrameWriter;
 use amps_core::message::MessageKind;
@@ -118,6 +118,64 @@ async fn a_subscribe_or_query_dropped_at_any_await_leaves_nothing_behind() {
             && count(&[MessageKind::Unsubscribe]) >= count(&[MessageKind::Subscribe, MessageKind::SowAndSubscribe])
     });
     tokio::time::timeout(SOON, all_left).await.expect("a subscription stayed on the server");
+}
+
+/// Covers 20#5.
+#[tokio::test]
+async fn a_replacement_or_pause_dropped_at_any_await_leaves_a_stream_that_goes_on() {
+    let server = server().await;
+    let client = Client::builder("me").server(server.uri()).connect().await.unwrap();
+    let mut messages = client.subscribe(Subscribe::to("t").bookmark(StartAt::Epoch)).await.unwrap();
+    let other = client.subscribe(Subscribe::to("u").bookmark(StartAt::Epoch)).await.unwrap();
+    let (handle, other) = (messages.handle(), other.handle());
+    for times in 0..6 {
+        poll_and_drop(handle.pause(), times).await;
+        poll_and_drop(handle.replace(Replacement::new().topic(format!("t{times}"))), times).await;
+        poll_and_drop(client.pause([&handle, &other]), times).await;
+        poll_and_drop(client.resume([&handle, &other]), times).await;
+        poll_and_drop(handle.resume(), times).await;
+    }
+    handle.replace(Replacement::new().topic("t")).await.unwrap();
+    handle.resume().await.unwrap();
+    assert_usable(&client, &server, &[]).await;
+    let message = tokio::time::timeout(SOON, messages.next_message()).await.unwrap().unwrap().unwrap();
+    assert_eq!(message.data(), b"usable");
+}
+
+/// Covers 20#5.
+#[tokio::test]
+async fn a_guard_or_handler_dropped_at_any_await_loses_no_message() {
+    let server = server().await;
+    let client = Client::builder("me").server(server.uri()).connect().await.unwrap();
+    let mut guarded = client.subscribe(Subscribe::to("t").bookmark(StartAt::Epoch)).await.unwrap();
+    let mut handled = client.subscribe(Subscribe::to("t").bookmark(StartAt::Epoch).id("handled")).await.unwrap();
+    let (mut by_guard, mut by_handler) = (Vec::new(), Vec::new());
+    let total = 60;
+    for published in 0..total {
+        client.publish("t", published.to_string()).await.unwrap();
+        let times = published % 4;
+        if let Some(Ok(Some(message))) = poll_and_drop(guarded.next_guarded(), times).await {
+            by_guard.push(message.data().to_vec());
+            message.done();
+        }
+        let handler = |message: &Message| {
+            by_handler.push(message.data().to_vec());
+            Ok::<_, std::io::Error>(())
+        };
+        poll_and_drop(handled.for_each(handler), times).await;
+        poll_and_drop(client.purge_bookmarks("none"), times).await;
+    }
+    while by_guard.len() < total {
+        let message = tokio::time::timeout(SOON, guarded.next_guarded()).await.unwrap().unwrap().unwrap();
+        by_guard.push(message.data().to_vec());
+    }
+    while by_handler.len() < total {
+        let message = tokio::time::timeout(SOON, handled.next_message()).await.unwrap().unwrap().unwrap();
+        by_handler.push(message.data().to_vec());
+    }
+    let all: Vec<_> = (0..total).map(|id| id.to_string().into_bytes()).collect();
+    assert_eq!(by_guard, all);
+    assert_eq!(by_handler, all);
 }
 
 /// Covers 20#5.

@@ -37,6 +37,7 @@ mod client;
 mod disconnect;
 mod error;
 mod events;
+mod handle;
 mod handling;
 mod inner;
 mod publish;
@@ -57,7 +58,7 @@ pub use amps_ha::publish_log::{
     Durability, FailedWrite, Full, MemoryPart, OnPublishGap, OnStoreFull, Resize, StoreError,
 };
 pub use amps_ha::subscriptions::{
-    FailedResubscribe, FailedResubscribeHandler, OnFailedResubscribe, OnUnknownBookmark, QueueStats,
+    FailedResubscribe, FailedResubscribeHandler, OnFailedResubscribe, OnUnknownBookmark, QueueStats, Replacement,
 };
 pub use amps_ha::user_code::{Panicked, UserError};
 pub use amps_ha::warning::ConfigWarning;
@@ -69,6 +70,7 @@ pub use client::{Client, Closed};
 pub use disconnect::{DisconnectHandler, Handling};
 pub use error::{ConnectError, OpenError, PublishError};
 pub use events::{Events, Stray, Strays};
+pub use handle::SubscriptionHandle;
 pub use handling::MessageGuard;
 pub use publish::Receipt;
 pub use state::StateWatch;

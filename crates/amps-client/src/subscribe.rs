@@ -77,6 +77,14 @@ impl Subscribe {
         self
     }
 
+    /// A bookmark subscription that gets nothing until it is
+    /// [resumed](crate::SubscriptionHandle::resume).
+    #[must_use]
+    pub fn paused(mut self) -> Self {
+        self.spec.paused = true;
+        self
+    }
+
     /// The name under which the bookmark store keeps this subscription, unique
     /// among a client's open bookmark subscriptions; give one that is stable
     /// across restarts. Default: topic and filter.
@@ -95,6 +103,7 @@ impl Subscribe {
     }
 
     /// Command options, comma-separated (AMPS Command Reference, "subscribe").
+    /// Not `replace`, `pause` and `resume`, which have methods of their own.
     #[must_use]
     pub fn options(mut self, options: impl Into<String>) -> Self {
         self.spec.options = Some(options.into());

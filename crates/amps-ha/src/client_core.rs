@@ -9,11 +9,13 @@
 //! -> socket. The way of a message in: socket -> [`Protocol::receive`] ->
 //! `dispatch` -> [`SubscriptionQueue`](crate::subscriptions::SubscriptionQueue).
 
+mod changes;
 mod commands;
 mod logon;
 mod moves;
 mod receive;
 mod recovery;
+mod reentry;
 mod strays;
 mod undelivered;
 
@@ -28,7 +30,7 @@ use amps_core::connection::{Heartbeat, HeartbeatDue, PendingAcks, Protocol, READ
 use amps_core::{Command, CommandKind, Field, Message, MessageDecoder, Messages, Uri};
 
 use crate::authenticator::{Authenticator, Question};
-use crate::error::{Cause, CommandError};
+use crate::error::Cause;
 use crate::event::{ConnectionSummary, Event};
 use crate::publish_log::{OnPublishGap, SharedLog};
 use crate::session::{Action, Session};
@@ -36,6 +38,7 @@ use crate::subscriptions::{Entered, Table};
 use logon::{Logon, OfClient};
 use undelivered::Undelivered;
 
+pub use changes::Flow;
 pub use commands::Request;
 pub use strays::{StrayCounts, Strays};
 
@@ -75,7 +78,7 @@ pub struct CoreConfig {
     /// Whether a subscription or query whose answer is awaited when the
     /// connection is lost is entered again on the next; if not, or if
     /// subscriptions do not outlive their connection, it is answered with
-    /// [`CommandError::Disconnected`].
+    /// [`CommandError::Disconnected`](crate::error::CommandError::Disconnected).
     pub retry: bool,
 }
 
@@ -98,7 +101,27 @@ enum Waiter {
     Heartbeat,
     Drain,
     Flush(commands::Reply),
+    Flow(changes::Flowing),
     Unsubscribe,
+}
+
+impl Waiter {
+    /// Whether somebody outside waits.
+    fn is_awaited(&self) -> bool {
+        match self {
+            Self::Flush(_) => true,
+            Self::Flow(flowing) => flowing.is_awaited(),
+            _ => false,
+        }
+    }
+
+    /// The command, for errors.
+    fn command(&self) -> &'static str {
+        match self {
+            Self::Flow(flowing) => flowing.command(),
+            _ => "flush",
+        }
+    }
 }
 
 /// The state machine. See the [module](self).
@@ -137,6 +160,7 @@ pub struct ClientCore {
     moving: Option<moves::Moving>,
     strays: Strays,
     failed_resubscribe: recovery::Decider,
+    reentry: reentry::Reentry,
     /// Nothing behind this is sent any more before the connection is left.
     drain_end: u64,
 }
@@ -206,6 +230,7 @@ impl ClientCore {
             moving: None,
             strays: Strays::default(),
             failed_resubscribe: recovery::Decider::default(),
+            reentry: reentry::Reentry::default(),
             drain_end: u64::MAX,
         }
     }
@@ -502,11 +527,7 @@ impl ClientCore {
         self.side_tasks.clear();
         self.unanswered = None;
         self.drain_end = u64::MAX;
-        for waiter in self.pending.drain() {
-            if let Waiter::Flush(reply) = waiter {
-                reply.answer(Err(CommandError::Disconnected));
-            }
-        }
+        self.leave_changes();
         self.leave_subscriptions();
     }
 }

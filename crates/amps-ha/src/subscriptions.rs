@@ -14,5 +14,5 @@ pub use item::{EndCause, Item, QueueLimits, QueueStats, Waiting};
 pub use queue::SubscriptionQueue;
 pub use reader::QueueReader;
 pub use refused::{FailedResubscribe, FailedResubscribeHandler, OnFailedResubscribe};
-pub use spec::{OnUnknownBookmark, SubscriptionKind, SubscriptionSpec};
-pub use table::{Entered, Route, Table};
+pub use spec::{OnUnknownBookmark, Replacement, SubscriptionKind, SubscriptionSpec};
+pub use table::{Entered, Replacing, Route, Table};

@@ -125,7 +125,8 @@ fn a_subscription_that_cannot_be_is_refused() {
         ("4", "logged", Field::Bookmark, "20250101T000000".to_owned(), "invalid bookmark"),
         ("5", "logged", Field::Filter, "/a = 1".to_owned(), "bad filter"),
         ("6", "lo(", Field::Bookmark, "0".to_owned(), "bad regex topic"),
-        ("7", "logged", Field::Options, "pause".to_owned(), "invalid options"),
+        ("7", "logged", Field::Options, "pause".to_owned(), "invalid sub id"),
+        ("8", "logged", Field::Options, "rate=5".to_owned(), "invalid options"),
         ("live", "logged", Field::Bookmark, "0".to_owned(), "subid in use"),
     ] {
         let mut command = subscribe(id, topic, AckType::Processed).text(Field::Options, "bookmark_not_found=fail");
@@ -133,6 +134,55 @@ fn a_subscription_that_cannot_be_is_refused() {
         bench.send(&wire, command);
         assert_eq!(bench.lines(&mut wire), [format!("ack processed cid={id} failure={reason}")]);
     }
+}
+
+#[test]
+fn a_paused_bookmark_subscription_stays_where_it_is() {
+    let mut bench = bench(Config::new("A"));
+    let publisher = bench.logon("p");
+    let mut wire = bench.logon("s");
+    let from_epoch = |id: &str, options: &str| {
+        subscribe(id, "t", AckType::Processed).text(Field::Bookmark, "0").text(Field::Options, options)
+    };
+    let flow = |id: &str, ids: &str, option: &str| {
+        subscribe(id, "t", AckType::Processed).text(Field::SubscriptionId, ids).text(Field::Options, option)
+    };
+    bench.send(&wire, from_epoch("1", "pause"));
+    bench.send(&wire, from_epoch("2", ""));
+    bench.send(&wire, flow("a", "2", "pause"));
+    bench.send(&publisher, publish("t", 1));
+    let acks = ["1", "2", "a"].map(|id| format!("ack processed cid={id}"));
+    assert_eq!(bench.lines(&mut wire), acks, "nothing but the answers");
+    bench.send(&wire, flow("b", "1,2", "resume"));
+    let lines = bench.lines(&mut wire);
+    assert!(lines[1].contains("sids=1,2"), "one message for both: {lines:?}");
+    assert_eq!(lines.len(), 2, "{lines:?}");
+}
+
+#[test]
+fn a_pause_that_cannot_be_is_refused_as_a_whole() {
+    let mut bench = bench(Config::new("A"));
+    let publisher = bench.logon("p");
+    let mut wire = bench.logon("s");
+    let enter = |id: &str, bookmark: &str, options: &str| {
+        subscribe(id, "t", AckTypes::NONE).text(Field::Bookmark, bookmark).text(Field::Options, options)
+    };
+    bench.send(&wire, enter("book", "0", ""));
+    bench.send(&wire, enter("live", "0", "live"));
+    bench.send(&wire, enter("plain", "", ""));
+    for (ids, reason) in
+        [("book,gone", "invalid sub id"), ("book,live", "invalid options"), ("plain", "invalid options")]
+    {
+        let command = subscribe("c", "t", AckType::Processed).text(Field::SubscriptionId, ids);
+        bench.send(&wire, command.text(Field::Options, "pause"));
+        assert_eq!(bench.lines(&mut wire), [format!("ack processed cid=c failure={reason}")], "{ids}");
+    }
+    for options in ["resume", "live,pause"] {
+        bench.send(&wire, enter("x", "0", options).acks(AckType::Processed));
+        assert_eq!(bench.lines(&mut wire), ["ack processed cid=x failure=invalid options"], "{options}");
+    }
+    bench.send(&publisher, publish("t", 1));
+    assert!(bench.lines(&mut wire).iter().any(|line| line.contains("sids=book,live")), "both go on");
 }
 
 #[test]

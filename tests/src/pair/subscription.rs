@@ -5,12 +5,17 @@ use std::task::{Context, Poll, Waker};
 
 use amps_core::StartAt;
 use amps_ha::bookmarks::{Bookmarks, DEFAULT_OVERLAP};
-use amps_ha::client_core::Request;
+use amps_ha::client_core::{Flow, Request};
 use amps_ha::error::CommandError;
-use amps_ha::subscriptions::{Item, QueueLimits, QueueReader, SubscriptionKind, SubscriptionQueue, SubscriptionSpec};
+use amps_ha::subscriptions::{
+    Item, QueueLimits, QueueReader, Replacement, SubscriptionKind, SubscriptionQueue, SubscriptionSpec,
+};
 use tokio::sync::oneshot;
 
 use super::Pair;
+
+/// What a command will be answered with.
+pub type Answer = oneshot::Receiver<Result<(), CommandError>>;
 
 /// A subscription or query, from the side of who asked for it.
 #[derive(Debug)]
@@ -84,6 +89,21 @@ impl Pair {
         let mut spec = SubscriptionSpec::new(SubscriptionKind::Subscribe, topic);
         spec.start = Some(start);
         self.enter(client, spec, QueueLimits::default())
+    }
+
+    /// Replaces topic, filter or options of a subscription.
+    pub fn replace(&mut self, client: usize, entered: &Entered, with: Replacement) -> Answer {
+        let (reply, answer) = oneshot::channel();
+        self.request(client, Request::Replace { queue: Arc::clone(&entered.queue), with, reply });
+        answer
+    }
+
+    /// Pauses or resumes subscriptions with one command.
+    pub fn flow(&mut self, client: usize, flow: Flow, entered: &[&Entered]) -> Answer {
+        let (reply, answer) = oneshot::channel();
+        let queues = entered.iter().map(|entered| Arc::clone(&entered.queue)).collect();
+        self.request(client, Request::Flow { flow, queues, reply });
+        answer
     }
 
     /// Ends a subscription.

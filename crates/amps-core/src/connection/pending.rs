@@ -57,6 +57,14 @@ impl<T> PendingAcks<T> {
         self.waiting.values().filter_map(|(deadline, _)| *deadline).min()
     }
 
+    /// Takes those that `which` names, with their ids, in order of issue.
+    pub fn extract(&mut self, which: impl Fn(&T) -> bool) -> Vec<(u64, T)> {
+        let all = std::mem::take(&mut self.waiting);
+        let (taken, left): (BTreeMap<_, _>, _) = all.into_iter().partition(|(_, (_, waiter))| which(waiter));
+        self.waiting = left;
+        taken.into_iter().map(|(id, (_, waiter))| (id, waiter)).collect()
+    }
+
     /// Takes everything, in order of issue: the connection is gone.
     pub fn drain(&mut self) -> impl Iterator<Item = T> + use<T> {
         std::mem::take(&mut self.waiting).into_values().map(|(_, waiter)| waiter)

@@ -7,11 +7,13 @@ use tokio::sync::oneshot;
 use amps_core::connection::command_id;
 use amps_core::{AckType, Command, CommandKind, Field, Uri};
 
-use super::{ClientCore, Waiter};
+use super::{ClientCore, Flow, Waiter};
 use crate::authenticator::Answer;
 use crate::error::{Cause, CommandError, MoveError};
 use crate::server_chooser::Server;
-use crate::subscriptions::{EndCause, Entered, Route, SubscriptionKind, SubscriptionQueue, SubscriptionSpec};
+use crate::subscriptions::{
+    EndCause, Entered, Replacement, Route, SubscriptionKind, SubscriptionQueue, SubscriptionSpec,
+};
 
 /// Where a command's result goes; the asker may have stopped waiting.
 #[derive(Debug)]
@@ -38,6 +40,24 @@ pub enum Request {
         spec: SubscriptionSpec,
         /// Where to.
         queue: Arc<SubscriptionQueue>,
+        /// Told once the server confirmed or refused it.
+        reply: oneshot::Sender<Result<(), CommandError>>,
+    },
+    /// Replace topic, filter or options of the subscription with this queue.
+    Replace {
+        /// The queue.
+        queue: Arc<SubscriptionQueue>,
+        /// With what.
+        with: Replacement,
+        /// Told once the server confirmed or refused it.
+        reply: oneshot::Sender<Result<(), CommandError>>,
+    },
+    /// Pause or resume the bookmark subscriptions with these queues.
+    Flow {
+        /// Which of the two.
+        flow: Flow,
+        /// Their queues, at least one.
+        queues: Vec<Arc<SubscriptionQueue>>,
         /// Told once the server confirmed or refused it.
         reply: oneshot::Sender<Result<(), CommandError>>,
     },
@@ -79,8 +99,22 @@ impl Request {
                 let _ = reply.send(Err(error));
             }
             Self::Flush { reply, .. } => reply.answer(Err(error)),
+            Self::Replace { reply, .. } | Self::Flow { reply, .. } => drop(reply.send(Err(error))),
             Self::Move { reply, .. } => drop(reply.send(Err(MoveError::Closed))),
             Self::Reconnect { .. } | Self::Leave(_) | Self::Blame(_) | Self::Answer(_) | Self::Probed(_) => {}
+        }
+    }
+
+    /// Whether it waits until the client is live.
+    fn needs_connection(&self) -> bool {
+        matches!(self, Self::Flush { .. } | Self::Replace { .. } | Self::Flow { .. })
+    }
+
+    fn command(&self) -> &'static str {
+        match self {
+            Self::Replace { .. } => "replace",
+            Self::Flow { flow, .. } => flow.as_str(),
+            _ => "flush",
         }
     }
 }
@@ -102,28 +136,33 @@ impl ClientCore {
             Request::Blame(cause) => self.blame(cause),
             Request::Answer(answer) => self.authenticator_answered(now, answer),
             Request::Probed(uri) => self.session.probed(now, &uri),
-            Request::Enter { .. } | Request::Flush { .. } if self.session.is_idle() && self.down().is_some() => {
+            _ if (request.needs_connection() || matches!(request, Request::Enter { .. }))
+                && self.session.is_idle()
+                && self.down().is_some() =>
+            {
                 let cause = self.down().unwrap_or(Cause::Closed);
                 request.refuse(CommandError::NotConnected { cause });
             }
             Request::Enter { spec, queue, reply } => {
+                if let Some(error) = spec.error() {
+                    return Request::Enter { spec, queue, reply }.refuse(error);
+                }
                 let kind = spec.kind;
                 let id = self.subscriptions.insert(spec, queue, Some((reply, deadline)));
-                let may_enter = match kind {
-                    SubscriptionKind::Sow => self.session.is_live(),
-                    _ => self.session.is_live() || self.session.is_resubscribing(),
-                };
-                if may_enter {
+                if self.session.is_live() {
                     self.enter(id, None);
+                } else if kind != SubscriptionKind::Sow {
+                    self.enter_last(now, id);
                 }
             }
             Request::Leave(queue) => {
-                let id = self.subscriptions.iter_mut().find(|route| Arc::ptr_eq(&route.queue, &queue)).map(|r| r.id);
-                if let Some(id) = id {
+                if let Some(id) = self.subscriptions.by_queue(&queue).map(|route| route.id) {
                     self.leave(now, id);
                 }
             }
-            Request::Flush { .. } if !self.session.is_live() => self.requests.push_back((deadline, request)),
+            _ if request.needs_connection() && !self.session.is_live() => self.requests.push_back((deadline, request)),
+            Request::Replace { queue, with, reply } => self.replace(deadline, queue, with, reply),
+            Request::Flow { flow, queues, reply } => self.flow(deadline, flow, queues, reply),
             Request::Flush { after, reply } => {
                 let id = self.id();
                 let flush = Command::new(CommandKind::Flush).id(command_id(id)).acks(AckType::Completed);
@@ -135,8 +174,9 @@ impl ClientCore {
 
     /// Ends a subscription or query, here and on the server.
     pub(super) fn leave(&mut self, now: Instant, id: u64) {
-        let Some(route) = self.subscriptions.remove(id) else { return };
+        let Some(mut route) = self.subscriptions.remove(id) else { return };
         route.queue.end(EndCause::Complete);
+        route.answer_replacement(CommandError::SubscriptionEnded);
         self.settle_resubscribe(now);
         if route.entered != Entered::No {
             self.unsubscribe(now, &route);
@@ -162,16 +202,19 @@ impl ClientCore {
     /// back, whoever waits for an answer behind it.
     pub(super) fn expire(&mut self, now: Instant) {
         let after = self.config.command_timeout;
-        while let Some((_, waiter)) = self.pending.expired(now) {
-            if let Waiter::Flush(reply) = waiter {
-                reply.answer(Err(CommandError::TimedOut { command: "flush", after }));
-            }
+        while let Some((id, waiter)) = self.pending.expired(now) {
+            let command = waiter.command();
+            self.fail_waiter(id, waiter, CommandError::TimedOut { command, after });
         }
         let (late, rest): (VecDeque<_>, _) =
             std::mem::take(&mut self.requests).into_iter().partition(|(deadline, _)| *deadline <= now);
         self.requests = rest;
         for (_, request) in late {
-            request.refuse(CommandError::TimedOut { command: "flush", after });
+            let command = request.command();
+            request.refuse(CommandError::TimedOut { command, after });
+        }
+        for route in self.subscriptions.iter_mut().filter(|route| route.replacement_is_late(now)) {
+            route.answer_replacement(CommandError::TimedOut { command: "replace", after });
         }
         let expired: Vec<u64> = self
             .subscriptions
@@ -202,10 +245,12 @@ impl ClientCore {
             *stalled = Some(topic.as_str().into());
             changed
         });
-        for waiter in self.pending.drain() {
-            if let Waiter::Flush(reply) = waiter {
-                reply.answer(Err(CommandError::WouldDeadlock { topic: topic.clone() }));
-            }
+        let error = CommandError::WouldDeadlock { topic };
+        for (id, waiter) in self.pending.extract(Waiter::is_awaited) {
+            self.fail_waiter(id, waiter, error.clone());
+        }
+        for route in self.subscriptions.iter_mut() {
+            route.answer_replacement(error.clone());
         }
         let waiting: Vec<u64> = self
             .subscriptions
@@ -214,7 +259,20 @@ impl ClientCore {
             .map(|route| route.id)
             .collect();
         for id in waiting {
-            self.fail_subscription(now, id, &CommandError::WouldDeadlock { topic: topic.clone() });
+            self.fail_subscription(now, id, &error);
+        }
+    }
+
+    /// Tells whoever waits for an answer. One that changes something here still
+    /// counts when it comes.
+    fn fail_waiter(&mut self, id: u64, waiter: Waiter, error: CommandError) {
+        match waiter {
+            Waiter::Flush(reply) => reply.answer(Err(error)),
+            Waiter::Flow(mut flowing) => {
+                flowing.fail(error);
+                self.pending.insert(id, None, Waiter::Flow(flowing));
+            }
+            _ => {}
         }
     }
 
@@ -253,6 +311,7 @@ impl ClientCore {
             if let Some(mut route) = self.subscriptions.remove(id) {
                 route.queue.end(EndCause::Failed(CommandError::Closed));
                 route.answer(Err(CommandError::Closed));
+                route.answer_replacement(CommandError::Closed);
             }
         }
         self.undelivered.clear();

@@ -84,7 +84,7 @@ impl ClientCore {
         let settled = self.log.peek(|log| !log.is_sequenced() || log.cursors().settled >= end);
         let open = self.subscriptions.iter_mut().any(|route| {
             let runs = route.spec.kind == SubscriptionKind::Sow && route.entered != Entered::No;
-            runs || route.entered == Entered::Asked
+            runs || route.is_open()
         });
         settled && !open && self.pending.is_empty() && self.outbox.ordered.is_empty()
     }

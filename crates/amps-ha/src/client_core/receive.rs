@@ -167,6 +167,7 @@ impl ClientCore {
             Waiter::LogOn(logon) => self.logon_answered(now, ack, logon),
             Waiter::Heartbeat => self.heartbeat_answered(now, ack),
             Waiter::Unsubscribe | Waiter::Drain => Ok(()),
+            Waiter::Flow(flowing) => self.flow_answered(now, flowing, ack),
             Waiter::Flush(reply) => {
                 reply.answer(match ack.status() {
                     Status::Success => Ok(()),

@@ -5,6 +5,7 @@ use std::time::Instant;
 use amps_core::connection::{Heartbeat, command_id};
 use amps_core::{AckType, Command, CommandKind, Field, Message, Reason, StartAt, Status, Uri};
 
+use super::reentry::Reentry;
 use super::{ClientCore, Waiter, encode};
 use crate::error::{Cause, CommandError};
 use crate::event::Event;
@@ -74,22 +75,15 @@ impl ClientCore {
         }
     }
 
-    /// Enters every subscription again, in order of creation.
-    pub(super) fn resubscribe(&mut self, now: Instant) {
-        for id in self.subscriptions.ids_in_order() {
-            self.enter(id, None);
-        }
-        self.last_server = self.session.uri().cloned();
-        self.settle_resubscribe(now);
-    }
-
     /// Sends the command that enters a subscription or query. `instead` is
-    /// where to start when the server does not know the bookmarks.
-    pub(super) fn enter(&mut self, id: u64, instead: Option<StartAt>) {
-        let Some(uri) = self.session.uri().cloned() else { return };
+    /// where to start when the server does not know the bookmarks. `false` when
+    /// it has ended.
+    pub(super) fn enter(&mut self, id: u64, instead: Option<StartAt>) -> bool {
+        let Some(uri) = self.session.uri().cloned() else { return false };
         let can_refuse = self.server_version.as_deref().is_some_and(can_refuse_bookmarks);
         let moved = self.last_server.as_ref().is_some_and(|last| *last != uri);
-        let Some(route) = self.subscriptions.get_mut(id) else { return };
+        let Some(route) = self.subscriptions.get_mut(id) else { return false };
+        let group = route.together.filter(|group| self.reentry.is_paused(*group));
         let start = match instead {
             Some(start) => {
                 route.queue.with_bookmarks(|bookmarks| bookmarks.started_instead(start.clone()));
@@ -102,7 +96,13 @@ impl ClientCore {
                     self.undelivered.push_control(id, Item::Reconnected { uri: uri.clone() });
                 }
                 let known = route.queue.with_bookmarks(|bookmarks| bookmarks.connect(&uri.to_string()));
-                known.or_else(|| route.spec.start.clone())
+                let known = known.or_else(|| route.spec.start.clone());
+                let common =
+                    group.and_then(|group| self.reentry.start(group)).filter(|start| known.as_ref() != Some(start));
+                if let Some(start) = &common {
+                    route.queue.with_bookmarks(|bookmarks| bookmarks.started_instead(start.clone()));
+                }
+                common.or(known)
             }
         };
         let resumes = matches!(start, Some(StartAt::Bookmarks(_)));
@@ -110,19 +110,30 @@ impl ClientCore {
             self.undelivered.push_control(id, Item::GapPossible { uri });
         }
         route.entered = Entered::Asked;
-        let extra = (resumes && can_refuse).then_some("bookmark_not_found=fail");
-        let command = route.spec.command(id, start.as_ref(), extra);
+        let mut extra = Vec::new();
+        if resumes && can_refuse {
+            extra.push("bookmark_not_found=fail");
+        }
+        if route.spec.paused || group.is_some() {
+            extra.push("pause");
+        }
+        let command = route.spec.command(id, start.as_ref(), &extra);
         // Entered again, it need not wait for what was published since the
         // logon; live load cannot postpone it for ever.
         let after = if route.was_active { self.replay_end } else { self.log.peek(|log| log.end()) };
         self.send_after(after, &command);
         self.deliver_controls();
+        true
     }
 
     /// A server confirmed or refused a subscription.
     pub(super) fn enter_answered(&mut self, now: Instant, id: u64, ack: &Message) -> Result<(), Cause> {
         let uri = self.session.uri().cloned();
         let Some(route) = self.subscriptions.get_mut(id) else { return Ok(()) };
+        if let Some(replacing) = route.replacing.take() {
+            self.replace_answered(now, id, replacing, ack);
+            return Ok(());
+        }
         if ack.status() == Status::Success {
             route.entered = Entered::Yes;
             route.was_active = route.spec.kind != SubscriptionKind::Sow;
@@ -174,18 +185,10 @@ impl ClientCore {
         }
     }
 
-    /// Recovery is complete when no subscription waits for its confirmation.
-    pub(super) fn settle_resubscribe(&mut self, now: Instant) {
-        let waiting = self.subscriptions.iter_mut().any(|route| route.entered == Entered::Asked);
-        if self.session.is_resubscribing() && !waiting {
-            self.session.resubscribed(now);
-            self.release_requests(now);
-        }
-    }
-
     /// No subscription is entered any more; queries are cut short. What was not
     /// answered yet had no effect here and is asked again.
     pub(super) fn leave_subscriptions(&mut self) {
+        self.reentry = Reentry::default();
         let mut cut = Vec::new();
         for route in self.subscriptions.iter_mut() {
             let again = match route.waiter.is_some() {

@@ -4,7 +4,7 @@ use std::time::Instant;
 use amps_core::connection::Router;
 use tokio::sync::oneshot;
 
-use super::{SubscriptionKind, SubscriptionQueue, SubscriptionSpec};
+use super::{Replacement, SubscriptionKind, SubscriptionQueue, SubscriptionSpec};
 use crate::error::CommandError;
 
 /// How far entering a subscription is.
@@ -19,7 +19,7 @@ pub enum Entered {
 }
 
 /// Who waits for a confirmation, and until when.
-type Waiting = (oneshot::Sender<Result<(), CommandError>>, Instant);
+pub(crate) type Waiting = (oneshot::Sender<Result<(), CommandError>>, Instant);
 
 /// One subscription or query.
 #[derive(Debug)]
@@ -38,9 +38,46 @@ pub struct Route {
     pub serial: u64,
     /// It was active on an earlier connection.
     pub was_active: bool,
+    /// It was resumed together with those that have the same number here.
+    pub(crate) together: Option<u64>,
+    /// What it is being replaced with, on this connection.
+    pub(crate) replacing: Option<Replacing>,
+}
+
+/// A replacement the server has not answered yet.
+#[derive(Debug)]
+pub struct Replacing {
+    pub(crate) with: Replacement,
+    /// Whoever waits for it, and until when.
+    pub(crate) waiter: Option<Waiting>,
 }
 
 impl Route {
+    /// What is still to be answered on this connection.
+    pub(crate) fn is_open(&self) -> bool {
+        self.entered == Entered::Asked || self.replacing.is_some()
+    }
+
+    /// Answers whoever waits for a replacement. The server may follow it all
+    /// the same; then its answer still counts.
+    pub(crate) fn answer_replacement(&mut self, error: CommandError) {
+        if let Some((reply, _)) = self.replacing.as_mut().and_then(|replacing| replacing.waiter.take()) {
+            let _ = reply.send(Err(error));
+        }
+    }
+
+    /// Whether whoever waits for a replacement has waited long enough.
+    pub(crate) fn replacement_is_late(&self, now: Instant) -> bool {
+        let waiter = self.replacing.as_ref().and_then(|replacing| replacing.waiter.as_ref());
+        waiter.is_some_and(|(_, deadline)| *deadline <= now)
+    }
+
+    /// Until when somebody waits for an answer.
+    fn deadline(&self) -> Option<Instant> {
+        let replacing = self.replacing.as_ref().and_then(|replacing| replacing.waiter.as_ref());
+        self.waiter.iter().chain(replacing).map(|(_, deadline)| *deadline).min()
+    }
+
     /// Answers whoever waits for the confirmation. `false` when nobody does.
     pub(crate) fn answer(&mut self, result: Result<(), CommandError>) -> bool {
         self.waiter.take().is_some_and(|(waiter, _)| waiter.send(result).is_ok())
@@ -65,12 +102,18 @@ impl Table {
         let serial = self.serial;
         self.serial += 1;
         let entered = Entered::No;
-        self.routes.insert(|id| Route { id, spec, queue, entered, waiter, serial, was_active: false })
+        let (was_active, together, replacing) = (false, None, None);
+        self.routes.insert(|id| Route { id, spec, queue, entered, waiter, serial, was_active, together, replacing })
     }
 
     /// The one an id names.
     pub fn get_mut(&mut self, id: u64) -> Option<&mut Route> {
         self.routes.get_mut(id)
+    }
+
+    /// The one with this queue.
+    pub(crate) fn by_queue(&mut self, queue: &Arc<SubscriptionQueue>) -> Option<&mut Route> {
+        self.routes.iter_mut().find(|route| Arc::ptr_eq(&route.queue, queue))
     }
 
     /// The one a wire id names.
@@ -105,6 +148,6 @@ impl Table {
     /// The earliest moment somebody stops waiting for a confirmation.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
-        self.routes.iter().filter_map(|route| Some(route.waiter.as_ref()?.1)).min()
+        self.routes.iter().filter_map(Route::deadline).min()
     }
 }

@@ -75,7 +75,7 @@ impl Engine {
             self.complete_replays(id);
             let Some(connection) = self.connections.get_mut(&id) else { return };
             let limit = |fully_durable: bool| if fully_durable { replicated.min(end) } else { end };
-            let replays = connection.subscriptions.iter().filter_map(|s| s.replay.as_ref());
+            let replays = connection.subscriptions.iter().filter_map(|s| s.replay.as_ref()).filter(|r| !r.paused);
             let next = replays.filter(|r| r.cursor < limit(r.fully_durable)).map(|r| r.cursor).min();
             let Some(position) = next.filter(|_| connection.outbox.buffered() < CHUNK_BYTES) else { break };
             let entry = self.log.entry(position);
@@ -85,7 +85,7 @@ impl Engine {
             for subscription in &mut connection.subscriptions {
                 let matches = subscription.replay.is_some() && subscription.matches(entry.topic, topic);
                 let Some(replay) = &mut subscription.replay else { continue };
-                if replay.cursor != position || position >= limit(replay.fully_durable) {
+                if replay.paused || replay.cursor != position || position >= limit(replay.fully_durable) {
                     continue;
                 }
                 replay.cursor += 1;
@@ -114,7 +114,7 @@ impl Engine {
         connection.subscriptions.retain_mut(|subscription| {
             let Some(replay) = &mut subscription.replay else { return true };
             let bounded = replay.remaining == Some(0);
-            if !replay.completed && (replay.cursor >= replay.target || bounded) {
+            if !replay.completed && !replay.paused && (replay.cursor >= replay.target || bounded) {
                 replay.completed = true;
                 if replay.wants_completed {
                     acks.push((subscription.command_id.clone(), subscription.id.clone(), replay.cursor));

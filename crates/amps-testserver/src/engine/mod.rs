@@ -6,6 +6,7 @@ mod connection;
 mod control;
 mod deliver;
 mod dispatch;
+mod flow;
 mod heartbeat;
 mod logon;
 mod outbox;

@@ -54,6 +54,9 @@ impl Engine {
                 "0|1|" | "0|1" => Some(self.log.len()),
                 _ => return self.refuse(id, message, acks, "invalid bookmark"),
             };
+            if options.contradict(start.is_some()) {
+                return self.refuse(id, message, acks, "invalid options");
+            }
             if let Err(reason) = self.enter(id, message, acks, &options, pattern, start) {
                 return self.refuse(id, message, acks, reason);
             }

@@ -43,6 +43,10 @@ pub(super) struct Replay {
     pub(super) wants_completed: bool,
     /// Only messages all sync peers hold.
     pub(super) fully_durable: bool,
+    /// Stays where it is.
+    pub(super) paused: bool,
+    /// Entered with `live`, which cannot be paused.
+    pub(super) live: bool,
     /// Messages still to send, when bounded.
     pub(super) remaining: Option<u64>,
     /// Positions before this are acknowledged as persisted.
@@ -73,6 +77,9 @@ pub(super) struct Options {
     pub(super) no_sowkey: bool,
     pub(super) literal: bool,
     pub(super) fully_durable: bool,
+    pub(super) live: bool,
+    pub(super) pause: bool,
+    pub(super) resume: bool,
     pub(super) not_found: NotFound,
     pub(super) top_n: Option<u64>,
 }
@@ -95,8 +102,11 @@ impl Options {
         for option in text.split(',').map(str::trim) {
             match option {
                 // `oof` is accepted: without filters no record leaves focus.
-                // `live` is accepted: delivery follows local logging anyway.
-                "" | "none" | "oof" | "send_keys" | "live" => {}
+                "" | "none" | "oof" | "send_keys" => {}
+                // Beyond that nothing: delivery follows local logging anyway.
+                "live" => options.live = true,
+                "pause" => options.pause = true,
+                "resume" => options.resume = true,
                 "replace" => options.replace = true,
                 "bookmark" => options.bookmark = true,
                 "no_sowkey" => options.no_sowkey = true,
@@ -110,6 +120,12 @@ impl Options {
         }
         Some(options)
     }
+
+    /// Whether a subscription, with a bookmark or without, cannot be entered
+    /// with these: only one with a place in the log can stay there.
+    pub(super) fn contradict(&self, has_bookmark: bool) -> bool {
+        self.resume || self.pause && (self.live || !has_bookmark)
+    }
 }
 
 impl Engine {
@@ -118,11 +134,15 @@ impl Engine {
             return self.refuse(id, message, acks, "delta_subscribe is not supported by this server");
         }
         let Some((options, pattern)) = self.checked(id, message, acks) else { return };
+        let starts = message.raw(Field::Bookmark).is_some_and(|bookmark| !bookmark.is_empty());
+        if (options.pause || options.resume) && !starts && !options.replace {
+            return self.flow(id, message, acks, &options);
+        }
         let replay = match self.start_of_replay(message, &pattern, &options) {
             Ok(start) => start,
             Err(reason) => return self.refuse(id, message, acks, reason),
         };
-        if options.top_n.is_some() && replay.is_none() {
+        if options.contradict(replay.is_some()) || options.top_n.is_some() && replay.is_none() {
             return self.refuse(id, message, acks, "invalid options");
         }
         if let Err(reason) = self.enter(id, message, acks, &options, pattern, replay) {
@@ -196,6 +216,8 @@ impl Engine {
                 completed: false,
                 wants_completed: acks.contains(AckType::Completed),
                 fully_durable: options.fully_durable,
+                paused: options.pause,
+                live: options.live,
                 remaining: options.top_n,
                 acknowledged: 0,
             }),
