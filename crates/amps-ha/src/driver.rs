@@ -164,6 +164,10 @@ impl Drop for EndOnDrop {
 }
 
 /// Runs a client until it is closed or gives up.
+///
+/// # Cancel safety
+/// Dropped, it ends the client as if its process were killed: whoever waits is
+/// told that it is closed, and what the publish store holds stays there.
 pub async fn run(core: ClientCore, connector: Arc<dyn Connector>, inbox: Arc<Inbox>) {
     let _end = EndOnDrop { inbox: Arc::clone(&inbox), log: core.log(), summary: core.summary() };
     let mut driven = Driven { core, inbox, connector, side_tasks: JoinSet::new() };

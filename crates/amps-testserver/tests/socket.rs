@@ -2,6 +2,8 @@
 
 mod common;
 
+use std::future::Future;
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use amps_core::{AckType, Field, FrameDecoder, Message};
@@ -197,4 +199,43 @@ fn a_meshed_group_on_disk_ends_complete_after_restarts() {
             assert!(log.iter().map(|message| message.sequence).eq(1..=last));
         }
     });
+}
+
+/// Polls a future at most `times` times, and drops it.
+async fn poll_and_drop<F: Future>(future: F, times: usize) -> Option<F::Output> {
+    let mut future = std::pin::pin!(future);
+    for _ in 0..times {
+        let mut context = Context::from_waker(Waker::noop());
+        if let Poll::Ready(output) = future.as_mut().poll(&mut context) {
+            return Some(output);
+        }
+        tokio::task::yield_now().await;
+    }
+    None
+}
+
+/// Covers 20#5.
+#[tokio::test]
+async fn a_start_stop_or_wait_dropped_at_any_await_leaves_address_and_journal_free() {
+    let dir = tempfile::tempdir().unwrap();
+    let first = TestServer::builder().data_dir(dir.path()).start().await.unwrap();
+    let address = first.addr().to_string();
+    first.stop().await;
+    let builder = || TestServer::builder().listen(&address).data_dir(dir.path());
+    for times in 0..6 {
+        drop(poll_and_drop(builder().start(), times).await);
+        let server = loop {
+            match builder().start().await {
+                Ok(server) => break server,
+                // What was dropped ends a moment later.
+                Err(_) => tokio::task::yield_now().await,
+            }
+        };
+        assert!(poll_and_drop(server.wait_for(|stats| stats.logons > 0), times).await.is_none());
+        assert!(poll_and_drop(server.wait_for_log(|log| log.len() > times), times).await.is_none());
+        let mut client = Client::logon(&server, "p").await;
+        client.send(publish("t", times as u64 + 1)).await;
+        server.wait_for_log(|log| log.len() == times + 1).await;
+        poll_and_drop(server.stop(), times).await;
+    }
 }

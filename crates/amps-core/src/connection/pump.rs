@@ -73,8 +73,11 @@ pub enum Lost<S> {
 /// then; `wake` makes the state machine be asked again.
 ///
 /// Reading and writing go on independently: a peer that does not read keeps
-/// nobody from reading what it sends. Dropping the future abandons the
-/// connection in whatever state it is.
+/// nobody from reading what it sends.
+///
+/// # Cancel safety
+/// Not safe: dropped, it abandons the connection in whatever state it is, and
+/// the state machine has to be told that it is lost.
 pub async fn pump<P: Protocol>(
     transport: Box<dyn Transport>,
     protocol: &mut P,

@@ -127,6 +127,9 @@ impl TestServerBuilder {
     /// # Errors
     /// A pattern, SOW key or peer that is not valid; a journal that is damaged,
     /// unusable or open in another server; an address that cannot be used.
+    ///
+    /// # Cancel safety
+    /// A dropped call leaves nothing running.
     pub async fn start(mut self) -> io::Result<TestServer> {
         if let Some(patterns) = &self.topic_log {
             self.config.topic_log = patterns

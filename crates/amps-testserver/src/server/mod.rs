@@ -67,6 +67,9 @@ impl TestServer {
     /// Ends the server as a crash would: every connection is cut at once,
     /// whatever waits to be sent is dropped, and the journal is closed. The
     /// address and the directory are free for a restart when this returns.
+    ///
+    /// # Cancel safety
+    /// A dropped call ends the server all the same, a moment later.
     pub async fn stop(mut self) {
         if let Some(stop) = self.stop.take() {
             let _ = stop.send(());
@@ -122,14 +125,20 @@ impl TestServer {
 
     /// Waits until `condition` holds, looking after every turn of the engine.
     ///
-    /// No time limit of its own: wrap it in one. Cancel safe.
+    /// No time limit of its own: wrap it in one.
+    ///
+    /// # Cancel safety
+    /// Safe.
     pub async fn wait_for(&self, mut condition: impl FnMut(&Stats) -> bool) {
         self.shared.wait_for(|engine| condition(engine.stats()).then_some(())).await;
     }
 
     /// Waits until the log satisfies `condition`, and answers it.
     ///
-    /// No time limit of its own: wrap it in one. Cancel safe.
+    /// No time limit of its own: wrap it in one.
+    ///
+    /// # Cancel safety
+    /// Safe.
     pub async fn wait_for_log(&self, mut condition: impl FnMut(&[LoggedMessage]) -> bool) -> Vec<LoggedMessage> {
         self.shared.wait_for(|engine| Some(engine.log()).filter(|log| condition(log))).await
     }

@@ -117,11 +117,13 @@ pub struct Saved {
 }
 
 impl Saved {
-    /// Waits until they survive what the store survives. Cancel safe: writing
-    /// goes on.
+    /// Waits until they survive what the store survives.
     ///
     /// # Errors
     /// Why it never will; then it is open whether it does.
+    ///
+    /// # Cancel safety
+    /// Safe: writing goes on.
     pub async fn durable(mut self) -> Result<(), BookmarkStoreError> {
         let done = |progress: &Progress| progress.committed >= self.groups || progress.failed.is_some();
         let progress = self.progress.wait_for(done).await.map_err(|_| BookmarkStoreError::Closed)?;
@@ -193,6 +195,9 @@ impl BookmarkWriter {
     ///
     /// # Errors
     /// The store cannot be read, or has failed before.
+    ///
+    /// # Cancel safety
+    /// Safe.
     pub async fn recover(&self, subscription: &str) -> Result<BookmarkState, BookmarkStoreError> {
         self.ask(|answer| Question::Recover(subscription.to_owned(), answer)).await
     }
@@ -201,6 +206,9 @@ impl BookmarkWriter {
     ///
     /// # Errors
     /// The store cannot be written, or has failed before.
+    ///
+    /// # Cancel safety
+    /// A dropped call may have forgotten it, as a whole, or not.
     pub async fn purge(&self, subscription: &str) -> Result<(), BookmarkStoreError> {
         self.ask(|answer| Question::Purge(subscription.to_owned(), answer)).await
     }
