@@ -1,0 +1,222 @@
+//! Where a filter's fields come from: messages with a JSON body (AMPS User
+//! Guide, "Identifiers" and "AMPS Data Types").
+
+use std::borrow::Cow;
+use std::cell::OnceCell;
+use std::fmt;
+
+use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+
+use super::expr::{Path, Step};
+use super::value::Value;
+
+/// What a filter can ask a message.
+pub(crate) trait Fields {
+    /// Shows the values at a path, the elements of arrays one by one, until
+    /// `see` answers true; whether it did.
+    fn visit<'a>(&'a self, path: &Path, see: &mut dyn FnMut(Value<'a>) -> bool) -> bool;
+
+    /// The message's topic.
+    fn topic(&self) -> &str;
+
+    /// The name of the instance.
+    fn instance(&self) -> &str;
+
+    /// Bytes of the body.
+    fn size(&self) -> usize;
+}
+
+/// A message to be filtered. Its body is read when the first filter asks for a
+/// field, and once.
+#[derive(Debug)]
+pub(crate) struct Subject<'m> {
+    topic: &'m str,
+    instance: &'m str,
+    body: &'m [u8],
+    parsed: OnceCell<Json<'m>>,
+}
+
+impl<'m> Subject<'m> {
+    pub(crate) fn new(instance: &'m str, topic: &'m str, body: &'m [u8]) -> Self {
+        Self { topic, instance, body, parsed: OnceCell::new() }
+    }
+}
+
+impl Fields for Subject<'_> {
+    fn visit<'a>(&'a self, path: &Path, see: &mut dyn FnMut(Value<'a>) -> bool) -> bool {
+        // A body that is no JSON has no fields.
+        let root = self.parsed.get_or_init(|| serde_json::from_slice(self.body).unwrap_or(Json::Object(Vec::new())));
+        root.visit(&path.0, &mut |element| see(element.value()))
+    }
+
+    fn topic(&self) -> &str {
+        self.topic
+    }
+
+    fn instance(&self) -> &str {
+        self.instance
+    }
+
+    fn size(&self) -> usize {
+        self.body.len()
+    }
+}
+
+/// A JSON document, strings borrowed where nothing was escaped.
+#[derive(Debug, Clone, PartialEq)]
+enum Json<'m> {
+    Null,
+    Int(i128),
+    Float(f64),
+    Text(Cow<'m, str>),
+    Array(Vec<Self>),
+    Object(Vec<(Cow<'m, str>, Self)>),
+}
+
+impl Json<'_> {
+    /// What it counts as by itself. An object has no value of its own.
+    fn value(&self) -> Value<'_> {
+        match self {
+            Self::Null | Self::Array(_) | Self::Object(_) => Value::Null,
+            Self::Int(value) => Value::Int(*value),
+            Self::Float(value) => Value::Float(*value),
+            Self::Text(text) => Value::text(text.as_bytes()),
+        }
+    }
+
+    /// The first field of that name, as a server sees it that reads no further
+    /// than it must.
+    fn field(&self, name: &str) -> Option<&Self> {
+        let Self::Object(fields) = self else { return None };
+        fields.iter().find(|(key, _)| key == name).map(|(_, value)| value)
+    }
+
+    fn visit<'a>(&'a self, steps: &[Step], see: &mut dyn FnMut(&'a Self) -> bool) -> bool {
+        let indexed = steps.iter().enumerate().find_map(|(at, step)| Some((at, step.index?)));
+        let Some((at, index)) = indexed else { return self.elements(steps, see) };
+        let (mut before, mut found) = (index, None);
+        self.elements(&steps[..=at], &mut |element| {
+            if before == 0 {
+                found = Some(element);
+            }
+            before = before.saturating_sub(1);
+            found.is_some()
+        });
+        found.is_some_and(|element| element.visit(&steps[at + 1..], see))
+    }
+
+    /// Everything at a path, through arrays of any depth, in order.
+    fn elements<'a>(&'a self, steps: &[Step], see: &mut dyn FnMut(&'a Self) -> bool) -> bool {
+        match (self, steps.split_first()) {
+            (Self::Array(items), _) => items.iter().any(|item| item.elements(steps, see)),
+            (other, None) => see(other),
+            (other, Some((step, rest))) => other.field(&step.name).is_some_and(|field| field.elements(rest, see)),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Json<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(JsonVisitor)
+    }
+}
+
+struct JsonVisitor;
+
+impl<'de> Visitor<'de> for JsonVisitor {
+    type Value = Json<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("JSON")
+    }
+
+    fn visit_unit<E>(self) -> Result<Json<'de>, E> {
+        Ok(Json::Null)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Json<'de>, E> {
+        Ok(Json::Int(value.into()))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Json<'de>, E> {
+        Ok(Json::Int(value.into()))
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Json<'de>, E> {
+        Ok(Json::Int(value.into()))
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Json<'de>, E> {
+        Ok(Json::Float(value))
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Json<'de>, E> {
+        Ok(Json::Text(Cow::Owned(text.to_owned())))
+    }
+
+    fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Json<'de>, E> {
+        Ok(Json::Text(Cow::Borrowed(text)))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Json<'de>, A::Error> {
+        let mut array = Vec::new();
+        while let Some(item) = items.next_element()? {
+            array.push(item);
+        }
+        Ok(Json::Array(array))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Json<'de>, A::Error> {
+        let mut fields = Vec::new();
+        while let Some((key, value)) = entries.next_entry()? {
+            if let Json::Text(name) = key {
+                fields.push((name, value));
+            }
+        }
+        Ok(Json::Object(fields))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(body: &str, steps: &[(&str, Option<u32>)]) -> Vec<String> {
+        let steps = steps.iter().map(|(name, index)| Step { name: (*name).to_owned(), index: *index }).collect();
+        let subject = Subject::new("", "", body.as_bytes());
+        let mut found = Vec::new();
+        subject.visit(&Path(steps), &mut |value| {
+            found.push(value.to_string());
+            false
+        });
+        found
+    }
+
+    #[test]
+    fn arrays_are_taken_apart_and_objects_have_no_value() {
+        let body = r#"{"C":[{"k":1},{"k":[2,[3]]},{},{"k":{"x":4}}],"b":true,"b":7,"e":[],"t":"é"}"#;
+        for (steps, values) in [
+            (&[("C", None), ("k", None)][..], &["1", "2", "3", "NULL"][..]),
+            (&[("C", None), ("k", Some(1))], &["2"]),
+            (&[("C", Some(1)), ("k", None)], &["2", "3"]),
+            (&[("C", Some(1)), ("k", Some(1))], &["3"]),
+            (&[("C", Some(9)), ("k", None)], &[]),
+            (&[("C", Some(2))], &["NULL"]),
+            (&[("b", None)], &["1"]),
+            (&[("b", Some(0))], &["1"]),
+            (&[("b", Some(1))], &[]),
+            (&[("e", None)], &[]),
+            (&[("t", None)], &[r"'\xC3\xA9'"]),
+            (&[("missing", None), ("k", None)], &[]),
+        ] {
+            assert_eq!(found(body, steps), values, "{steps:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_json_has_no_fields() {
+        for body in ["", "no json", r#"{"a":1"#, r#"{"a":1} {"#, "7"] {
+            assert!(found(body, &[("a", None)]).is_empty(), "{body}");
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! What an expression is for a message.
+
+use super::document::Fields;
+use super::expr::{Affix, Expr};
+use super::scalar::negate;
+use super::value::Value;
+
+/// Whether a filter matches: only what is true does.
+pub(super) fn is_true(expr: &Expr, fields: &dyn Fields) -> bool {
+    scalar(expr, fields).truth() == Some(true)
+}
+
+/// The one value of an expression. An array counts as its first element, an
+/// empty one as NULL (AMPS User Guide, "Working with Arrays").
+pub(super) fn scalar<'a>(expr: &'a Expr, fields: &'a dyn Fields) -> Value<'a> {
+    match expr {
+        Expr::Literal(value) => value.clone(),
+        Expr::Field(path) => {
+            let mut first = Value::Null;
+            fields.visit(path, &mut |value| {
+                first = value;
+                true
+            });
+            first
+        }
+        Expr::Call(function, parameters) => function.call(parameters, fields),
+        Expr::Pattern(_) => Value::Null,
+        Expr::Negate(operand) => negate(&scalar(operand, fields)),
+        Expr::Arithmetic(first, rest) => rest
+            .iter()
+            .fold(scalar(first, fields), |left, (operator, right)| operator.apply(&left, &scalar(right, fields))),
+        Expr::Not(operand) => match scalar(operand, fields).truth() {
+            Some(truth) => Value::bool(!truth),
+            None => Value::Null,
+        },
+        Expr::And(operands) => chain(operands, fields, true),
+        Expr::Or(operands) => chain(operands, fields, false),
+        predicate => Value::bool(holds(predicate, fields)),
+    }
+}
+
+/// `AND` goes on while operands are true, `OR` while they are false. A NULL on
+/// the left ends either, so this is not symmetric (AMPS User Guide, "NULL, NaN
+/// and IS NULL").
+fn chain<'a>(operands: &'a [Expr], fields: &'a dyn Fields, goes_on: bool) -> Value<'a> {
+    for operand in operands {
+        match scalar(operand, fields).truth() {
+            None => return Value::Null,
+            Some(truth) if truth != goes_on => return Value::bool(truth),
+            Some(_) => {}
+        }
+    }
+    Value::bool(goes_on)
+}
+
+/// Whether a predicate holds. They look at every element of an array, one that
+/// fits is enough; with NULL none holds.
+fn holds(expr: &Expr, fields: &dyn Fields) -> bool {
+    match expr {
+        Expr::Compare(left, comparison, right) => each(left, fields, &mut |left| {
+            each(right, fields, &mut |right| left.compare(&right).is_some_and(|order| comparison.holds(order)))
+        }),
+        Expr::In(value, values) => each(value, fields, &mut |value| {
+            values.iter().any(|other| {
+                each(other, fields, &mut |other| value.compare(&other).is_some_and(std::cmp::Ordering::is_eq))
+            })
+        }),
+        Expr::Between(operands) => {
+            let [value, low, high] = operands.as_ref();
+            let (low, high) = (scalar(low, fields), scalar(high, fields));
+            each(value, fields, &mut |value| {
+                value.compare(&low).is_some_and(std::cmp::Ordering::is_ge)
+                    && value.compare(&high).is_some_and(std::cmp::Ordering::is_le)
+            })
+        }
+        Expr::Like(value, pattern) => {
+            each(value, fields, &mut |value| !value.is_null() && pattern.is_match(&value.bytes()))
+        }
+        Expr::Affix(value, affix, values) => each(value, fields, &mut |value| {
+            let bytes = value.bytes();
+            let mut wanted = values.iter().map(|wanted| scalar(wanted, fields));
+            wanted.any(|wanted| {
+                !wanted.is_null()
+                    && match affix {
+                        Affix::Begins => bytes.starts_with(&wanted.bytes()),
+                        Affix::Ends => bytes.ends_with(&wanted.bytes()),
+                    }
+            })
+        }),
+        Expr::IsNull(value) => scalar(value, fields).is_null(),
+        Expr::IsNan(value) => matches!(scalar(value, fields), Value::Float(number) if number.is_nan()),
+        other => scalar(other, fields).truth() == Some(true),
+    }
+}
+
+/// Shows the values of an expression, the elements of an array one by one,
+/// until `see` answers true; whether it did.
+pub(super) fn each<'a>(expr: &'a Expr, fields: &'a dyn Fields, see: &mut dyn FnMut(Value<'a>) -> bool) -> bool {
+    match expr {
+        Expr::Field(path) => fields.visit(path, see),
+        other => see(scalar(other, fields)),
+    }
+}

@@ -1,0 +1,89 @@
+//! What a filter is made of.
+
+use std::cmp::Ordering;
+
+use super::function::Function;
+use super::pattern::Pattern;
+use super::scalar::Arithmetic;
+use super::value::Value;
+
+/// An expression. Chains of one operator are one node, so the depth is bounded
+/// by how deep the text nests.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Expr {
+    Literal(Value<'static>),
+    Field(Path),
+    Call(Function, Vec<Self>),
+    /// A parameter of a function, nowhere else.
+    Pattern(Pattern),
+    Negate(Box<Self>),
+    /// The first operand, then operators of one precedence with theirs, from
+    /// left to right.
+    Arithmetic(Box<Self>, Vec<(Arithmetic, Self)>),
+    Compare(Box<Self>, Comparison, Box<Self>),
+    /// The value, the lower and the upper bound.
+    Between(Box<[Self; 3]>),
+    In(Box<Self>, Vec<Self>),
+    Like(Box<Self>, Pattern),
+    Affix(Box<Self>, Affix, Vec<Self>),
+    IsNull(Box<Self>),
+    IsNan(Box<Self>),
+    Not(Box<Self>),
+    And(Vec<Self>),
+    Or(Vec<Self>),
+}
+
+/// How two values are compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Comparison {
+    Equal,
+    NotEqual,
+    Less,
+    LessOrEqual,
+    Greater,
+    GreaterOrEqual,
+}
+
+impl Comparison {
+    pub(super) fn symbol(self) -> &'static str {
+        match self {
+            Self::Equal => "=",
+            Self::NotEqual => "!=",
+            Self::Less => "<",
+            Self::LessOrEqual => "<=",
+            Self::Greater => ">",
+            Self::GreaterOrEqual => ">=",
+        }
+    }
+
+    /// Whether it holds for values in this order.
+    pub(super) fn holds(self, order: Ordering) -> bool {
+        match self {
+            Self::Equal => order.is_eq(),
+            Self::NotEqual => order.is_ne(),
+            Self::Less => order.is_lt(),
+            Self::LessOrEqual => order.is_le(),
+            Self::Greater => order.is_gt(),
+            Self::GreaterOrEqual => order.is_ge(),
+        }
+    }
+}
+
+/// Which end of a string is looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Affix {
+    Begins,
+    Ends,
+}
+
+/// Where a field is in a message: at least one step.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Path(pub(super) Vec<Step>);
+
+/// One step of a path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Step {
+    pub(super) name: String,
+    /// Only this element, counted from 0.
+    pub(super) index: Option<u32>,
+}

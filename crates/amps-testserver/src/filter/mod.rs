@@ -1,0 +1,105 @@
+//! Content filters: which messages somebody wants, by what is in them.
+//!
+//! A filter's text is read once into an [`Expr`] and evaluated over the fields
+//! of each message (AMPS User Guide, "AMPS Expressions").
+
+mod document;
+mod error;
+mod eval;
+mod expr;
+mod function;
+mod lexer;
+mod parser;
+mod pattern;
+mod print;
+mod scalar;
+mod value;
+
+#[cfg(test)]
+mod properties;
+#[cfg(test)]
+mod reference;
+
+use std::fmt;
+
+pub(crate) use self::document::{Fields, Subject};
+pub use self::error::FilterError;
+use self::expr::Expr;
+
+/// The longest filter in bytes.
+const TEXT_MAX: usize = 64 << 10;
+
+/// How deep parentheses, function calls, `NOT` and signs may nest.
+const DEPTH_MAX: usize = 64;
+
+/// Operators and operands of one filter, together.
+const NODES_MAX: usize = 4_096;
+
+/// Values in the list of an `IN`, and parameters of a function.
+const LIST_MAX: usize = 1_000;
+
+/// A content filter, ready to be evaluated.
+///
+/// The language is the one of the AMPS User Guide's chapter "AMPS
+/// Expressions": identifiers such as `/order/qty`, numbers and strings,
+/// arithmetic, comparisons, `IN`, `BETWEEN`, `LIKE`, `BEGINS WITH`,
+/// `ENDS WITH`, `IS NULL`, `AND`, `OR`, `NOT` and functions. Not there are the
+/// functions about time, place and the current client.
+///
+/// A text is at most 64 KiB long, nests at most 64 deep, has at most 4,096
+/// parts and lists of at most 1,000 values. A `LIKE` that would search for too
+/// long gives up in bounded time and does not match.
+///
+/// ```
+/// use amps_testserver::Filter;
+/// let filter: Filter = "/qty > 10 AND /side = 'buy'".parse()?;
+/// assert!(filter.matches(br#"{"side":"buy","qty":12}"#));
+/// assert!(!filter.matches(br#"{"side":"buy"}"#));
+///
+/// let error = "/qty >".parse::<Filter>().unwrap_err();
+/// assert_eq!(error.to_string(), "bad filter, byte 6: expected a value, found the end");
+/// # Ok::<(), amps_testserver::FilterError>(())
+/// ```
+#[derive(Debug, Clone, PartialEq)]
+pub struct Filter {
+    root: Expr,
+}
+
+impl Filter {
+    /// Whether a JSON body matches: whether the filter is true for it, neither
+    /// false nor NULL. A body that is no JSON has no fields.
+    ///
+    /// Functions about the message's surroundings see an empty topic and
+    /// instance name.
+    pub fn matches(&self, body: &[u8]) -> bool {
+        self.accepts(&Subject::new("", "", body))
+    }
+
+    /// Whether a message matches.
+    pub(crate) fn accepts(&self, message: &dyn Fields) -> bool {
+        eval::is_true(&self.root, message)
+    }
+}
+
+impl std::str::FromStr for Filter {
+    type Err = FilterError;
+
+    /// Reads a filter.
+    ///
+    /// # Errors
+    /// The text is no filter, or is over one of the bounds; the error says
+    /// what is wrong and at which byte.
+    fn from_str(text: &str) -> Result<Self, FilterError> {
+        if text.len() > TEXT_MAX {
+            return Err(FilterError::new(TEXT_MAX, format!("a filter has at most {TEXT_MAX} bytes")));
+        }
+        parser::parse(text).map(|root| Self { root })
+    }
+}
+
+impl fmt::Display for Filter {
+    /// The filter in one notation; it reads back as the same filter.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.root.fmt(f)
+    }
+}
