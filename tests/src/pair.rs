@@ -20,6 +20,7 @@ use std::time::{Duration, Instant};
 
 use amps_core::connection::Transmit;
 use amps_core::header::FrameWriter;
+use bytes::BytesMut;
 
 use amps_ha::client_core::Request;
 use amps_ha::kv::{Kv, MemoryKv, SyncLevel};
@@ -193,14 +194,29 @@ impl Pair {
     /// As the log answers.
     pub fn publish_to(&mut self, client: usize, topic: &str, body: impl Into<String>) -> Result<u64, AppendError> {
         let body = body.into();
+        let len = 80 + topic.len() * 6 + body.len();
+        self.write(client, body.clone(), len, |sequence, out| {
+            FrameWriter::publish(out, topic, sequence).finish(body.as_bytes());
+        })
+    }
+
+    /// Hands a frame of at most `len` bytes to a client's log; `name` stands
+    /// for it among what was published.
+    ///
+    /// # Errors
+    /// As the log answers.
+    pub fn write(
+        &mut self,
+        client: usize,
+        name: String,
+        len: usize,
+        encode: impl FnOnce(Option<u64>, &mut BytesMut),
+    ) -> Result<u64, AppendError> {
         let client = &mut self.clients[client];
         let running = client.running.as_mut().expect("a client that runs");
-        let len = 80 + topic.len() * 6 + body.len();
-        let ordinal = running.log.append(len, |sequence, out| {
-            FrameWriter::publish(out, topic, sequence).finish(body.as_bytes());
-        })?;
-        running.unpromised.push_back((ordinal, body.clone()));
-        client.published.push(body);
+        let ordinal = running.log.append(len, encode)?;
+        running.unpromised.push_back((ordinal, name.clone()));
+        client.published.push(name);
         Ok(ordinal)
     }
 

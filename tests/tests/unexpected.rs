@@ -186,18 +186,19 @@ async fn a_refused_write_is_told_once_with_its_message_and_the_listener_may_publ
         assert_eq!(client.unacknowledged(), 0);
         let failed = failed_write(&mut events).await;
         assert_eq!(failed.reason, Reason::NotEntitled);
-        let (topic, body) = failed.message.clone().expect("its message");
-        assert_eq!((topic.as_str(), &body[..]), ("orders", &b"3"[..]));
+        let message = failed.message.as_ref().expect("its message");
+        assert_eq!((message.topic().as_deref(), message.data()), (Some("orders"), b"3".as_slice()));
         let first = server.log()[0].sequence;
         assert_eq!(failed.sequence, first + 2);
         // There and then.
-        client.publish("refused", body).await.unwrap();
+        client.publish("refused", message.data()).await.unwrap();
         client.enqueue("orders", "6").unwrap();
         tokio::time::timeout(SOON, client.flush()).await.unwrap().unwrap();
         let logged: Vec<_> = server.log().iter().map(|m| String::from_utf8_lossy(&m.body).into_owned()).collect();
         assert_eq!(logged, ["1", "2", "4", "5", "6"]);
         // The copy on the other topic has the same body and is refused too.
-        assert_eq!(failed_write(&mut events).await.message.as_ref().unwrap().0, "refused");
+        let again = failed_write(&mut events).await;
+        assert_eq!(again.message.as_ref().unwrap().topic().as_deref(), Some("refused"));
         client.close(SOON).await;
         assert_eq!(failed_writes(&mut events).await, 0, "each is told once");
     }

@@ -45,6 +45,7 @@ mod tests {
             sequence: 1,
             client_name: client_name.to_owned(),
             topic: "t".to_owned(),
+            deletes: None,
             body: Bytes::from_static(body.as_bytes()),
         };
         assert_eq!(seen(&logged("two", "b"), &input, &publishers), Seen::Line(Line { publisher: 1, number: 0 }));

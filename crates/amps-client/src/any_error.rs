@@ -63,7 +63,9 @@ impl Error {
             Self::Connect(ConnectError::GaveUp { .. }) => ErrorKind::Closed,
             Self::Connect(_) => ErrorKind::Connection,
             Self::Publish(error) => match error {
-                PublishError::NoTopic | PublishError::TooLarge { .. } => ErrorKind::Usage,
+                PublishError::NoTopic | PublishError::Invalid { .. } | PublishError::TooLarge { .. } => {
+                    ErrorKind::Usage
+                }
                 PublishError::StoreFull(_) | PublishError::WouldDeadlock { .. } => ErrorKind::Busy,
                 PublishError::Disconnected { .. } => ErrorKind::Connection,
                 PublishError::StoreFailed(_) => ErrorKind::Store,

@@ -7,7 +7,6 @@ use amps_ha::bookmarks::{Bookmarks, DEFAULT_OVERLAP};
 use amps_ha::client_core::{Request, StrayCounts};
 use amps_ha::error::{Cause, CommandError, MoveError};
 use amps_ha::event::ConnectionSummary;
-use amps_ha::publish_log::Full;
 use amps_ha::server_chooser::Server;
 use amps_ha::subscriptions::{QueueLimits, QueueReader, SubscriptionQueue, SubscriptionSpec};
 use amps_ha::warning::ConfigWarning;
@@ -15,10 +14,10 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use crate::builder::ClientBuilder;
-use crate::error::{ConnectError, PublishError};
+use crate::error::ConnectError;
 use crate::events::{Events, Strays};
 use crate::inner::{Ending, Inner, TakenId};
-use crate::publish::{Receipt, append, wait};
+use crate::publish::wait;
 use crate::state::StateWatch;
 use crate::stores::PublishStore;
 use crate::subscribe::{Kept, Sow, Subscribe, Subscription};
@@ -169,118 +168,6 @@ impl Client {
     /// How often the client recovered from the loss of a connection.
     pub fn reconnects(&self) -> u64 {
         self.inner.state.borrow().reconnects
-    }
-
-    /// Publishes a message. Returns once the publish store's durability level
-    /// is reached; from then on the message is promised. While the store is
-    /// full this waits for room, unless
-    /// [`on_store_full`](ClientBuilder::on_store_full) says otherwise. Being
-    /// disconnected is no reason to wait.
-    ///
-    /// # Errors
-    /// [`PublishError`]. On [`PublishError::StoreFailed`] whether the message
-    /// survives is unknown; on any other nothing was published.
-    ///
-    /// # Cancel safety
-    /// A dropped call has published nothing, or published the message without
-    /// telling: publishing again may then double it. It never leaves half a
-    /// message, and never holds up others.
-    pub async fn publish(&self, topic: &str, body: impl AsRef<[u8]>) -> Result<(), PublishError> {
-        self.enqueue_wait(topic, body).await?.durable().await
-    }
-
-    /// As [`enqueue`](Self::enqueue), but waits for room while the publish
-    /// store is full, unless [`on_store_full`](ClientBuilder::on_store_full)
-    /// says otherwise, and while more than half of
-    /// [`resident_bytes`](ClientBuilder::resident_bytes) waits for the disk of a
-    /// sled store: a pipeline with back-pressure.
-    ///
-    /// # Errors
-    /// [`PublishError`]; nothing was published.
-    ///
-    /// # Cancel safety
-    /// A dropped call has published nothing.
-    pub async fn enqueue_wait(&self, topic: &str, body: impl AsRef<[u8]>) -> Result<Receipt, PublishError> {
-        let body = body.as_ref();
-        loop {
-            if let Some(bound) = self.inner.log.waits_for_disk() {
-                wait(&self.inner.log, |cursors| cursors.unstored <= bound).await?;
-            }
-            match self.enqueue(topic, body) {
-                Err(PublishError::StoreFull(full)) if self.inner.log.waits(&full) => self.room(&full).await?,
-                done => return done,
-            }
-        }
-    }
-
-    /// Publishes a message without waiting for anything: for pipelines, which
-    /// await the receipts later. What the store's disk has not taken yet stays
-    /// in memory, up to the bound of the store;
-    /// [`enqueue_wait`](Self::enqueue_wait) keeps that small.
-    ///
-    /// # Errors
-    /// [`PublishError`]; nothing was published.
-    pub fn enqueue(&self, topic: &str, body: impl AsRef<[u8]>) -> Result<Receipt, PublishError> {
-        let ordinal = append(&self.inner.log, topic, body.as_ref()).map_err(|error| match error {
-            PublishError::Disconnected { .. } => self.disconnected(),
-            other => other,
-        })?;
-        Ok(Receipt { log: Arc::clone(&self.inner.log), ordinal })
-    }
-
-    fn disconnected(&self) -> PublishError {
-        PublishError::Disconnected { cause: self.inner.state.borrow().down.clone() }
-    }
-
-    /// Waits until a full publish store has room.
-    ///
-    /// # Errors
-    /// [`PublishError::WouldDeadlock`] when the acknowledgements that make room
-    /// wait behind a stream nobody reads; [`PublishError::StoreFailed`],
-    /// [`PublishError::Closed`].
-    ///
-    /// # Cancel safety
-    /// Safe.
-    async fn room(&self, full: &Full) -> Result<(), PublishError> {
-        let mut stalled = self.inner.stalled.clone();
-        tokio::select! {
-            room = wait(&self.inner.log, |cursors| full.is_over(cursors)) => room,
-            Ok(topic) = stalled.wait_for(Option::is_some) => {
-                let topic = topic.as_deref().unwrap_or_default().to_owned();
-                Err(PublishError::WouldDeadlock { topic })
-            }
-        }
-    }
-
-    /// Waits until everything published so far is settled: acknowledged as
-    /// persisted by the server group, or refused. Waits across reconnects.
-    /// Without a publish store: until the server has processed it.
-    ///
-    /// # Errors
-    /// [`PublishError::StoreFailed`] and [`PublishError::Closed`]; without a
-    /// store also [`PublishError::Disconnected`].
-    ///
-    /// # Cancel safety
-    /// Safe.
-    pub async fn flush(&self) -> Result<(), PublishError> {
-        let (end, sequenced) = self.inner.log.peek(|log| (log.end(), log.is_sequenced()));
-        if sequenced {
-            return wait(&self.inner.log, |cursors| cursors.settled >= end).await;
-        }
-        let (reply, answer) = oneshot::channel();
-        self.inner.inbox.push(Request::Flush { after: end, reply: reply.into() });
-        match answer.await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(CommandError::WouldDeadlock { topic })) => Err(PublishError::WouldDeadlock { topic }),
-            Ok(Err(CommandError::Closed)) | Err(_) => Err(PublishError::Closed),
-            Ok(Err(_)) => Err(self.disconnected()),
-        }
-    }
-
-    /// Published messages no server has acknowledged yet.
-    pub fn unacknowledged(&self) -> u64 {
-        let cursors = self.inner.log.peek(|log| log.cursors());
-        cursors.end - cursors.settled
     }
 
     /// Enters a subscription. Returns once a server confirmed it.

@@ -115,6 +115,14 @@ pub enum PublishError {
     /// The topic is empty.
     #[error("a message needs a topic")]
     NoTopic,
+    /// A server could not read it, and would close the connection over it.
+    #[error("{what} {rule}")]
+    Invalid {
+        /// What.
+        what: &'static str,
+        /// What is wrong with it.
+        rule: &'static str,
+    },
     /// Larger than a server takes, or than the publish store's bound.
     #[error("a message of {len} bytes is over the bound of {bound} bytes")]
     TooLarge {

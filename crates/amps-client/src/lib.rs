@@ -45,6 +45,7 @@ mod settings;
 mod state;
 mod stores;
 mod subscribe;
+mod write;
 
 pub use amps_core::uri::mask;
 pub use amps_core::{
@@ -76,6 +77,7 @@ pub use publish::Receipt;
 pub use state::StateWatch;
 pub use stores::{BookmarkStore, CustomStore, PublishStore, RecoveryPointStore};
 pub use subscribe::{Sow, Subscribe, Subscription, SubscriptionEvent};
+pub use write::{Publish, SowDelete, Write};
 
 /// The README's example, so that it compiles.
 #[cfg(doctest)]

@@ -1,10 +1,13 @@
 use std::sync::Arc;
 
-use amps_core::frame::MAX_FRAME_LEN;
-use amps_core::header::FrameWriter;
-use amps_ha::publish_log::{Cursors, SharedLog};
+use amps_ha::client_core::Request;
+use amps_ha::error::CommandError;
+use amps_ha::publish_log::{Cursors, Full, SharedLog};
+use tokio::sync::oneshot;
 
+use crate::client::Client;
 use crate::error::PublishError;
+use crate::write::{Publish, SowDelete, Write};
 
 /// A published message on its way.
 ///
@@ -74,16 +77,195 @@ pub(crate) async fn wait(log: &SharedLog, fulfilled: impl Fn(&Cursors) -> bool) 
     }
 }
 
-/// Appends one message to the log.
-pub(crate) fn append(log: &SharedLog, topic: &str, body: &[u8]) -> Result<u64, PublishError> {
-    if topic.is_empty() {
-        return Err(PublishError::NoTopic);
+impl Client {
+    /// Publishes a message. Returns once the publish store's durability level
+    /// is reached; from then on the message is promised. While the store is
+    /// full this waits for room, unless
+    /// [`on_store_full`](crate::ClientBuilder::on_store_full) says otherwise. Being
+    /// disconnected is no reason to wait.
+    ///
+    /// # Errors
+    /// [`PublishError`]. On [`PublishError::StoreFailed`] whether the message
+    /// survives is unknown; on any other nothing was published.
+    ///
+    /// # Cancel safety
+    /// A dropped call has published nothing, or published the message without
+    /// telling: publishing again may then double it. It never leaves half a
+    /// message, and never holds up others.
+    pub async fn publish(&self, topic: &str, body: impl AsRef<[u8]>) -> Result<(), PublishError> {
+        self.write(Publish::new(topic, body.as_ref())).await
     }
-    // Every byte of a topic may need an escape of six.
-    let len = 80 + topic.len() * 6 + body.len();
-    if len > MAX_FRAME_LEN {
-        return Err(PublishError::TooLarge { len, bound: MAX_FRAME_LEN });
+
+    /// Publishes a part of a message, which the server merges into the record
+    /// with the same key of a SOW topic (AMPS Command Reference,
+    /// "delta_publish"). Otherwise as [`publish`](Self::publish).
+    ///
+    /// Sent again after a failover, it is merged into the record of the new
+    /// server.
+    ///
+    /// # Errors
+    /// [`PublishError`], as for [`publish`](Self::publish).
+    ///
+    /// # Cancel safety
+    /// As for [`publish`](Self::publish).
+    pub async fn delta_publish(&self, topic: &str, body: impl AsRef<[u8]>) -> Result<(), PublishError> {
+        self.write(Publish::delta(topic, body.as_ref())).await
     }
-    let ordinal = log.append(len, |sequence, out| FrameWriter::publish(out, topic, sequence).finish(body))?;
-    Ok(ordinal)
+
+    /// Deletes records of a SOW topic (AMPS Command Reference, "sow_delete").
+    /// Stored and sent in order with what is published; returns when a
+    /// [`publish`](Self::publish) would. How many records that were is not
+    /// told.
+    ///
+    /// ```no_run
+    /// # async fn example(client: amps_client::Client) -> Result<(), amps_client::PublishError> {
+    /// # use amps_client::SowDelete;
+    /// client.sow_delete(SowDelete::by_keys("orders", ["11281137042168291047"])).await?;
+    /// client.sow_delete(SowDelete::by_filter("orders", "/qty = 0")).await?;
+    /// client.sow_delete(SowDelete::by_data("orders", r#"{"id":1}"#)).await?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// [`PublishError`], as for [`publish`](Self::publish).
+    ///
+    /// # Cancel safety
+    /// As for [`publish`](Self::publish).
+    pub async fn sow_delete(&self, delete: SowDelete<'_>) -> Result<(), PublishError> {
+        self.write(delete).await
+    }
+
+    /// Publishes a [`Publish`] with its header fields, or deletes records:
+    /// [`publish`](Self::publish), [`delta_publish`](Self::delta_publish) and
+    /// [`sow_delete`](Self::sow_delete) in one.
+    ///
+    /// # Errors
+    /// [`PublishError`], as for [`publish`](Self::publish).
+    ///
+    /// # Cancel safety
+    /// As for [`publish`](Self::publish).
+    pub async fn write<'a>(&self, write: impl Into<Write<'a>>) -> Result<(), PublishError> {
+        self.enqueue_write_wait(write).await?.durable().await
+    }
+
+    /// As [`enqueue`](Self::enqueue), but waits for room while the publish
+    /// store is full, unless [`on_store_full`](crate::ClientBuilder::on_store_full)
+    /// says otherwise, and while more than half of
+    /// [`resident_bytes`](crate::ClientBuilder::resident_bytes) waits for the disk of a
+    /// sled store: a pipeline with back-pressure.
+    ///
+    /// # Errors
+    /// [`PublishError`]; nothing was published.
+    ///
+    /// # Cancel safety
+    /// A dropped call has published nothing.
+    pub async fn enqueue_wait(&self, topic: &str, body: impl AsRef<[u8]>) -> Result<Receipt, PublishError> {
+        self.enqueue_write_wait(Publish::new(topic, body.as_ref())).await
+    }
+
+    /// [`enqueue_wait`](Self::enqueue_wait) for everything that can be
+    /// [written](Self::write).
+    ///
+    /// # Errors
+    /// [`PublishError`]; nothing was published.
+    ///
+    /// # Cancel safety
+    /// A dropped call has published nothing.
+    pub async fn enqueue_write_wait<'a>(&self, write: impl Into<Write<'a>>) -> Result<Receipt, PublishError> {
+        let write = write.into();
+        loop {
+            if let Some(bound) = self.inner.log.waits_for_disk() {
+                wait(&self.inner.log, |cursors| cursors.unstored <= bound).await?;
+            }
+            match self.append(&write) {
+                Err(PublishError::StoreFull(full)) if self.inner.log.waits(&full) => self.room(&full).await?,
+                done => return done,
+            }
+        }
+    }
+
+    /// Publishes a message without waiting for anything: for pipelines, which
+    /// await the receipts later. What the store's disk has not taken yet stays
+    /// in memory, up to the bound of the store;
+    /// [`enqueue_wait`](Self::enqueue_wait) keeps that small.
+    ///
+    /// # Errors
+    /// [`PublishError`]; nothing was published.
+    pub fn enqueue(&self, topic: &str, body: impl AsRef<[u8]>) -> Result<Receipt, PublishError> {
+        self.append(&Publish::new(topic, body.as_ref()).into())
+    }
+
+    /// [`enqueue`](Self::enqueue) for everything that can be
+    /// [written](Self::write).
+    ///
+    /// # Errors
+    /// [`PublishError`]; nothing was published.
+    pub fn enqueue_write<'a>(&self, write: impl Into<Write<'a>>) -> Result<Receipt, PublishError> {
+        self.append(&write.into())
+    }
+
+    fn append(&self, write: &Write<'_>) -> Result<Receipt, PublishError> {
+        let len = write.checked_len()?;
+        let ordinal = self.inner.log.append(len, |sequence, out| write.encode(sequence, out));
+        match ordinal.map_err(PublishError::from) {
+            Ok(ordinal) => Ok(Receipt { log: Arc::clone(&self.inner.log), ordinal }),
+            Err(PublishError::Disconnected { .. }) => Err(self.disconnected()),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn disconnected(&self) -> PublishError {
+        PublishError::Disconnected { cause: self.inner.state.borrow().down.clone() }
+    }
+
+    /// Waits until a full publish store has room.
+    ///
+    /// # Errors
+    /// [`PublishError::WouldDeadlock`] when the acknowledgements that make room
+    /// wait behind a stream nobody reads; [`PublishError::StoreFailed`],
+    /// [`PublishError::Closed`].
+    ///
+    /// # Cancel safety
+    /// Safe.
+    async fn room(&self, full: &Full) -> Result<(), PublishError> {
+        let mut stalled = self.inner.stalled.clone();
+        tokio::select! {
+            room = wait(&self.inner.log, |cursors| full.is_over(cursors)) => room,
+            Ok(topic) = stalled.wait_for(Option::is_some) => {
+                let topic = topic.as_deref().unwrap_or_default().to_owned();
+                Err(PublishError::WouldDeadlock { topic })
+            }
+        }
+    }
+
+    /// Waits until everything published so far is settled: acknowledged as
+    /// persisted by the server group, or refused. Waits across reconnects.
+    /// Without a publish store: until the server has processed it.
+    ///
+    /// # Errors
+    /// [`PublishError::StoreFailed`] and [`PublishError::Closed`]; without a
+    /// store also [`PublishError::Disconnected`].
+    ///
+    /// # Cancel safety
+    /// Safe.
+    pub async fn flush(&self) -> Result<(), PublishError> {
+        let (end, sequenced) = self.inner.log.peek(|log| (log.end(), log.is_sequenced()));
+        if sequenced {
+            return wait(&self.inner.log, |cursors| cursors.settled >= end).await;
+        }
+        let (reply, answer) = oneshot::channel();
+        self.inner.inbox.push(Request::Flush { after: end, reply: reply.into() });
+        match answer.await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(CommandError::WouldDeadlock { topic })) => Err(PublishError::WouldDeadlock { topic }),
+            Ok(Err(CommandError::Closed)) | Err(_) => Err(PublishError::Closed),
+            Ok(Err(_)) => Err(self.disconnected()),
+        }
+    }
+
+    /// Published messages no server has acknowledged yet.
+    pub fn unacknowledged(&self) -> u64 {
+        let cursors = self.inner.log.peek(|log| log.cursors());
+        cursors.end - cursors.settled
+    }
 }

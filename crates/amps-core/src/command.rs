@@ -15,6 +15,10 @@ pub enum CommandKind {
     Logon,
     /// A message.
     Publish,
+    /// A part of a message, merged into the record of its key.
+    DeltaPublish,
+    /// Deletes records.
+    SowDelete,
     /// A subscription, or a bookmark subscription when a bookmark is set.
     Subscribe,
     /// Ends subscriptions or queries.
@@ -35,6 +39,8 @@ impl CommandKind {
         match self {
             Self::Logon => "logon",
             Self::Publish => "p",
+            Self::DeltaPublish => "delta_publish",
+            Self::SowDelete => "sow_delete",
             Self::Subscribe => "subscribe",
             Self::Unsubscribe => "unsubscribe",
             Self::Flush => "flush",

@@ -145,16 +145,21 @@ fn a_header_that_is_not_utf_8_is_an_error_and_a_body_may_be() {
 }
 
 proptest! {
-    /// A publish written in few pieces is the same as field by field.
+    /// What the publish log holds is written in few pieces, the same as field
+    /// by field.
     #[test]
-    fn a_publish_is_written_as_field_by_field(topic in ".{0,20}", sequence in prop::option::of(any::<u64>()), body in prop::collection::vec(any::<u8>(), 0..40)) {
+    fn a_write_is_written_as_field_by_field(topic in ".{0,20}", sequence in prop::option::of(any::<u64>()), body in prop::collection::vec(any::<u8>(), 0..40)) {
         let (mut quick, mut fields) = (BytesMut::new(), BytesMut::new());
         FrameWriter::publish(&mut quick, &topic, sequence).finish(&body);
-        let mut frame = FrameWriter::new(&mut fields, "p");
-        if let Some(sequence) = sequence {
-            frame = frame.number(Field::Sequence, sequence).text(Field::AckType, "persisted");
+        FrameWriter::delta_publish(&mut quick, &topic, sequence).finish(&body);
+        FrameWriter::sow_delete(&mut quick, &topic, sequence).finish(&body);
+        for command in ["p", "delta_publish", "sow_delete"] {
+            let mut frame = FrameWriter::new(&mut fields, command);
+            if let Some(sequence) = sequence {
+                frame = frame.number(Field::Sequence, sequence).text(Field::AckType, "persisted");
+            }
+            frame.text(Field::Topic, &topic).finish(&body);
         }
-        frame.text(Field::Topic, &topic).finish(&body);
         prop_assert_eq!(quick, fields);
     }
 }

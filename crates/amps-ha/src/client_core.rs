@@ -27,6 +27,7 @@ use bytes::{Bytes, BytesMut};
 use tokio::sync::{broadcast, watch};
 
 use amps_core::connection::{Heartbeat, HeartbeatDue, PendingAcks, Protocol, READ_LEN, TARGET_LEN, Transmit};
+use amps_core::frame::PREFIX_LEN;
 use amps_core::{Command, CommandKind, Field, Message, MessageDecoder, Messages, Uri};
 
 use crate::authenticator::{Authenticator, Question};
@@ -360,6 +361,13 @@ impl ClientCore {
     }
 }
 
+/// Whether a frame came from the publish log; all others are commands.
+fn is_of_the_log(frame: &[u8]) -> bool {
+    use amps_core::message::MessageKind::{DeltaPublish, Publish, SowDelete};
+    Message::decode(Bytes::copy_from_slice(&frame[PREFIX_LEN..]))
+        .is_ok_and(|message| matches!(message.kind(), Publish | DeltaPublish | SowDelete))
+}
+
 fn encode(command: &Command) -> Bytes {
     let mut out = BytesMut::new();
     command.encode(&mut out);
@@ -509,11 +517,7 @@ impl ClientCore {
 
     /// Everything that belonged to the connection.
     fn forget_connection(&mut self, out: &Transmit) {
-        let published = |frame: &[u8]| {
-            Message::decode(Bytes::copy_from_slice(&frame[amps_core::frame::PREFIX_LEN..]))
-                .is_ok_and(|message| message.kind() == amps_core::message::MessageKind::Publish)
-        };
-        let unwritten = out.unwritten_frames().filter(|frame| published(frame)).count() as u64;
+        let unwritten = out.unwritten_frames().filter(|frame| is_of_the_log(frame)).count() as u64;
         let dropped = self.log.with(|log| log.disconnected(unwritten));
         if dropped > 0 {
             tracing::warn!(messages = dropped, "messages published without a store were lost with the connection");

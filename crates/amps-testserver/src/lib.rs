@@ -59,8 +59,8 @@
 //! between publishers.
 //!
 //! Not there: filters (answered with `bad filter`), bookmarks that are times or
-//! ranges, delta publishing and subscribing, `sow_delete`, queues, conflation,
-//! pausing, TLS and compression. What is asked for and not there is answered
+//! ranges, delta subscribing, queues, conflation, pausing, TLS and compression.
+//! Deltas are merged as JSON. What is asked for and not there is answered
 //! with a failure. All connections share one message type.
 
 pub mod journal;

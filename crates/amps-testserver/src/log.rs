@@ -9,7 +9,8 @@ use bytes::Bytes;
 /// A publisher's place in [`Log`]'s table.
 pub(crate) type PublisherIx = u32;
 
-/// One logged message. Positions count from 0 in log order.
+/// One logged message, or deletion of records. Positions count from 0 in log
+/// order.
 #[derive(Debug)]
 pub(crate) struct Entry {
     pub(crate) publisher: PublisherIx,
@@ -18,6 +19,8 @@ pub(crate) struct Entry {
     /// Published here by a client, so that persisted waits for sync peers.
     pub(crate) direct: bool,
     pub(crate) sow_key: Option<u64>,
+    /// Of a `sow_delete`: the keys of the records it deleted.
+    pub(crate) deletes: Option<Box<[u64]>>,
     pub(crate) correlation_id: Option<Box<str>>,
     pub(crate) body: Bytes,
 }

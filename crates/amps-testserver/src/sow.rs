@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
+use serde_json::Value;
 
 use crate::identity::fnv1a;
 
@@ -30,7 +31,7 @@ impl SowTopic {
     /// The SOW key of a body: a hash over topic and key value. `None` when the
     /// body is not JSON or holds no such value.
     pub(crate) fn key_of(&self, body: &[u8]) -> Option<u64> {
-        let value: serde_json::Value = serde_json::from_slice(body).ok()?;
+        let value: Value = serde_json::from_slice(body).ok()?;
         let value = value.pointer(&self.key).filter(|value| !value.is_null())?;
         let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
         Some(fnv1a(format!("{}\0{text}", self.topic).as_bytes()))
@@ -39,6 +40,24 @@ impl SowTopic {
     /// Inserts or replaces a record.
     pub(crate) fn upsert(&mut self, record: SowRecord) {
         self.records.insert(record.key, record);
+    }
+
+    /// A record with a delta merged into it, and its correlation id (AMPS User
+    /// Guide, "Incremental Message Updates"): what the delta has replaces what
+    /// was there, objects field by field, arrays as a whole; nothing is removed.
+    /// `None` without such a record.
+    pub(crate) fn merged(&self, key: u64, delta: &[u8]) -> Option<(Bytes, Option<Box<str>>)> {
+        let record = self.records.get(&key)?;
+        let mut whole = serde_json::from_slice(&record.body).ok()?;
+        merge(&mut whole, serde_json::from_slice(delta).ok()?);
+        Some((serde_json::to_vec(&whole).ok()?.into(), record.correlation_id.clone()))
+    }
+
+    /// Deletes the records of these keys.
+    pub(crate) fn delete(&mut self, keys: &[u64]) {
+        for key in keys {
+            self.records.remove(key);
+        }
     }
 
     /// The records, all or those of `keys`.
@@ -51,6 +70,20 @@ impl SowTopic {
 
     pub(crate) fn len(&self) -> usize {
         self.records.len()
+    }
+}
+
+fn merge(whole: &mut Value, delta: Value) {
+    match (whole, delta) {
+        (Value::Object(whole), Value::Object(delta)) => {
+            for (name, value) in delta.into_iter().filter(|(_, value)| !value.is_null()) {
+                match whole.get_mut(&name) {
+                    Some(old) => merge(old, value),
+                    None => drop(whole.insert(name, value)),
+                }
+            }
+        }
+        (whole, delta) => *whole = delta,
     }
 }
 
@@ -77,5 +110,24 @@ mod tests {
         let bodies: Vec<_> = sow.select(None).into_iter().map(|record| record.body).collect();
         assert_eq!(bodies.len(), 2);
         assert!(bodies.contains(&Bytes::from_static(br#"{"site":{"id":1},"t":2}"#)));
+    }
+
+    #[test]
+    fn a_delta_replaces_what_it_has_and_removes_nothing() {
+        let mut sow = SowTopic::new("w", "/id");
+        let body = Bytes::from_static(br#"{"id":1,"a":{"x":1,"y":2},"l":[1,2]}"#);
+        let key = sow.key_of(&body).unwrap();
+        assert_eq!(sow.merged(key, b"{}"), None);
+        sow.upsert(SowRecord { key, correlation_id: Some("c".into()), body });
+        for (delta, whole) in [
+            (r#"{"id":1,"a":{"y":9},"l":[3]}"#, r#"{"a":{"x":1,"y":9},"id":1,"l":[3]}"#),
+            (r#"{"id":1,"l":null,"n":{"m":1}}"#, r#"{"a":{"x":1,"y":2},"id":1,"l":[1,2],"n":{"m":1}}"#),
+            (r#"{"id":1,"a":7}"#, r#"{"a":7,"id":1,"l":[1,2]}"#),
+        ] {
+            let (merged, id) = sow.merged(key, delta.as_bytes()).unwrap();
+            assert_eq!((std::str::from_utf8(&merged).unwrap(), id.as_deref()), (whole, Some("c")));
+        }
+        sow.delete(&[key, 0]);
+        assert_eq!(sow.len(), 0);
     }
 }

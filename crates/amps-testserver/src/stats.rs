@@ -20,13 +20,13 @@ pub struct Stats {
     pub connections: usize,
     /// Successful logons.
     pub logons: u64,
-    /// Publish commands received, duplicates included.
+    /// Publishes, delta publishes and deletions received, duplicates included.
     pub publishes: u64,
-    /// Messages in the transaction log.
+    /// Messages and deletions in the transaction log.
     pub logged: usize,
     /// Log positions before this are held by every synchronous peer.
     pub replicated: usize,
-    /// Publishes dropped by the sequence rule, by client name.
+    /// Of them those dropped by the sequence rule, by client name.
     pub duplicates: BTreeMap<String, u64>,
     /// Messages from peers that were already here.
     pub replica_duplicates: u64,

@@ -180,10 +180,8 @@ fn what_is_not_supported_says_so() {
     let mut bench = bench(Config::new("A").sow("w", "/id"));
     let mut wire = bench.logon("me");
     for (command, reason) in [
-        ("sow_delete", "sow_delete is not supported by this server"),
         ("delta_subscribe", "delta_subscribe is not supported by this server"),
         ("sow_and_delta_subscribe", "sow_and_delta_subscribe is not supported by this server"),
-        ("delta_publish", "delta_publish to a SOW topic is not supported by this server"),
     ] {
         bench.send_raw(&wire, &format!(r#"{{"c":"{command}","cid":"1","t":"w","a":"processed"}}"#));
         assert_eq!(bench.lines(&mut wire), [format!("ack processed cid=1 failure={reason}")]);

@@ -123,6 +123,7 @@ fn records_larger_than_the_read_buffer_and_with_sync() {
             topic: "t".into(),
             correlation_id: Some("abc".into()),
             direct: n.is_multiple_of(2),
+            deletes: n.is_multiple_of(3).then(|| vec![1, u64::MAX]),
             body: body(n),
         })
     };

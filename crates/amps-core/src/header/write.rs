@@ -33,8 +33,23 @@ impl<'a> FrameWriter<'a> {
     /// wish to have it acknowledged as persisted. The same as field by field,
     /// in fewer pieces.
     pub fn publish(out: &'a mut BytesMut, topic: &str, sequence: Option<u64>) -> Self {
+        Self::sequenced(out, b"\0\0\0\0{\"c\":\"p\"", topic, sequence)
+    }
+
+    /// Starts a delta publish, as [`publish`](Self::publish) does a publish.
+    pub fn delta_publish(out: &'a mut BytesMut, topic: &str, sequence: Option<u64>) -> Self {
+        Self::sequenced(out, b"\0\0\0\0{\"c\":\"delta_publish\"", topic, sequence)
+    }
+
+    /// Starts a `sow_delete`, as [`publish`](Self::publish) does a publish.
+    pub fn sow_delete(out: &'a mut BytesMut, topic: &str, sequence: Option<u64>) -> Self {
+        Self::sequenced(out, b"\0\0\0\0{\"c\":\"sow_delete\"", topic, sequence)
+    }
+
+    #[inline]
+    fn sequenced(out: &'a mut BytesMut, lead: &[u8], topic: &str, sequence: Option<u64>) -> Self {
         let start = out.len();
-        out.put_slice(b"\0\0\0\0{\"c\":\"p\"");
+        out.put_slice(lead);
         if let Some(sequence) = sequence {
             out.put_slice(b",\"s\":");
             out.put_slice(itoa::Buffer::new().format(sequence).as_bytes());

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 
 use amps_core::frame::PREFIX_LEN;
-use amps_core::{Field, Message, Reason};
+use amps_core::{Message, Reason};
 
 use super::Durability;
 use super::capacity::{Full, Limits};
@@ -77,14 +77,15 @@ pub struct Cursors {
 }
 
 /// A message a server refused.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct FailedWrite {
     /// Its sequence.
     pub sequence: u64,
     /// The server's reason.
     pub reason: Reason,
-    /// The message as it was sent; `None` when only the disk has it.
-    pub message: Option<(String, Bytes)>,
+    /// The message, or whatever was written, as it was sent; `None` when only
+    /// the disk has it.
+    pub message: Option<Message>,
 }
 
 /// The publish log: bookkeeping only. See the [module](super).
@@ -404,11 +405,10 @@ impl PublishLog {
         self.refusals.iter().find(|(refused, _)| *refused == ordinal).map(|(_, reason)| reason)
     }
 
-    fn message(&self, ordinal: u64) -> Option<(String, Bytes)> {
+    fn message(&self, ordinal: u64) -> Option<Message> {
         let segment = self.segment_at(ordinal)?;
         let frame = frames(segment.bytes()?).nth((ordinal - segment.first) as usize)?;
-        let message = Message::decode(Bytes::copy_from_slice(&frame[PREFIX_LEN..])).ok()?;
-        Some((message.text(Field::Topic)?.into_owned(), message.data_bytes()))
+        Message::decode(Bytes::copy_from_slice(&frame[PREFIX_LEN..])).ok()
     }
 
     /// Settles everything below `through`, and what is settled behind it.

@@ -8,6 +8,7 @@ use amps_core::{AckType, AckTypes, Field, Message, Status};
 use bytes::BytesMut;
 
 use super::connection::{Close, Waiting};
+use super::sow_delete::Deleted;
 use super::{ConnId, Engine};
 use crate::journal::Record;
 
@@ -27,6 +28,8 @@ pub(super) struct AckFrame<'a> {
     pub(super) retry: Option<(&'a str, &'a str)>,
     /// Records compared, matched and returned.
     pub(super) counts: Option<(u64, u64, u64)>,
+    /// What a `sow_delete` did.
+    pub(super) deleted: Option<Deleted>,
 }
 
 impl<'a> AckFrame<'a> {
@@ -61,6 +64,12 @@ impl<'a> AckFrame<'a> {
                 .number(Field::TopicMatches, compared)
                 .number(Field::Matches, matched)
                 .number(Field::RecordsReturned, returned);
+        }
+        if let Some(Deleted { compared, deleted }) = self.deleted {
+            frame = frame
+                .number(Field::TopicMatches, compared)
+                .number(Field::Matches, deleted)
+                .number(Field::RecordsDeleted, deleted);
         }
         frame.finish(&[]);
     }

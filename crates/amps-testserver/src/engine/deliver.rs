@@ -83,7 +83,9 @@ impl Engine {
             let mut send_key = false;
             sids.clear();
             for subscription in &mut connection.subscriptions {
-                let matches = subscription.replay.is_some() && subscription.matches(entry.topic, topic);
+                // A deletion is logged, not replayed.
+                let published = entry.deletes.is_none() && subscription.replay.is_some();
+                let matches = published && subscription.matches(entry.topic, topic);
                 let Some(replay) = &mut subscription.replay else { continue };
                 if replay.paused || replay.cursor != position || position >= limit(replay.fully_durable) {
                     continue;

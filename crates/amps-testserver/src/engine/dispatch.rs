@@ -89,7 +89,9 @@ impl Engine {
         }
         match kind {
             MessageKind::Logon => self.logon(id, message, acks),
-            MessageKind::Publish | MessageKind::DeltaPublish => self.publish(id, message, acks),
+            MessageKind::Publish | MessageKind::DeltaPublish | MessageKind::SowDelete => {
+                self.publish(id, message, acks);
+            }
             MessageKind::Subscribe | MessageKind::DeltaSubscribe => self.subscribe(id, message, acks),
             MessageKind::Unsubscribe => self.unsubscribe(id, message, acks),
             MessageKind::Flush => self.flush(id, message, acks),
@@ -97,7 +99,6 @@ impl Engine {
             MessageKind::Sow | MessageKind::SowAndSubscribe | MessageKind::SowAndDeltaSubscribe => {
                 self.query(id, message, acks);
             }
-            MessageKind::SowDelete => self.refuse(id, message, acks, "sow_delete is not supported by this server"),
             MessageKind::Other if matches!(message.raw(Field::Command), Some("start_timer" | "stop_timer")) => {
                 if acks.contains(AckType::Processed) {
                     self.ack(id, AckType::Processed, message, AckFrame::default());

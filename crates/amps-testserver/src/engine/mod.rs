@@ -13,6 +13,7 @@ mod outbox;
 mod publish;
 mod query;
 mod replicate;
+mod sow_delete;
 mod subscribe;
 mod topics;
 
@@ -143,11 +144,12 @@ impl Engine {
                     topic,
                     sequence: message.sequence,
                     direct: message.direct,
-                    sow_key: self.sow_key(topic, &message.body),
+                    sow_key: self.sow_key(topic, &message.body).filter(|_| message.deletes.is_none()),
+                    deletes: message.deletes.map(Into::into),
                     correlation_id: message.correlation_id.map(Into::into),
                     body: message.body,
                 };
-                self.upsert(topic, entry.sow_key, entry.correlation_id.clone(), entry.body.clone());
+                self.keep(&entry);
                 self.log.push(entry);
             }
             Record::Promised(position) => self.promised = self.promised.max(position as usize),
@@ -386,12 +388,18 @@ impl Engine {
             sequence: entry.sequence,
             client_name: publisher.name.to_string(),
             topic: self.topics.get(entry.topic).name.to_string(),
+            deletes: entry.deletes.as_deref().map(<[u64]>::to_vec),
             body: entry.body.clone(),
         }
     }
 
-    fn upsert(&mut self, topic: u32, key: Option<u64>, correlation_id: Option<Box<str>>, body: Bytes) {
-        if let (Some(sow), Some(key)) = (self.topics.get(topic).sow, key) {
+    /// Changes the SOW as an entry says.
+    fn keep(&mut self, entry: &Entry) {
+        if let Some(keys) = &entry.deletes {
+            // A key is that of one record of one topic.
+            self.sow.iter_mut().for_each(|sow| sow.delete(keys));
+        } else if let (Some(sow), Some(key)) = (self.topics.get(entry.topic).sow, entry.sow_key) {
+            let (correlation_id, body) = (entry.correlation_id.clone(), entry.body.clone());
             self.sow[sow].upsert(SowRecord { key, correlation_id, body });
         }
     }

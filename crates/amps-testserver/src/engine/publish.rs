@@ -1,4 +1,5 @@
-//! `publish`: the sequence rule, the log, and live delivery.
+//! `publish`, `delta_publish` and `sow_delete`: the sequence rule, the log, and
+//! live delivery.
 
 use std::borrow::Cow;
 
@@ -8,6 +9,7 @@ use amps_core::{AckType, AckTypes, Bookmark, Field, Message};
 
 use super::ack::AckFrame;
 use super::connection::{Close, Connection, Waiting};
+use super::sow_delete::Deleted;
 use super::{ConnId, Engine};
 use crate::faults::Access;
 use crate::identity::unsequenced_publisher_id;
@@ -20,8 +22,8 @@ const TOPIC_MAX: usize = 64 << 10;
 /// Room a frame keeps for the header of the message it delivers.
 const HEADER_MAX: usize = 1 << 20;
 
-/// What became of a publish.
-enum Outcome {
+/// What became of a write.
+pub(super) enum Outcome {
     Logged,
     /// On a topic that is not logged.
     Unlogged,
@@ -33,16 +35,17 @@ enum Outcome {
 impl Engine {
     pub(super) fn publish(&mut self, id: ConnId, message: &Message, acks: AckTypes) {
         let Some(topic) = message.topic().filter(|topic| !topic.is_empty()) else {
-            self.stats.violation(id, "publish without a topic".to_owned());
+            self.stats.violation(id, format!("{:?} without a topic", message.kind()));
             return self.close(id, Close::Abort, "malformed command");
         };
         let sequence = message.sequence().filter(|sequence| *sequence > 0);
         if sequence.is_none() && message.raw(Field::Sequence).is_some() {
-            self.stats.violation(id, "publish with a sequence that is no positive number".to_owned());
+            self.stats.violation(id, format!("{:?} with a sequence that is no positive number", message.kind()));
             return self.close(id, Close::Abort, "malformed command");
         }
         self.stats.publishes += 1;
-        let outcome = self.store(id, message, &topic, sequence);
+        let mut deleted = Deleted::default();
+        let outcome = self.store(id, message, &topic, sequence, &mut deleted);
         let failure = if let Outcome::Failed(reason) = &outcome { Some(reason.as_ref()) } else { None };
         let frame = match failure {
             Some(reason) => AckFrame { sequence, ..AckFrame::failure(reason) },
@@ -53,6 +56,9 @@ impl Engine {
         }
         if acks.contains(AckType::Completed) && failure.is_none() {
             self.ack(id, AckType::Completed, message, frame);
+        }
+        if acks.contains(AckType::Stats) && failure.is_none() && message.kind() == MessageKind::SowDelete {
+            self.ack(id, AckType::Stats, message, AckFrame { deleted: Some(deleted), ..frame });
         }
         if acks.contains(AckType::Persisted) {
             self.publish_persisted(id, message, sequence, &outcome);
@@ -78,7 +84,14 @@ impl Engine {
         }
     }
 
-    fn store(&mut self, id: ConnId, message: &Message, topic: &str, sequence: Option<u64>) -> Outcome {
+    fn store(
+        &mut self,
+        id: ConnId,
+        message: &Message,
+        topic: &str,
+        sequence: Option<u64>,
+        deleted: &mut Deleted,
+    ) -> Outcome {
         let Some(client) = self.connections.get(&id).and_then(Connection::client) else {
             return Outcome::Failed("not logged on".into());
         };
@@ -107,33 +120,52 @@ impl Engine {
         if let Some(reason) = self.faults.rejects(topic, sequence, &body) {
             return Outcome::Failed(reason.into());
         }
+        if message.kind() == MessageKind::SowDelete {
+            return self.sow_delete(id, message, topic, sequence, deleted);
+        }
         let topic = self.topic(topic);
         let (logged, sow) = (self.topics.get(topic).logged, self.topics.get(topic).sow);
-        if sow.is_some() && message.kind() == MessageKind::DeltaPublish {
-            return Outcome::Failed("delta_publish to a SOW topic is not supported by this server".into());
-        }
         let sow_key = self.sow_key(topic, &body);
         if sow.is_some() && sow_key.is_none() {
             return Outcome::Failed("bad sow key".into());
         }
+        let mut body = body;
+        let mut correlation_id = message.text(Field::CorrelationId).map(|id| id.as_ref().into());
+        if message.kind() == MessageKind::DeltaPublish
+            && let (Some(sow), Some(key)) = (sow, sow_key)
+            && let Some((whole, its_id)) = self.sow[sow].merged(key, &body)
+        {
+            body = whole;
+            correlation_id = correlation_id.or(its_id);
+        }
         if logged && self.log.bytes() + body.len() > self.config.log_limit {
             return Outcome::Failed("transaction log full".into());
         }
-        let correlation_id = message.text(Field::CorrelationId).map(|id| id.as_ref().into());
+        let entry = Entry {
+            publisher: own,
+            topic,
+            sequence: sequence.unwrap_or(0),
+            direct: true,
+            sow_key,
+            deletes: None,
+            correlation_id,
+            body,
+        };
+        self.take(id, entry, logged)
+    }
+
+    /// Takes what a client of this instance wrote; numbered by the client, or
+    /// not (0).
+    pub(super) fn take(&mut self, id: ConnId, mut entry: Entry, logged: bool) -> Outcome {
         if !logged {
-            if let Some(sequence) = sequence {
-                self.log.publisher_mut(own).note_unlogged(sequence);
-            }
-            self.upsert(topic, sow_key, correlation_id.clone(), body.clone());
-            let entry = Entry { publisher: own, topic, sequence: 0, direct: true, sow_key, correlation_id, body };
-            self.deliver_live(&entry, None);
+            self.log.publisher_mut(entry.publisher).note_unlogged(entry.sequence);
+            self.apply(&entry, None);
             return Outcome::Unlogged;
         }
-        let (publisher, sequence) = match sequence {
-            Some(sequence) => (own, sequence),
-            None => self.assign_sequence(id, own),
-        };
-        self.append(Entry { publisher, topic, sequence, direct: true, sow_key, correlation_id, body });
+        if entry.sequence == 0 {
+            (entry.publisher, entry.sequence) = self.assign_sequence(id, entry.publisher);
+        }
+        self.append(entry);
         Outcome::Logged
     }
 
@@ -164,13 +196,21 @@ impl Engine {
             topic: self.topics.get(entry.topic).name.to_string(),
             correlation_id: entry.correlation_id.as_deref().map(str::to_owned),
             direct: entry.direct,
+            deletes: entry.deletes.as_deref().map(<[u64]>::to_vec),
             body: entry.body.clone(),
         }));
         let bookmark = Bookmark { publisher: publisher.id, sequence: entry.sequence };
         self.uncommitted = true;
-        self.upsert(entry.topic, entry.sow_key, entry.correlation_id.clone(), entry.body.clone());
-        self.deliver_live(&entry, Some(bookmark));
+        self.apply(&entry, Some(bookmark));
         self.log.push(entry);
+    }
+
+    /// Changes the SOW, and delivers what was published to plain subscriptions.
+    fn apply(&mut self, entry: &Entry, bookmark: Option<Bookmark>) {
+        self.keep(entry);
+        if entry.deletes.is_none() {
+            self.deliver_live(entry, bookmark);
+        }
     }
 
     fn cut_by_publishes(&mut self, id: ConnId) {

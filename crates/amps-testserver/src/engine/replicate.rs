@@ -276,10 +276,15 @@ impl Engine {
                 return Some(());
             }
             let topic = self.topic(&topic_name);
-            let sow_key = self.sow_key(topic, &body);
+            let deletes = match message.text(Field::SowKeys) {
+                Some(keys) => Some(read_keys(&keys)?),
+                None => None,
+            };
+            let sow_key = self.sow_key(topic, &body).filter(|_| deletes.is_none());
             let correlation_id = message.text(Field::CorrelationId).map(|id| id.as_ref().into());
             let sequence = bookmark.sequence;
-            self.append(Entry { publisher, topic, sequence, direct: false, sow_key, correlation_id, body });
+            let direct = false;
+            self.append(Entry { publisher, topic, sequence, direct, sow_key, deletes, correlation_id, body });
         } else {
             self.stats.replica_duplicates += 1;
         }
@@ -329,11 +334,13 @@ impl Engine {
             let publisher = self.log.publisher(entry.publisher);
             if destination.known.get(&publisher.id).is_none_or(|known| *known < entry.sequence) {
                 destination.outstanding = Some(cursor);
+                let deletes = entry.deletes.as_deref().map(write_keys);
                 FrameWriter::new(out, REPLICA)
                     .text(Field::Topic, &self.topics.get(entry.topic).name)
                     .text(Field::Bookmark, &self.log.bookmark(cursor).to_string())
                     .text(Field::ClientName, &publisher.name)
                     .maybe(Field::CorrelationId, entry.correlation_id.as_deref())
+                    .maybe(Field::SowKeys, deletes.as_deref())
                     .number(Field::GroupSequence, cursor as u64)
                     .finish(&entry.body);
             }
@@ -380,6 +387,15 @@ impl Engine {
             self.close(id, Close::Abort, "cut by a fault");
         }
     }
+}
+
+/// The keys of a deletion, comma separated.
+fn write_keys(keys: &[u64]) -> String {
+    keys.iter().map(u64::to_string).collect::<Vec<_>>().join(",")
+}
+
+fn read_keys(text: &str) -> Option<Box<[u64]>> {
+    text.split(',').filter(|key| !key.is_empty()).map(|key| key.parse().ok()).collect()
 }
 
 fn blocks(blocked: &std::collections::BTreeSet<String>, peer: &Peer) -> bool {

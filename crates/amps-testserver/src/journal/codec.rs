@@ -11,6 +11,7 @@ const MESSAGE: u8 = 1;
 const PROMISED: u8 = 2;
 const DIRECT: u8 = 1;
 const CORRELATED: u8 = 2;
+const DELETES: u8 = 4;
 
 /// Appends a record to `out`.
 pub(super) fn encode(record: &Record, out: &mut Vec<u8>) {
@@ -20,13 +21,18 @@ pub(super) fn encode(record: &Record, out: &mut Vec<u8>) {
         Record::Message(message) => {
             out.put_u8(MESSAGE);
             let correlated = if message.correlation_id.is_some() { CORRELATED } else { 0 };
-            out.put_u8(if message.direct { DIRECT } else { 0 } | correlated);
+            let deletes = if message.deletes.is_some() { DELETES } else { 0 };
+            out.put_u8(if message.direct { DIRECT } else { 0 } | correlated | deletes);
             out.put_u64_le(message.publisher);
             out.put_u64_le(message.sequence);
             put_text(out, &message.client_name);
             put_text(out, &message.topic);
             if let Some(id) = &message.correlation_id {
                 put_text(out, id);
+            }
+            if let Some(keys) = &message.deletes {
+                out.put_u32_le(keys.len() as u32);
+                keys.iter().for_each(|key| out.put_u64_le(*key));
             }
             out.put_slice(&message.body);
         }
@@ -80,6 +86,7 @@ fn payload_of(mut payload: Bytes) -> Option<Record> {
             let client_name = take_text(&mut payload)?;
             let topic = take_text(&mut payload)?;
             let correlation_id = if flags & CORRELATED != 0 { Some(take_text(&mut payload)?) } else { None };
+            let deletes = if flags & DELETES != 0 { Some(take_keys(&mut payload)?) } else { None };
             let direct = flags & DIRECT != 0;
             let body = payload;
             Some(Record::Message(JournalMessage {
@@ -89,6 +96,7 @@ fn payload_of(mut payload: Bytes) -> Option<Record> {
                 topic,
                 correlation_id,
                 direct,
+                deletes,
                 body,
             }))
         }
@@ -108,4 +116,13 @@ fn take_text(bytes: &mut Bytes) -> Option<String> {
         return None;
     }
     String::from_utf8(bytes.split_to(len).to_vec()).ok()
+}
+
+fn take_keys(bytes: &mut Bytes) -> Option<Vec<u64>> {
+    let count = bytes.try_get_u32_le().ok()? as usize;
+    // Checked first: a length that is wrong must not ask for memory.
+    if bytes.len() / 8 < count {
+        return None;
+    }
+    Some((0..count).map(|_| bytes.get_u64_le()).collect())
 }

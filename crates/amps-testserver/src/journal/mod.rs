@@ -40,6 +40,8 @@ pub struct JournalMessage {
     pub correlation_id: Option<String>,
     /// Whether a client published it here; otherwise a peer sent it.
     pub direct: bool,
+    /// Of a `sow_delete`: the keys of the records it deleted.
+    pub deletes: Option<Vec<u64>>,
     /// The body.
     pub body: Bytes,
 }
@@ -55,14 +57,17 @@ pub struct LoggedMessage {
     pub client_name: String,
     /// The topic.
     pub topic: String,
+    /// Of a `sow_delete`: the keys of the records it deleted. `None` for what
+    /// was published.
+    pub deletes: Option<Vec<u64>>,
     /// The body.
     pub body: Bytes,
 }
 
 impl From<JournalMessage> for LoggedMessage {
     fn from(message: JournalMessage) -> Self {
-        let JournalMessage { publisher, sequence, client_name, topic, body, .. } = message;
-        Self { publisher, sequence, client_name, topic, body }
+        let JournalMessage { publisher, sequence, client_name, topic, deletes, body, .. } = message;
+        Self { publisher, sequence, client_name, topic, deletes, body }
     }
 }
 

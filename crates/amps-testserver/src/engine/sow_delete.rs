@@ -1,0 +1,84 @@
+//! `sow_delete` (AMPS Command Reference): logged and replicated like a publish,
+//! with the keys of the records it deletes.
+
+use amps_core::{Field, Message};
+
+use super::connection::Connection;
+use super::publish::Outcome;
+use super::subscribe::Options;
+use super::{ConnId, Engine};
+use crate::log::Entry;
+use crate::topic::TopicPattern;
+
+/// What a deletion answers in its stats.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Deleted {
+    /// Records in the topics it named.
+    pub(super) compared: u64,
+    /// Records deleted.
+    pub(super) deleted: u64,
+}
+
+impl Engine {
+    /// Deletes records. What every write is checked for is checked already.
+    pub(super) fn sow_delete(
+        &mut self,
+        id: ConnId,
+        message: &Message,
+        topic: &str,
+        sequence: Option<u64>,
+        deleted: &mut Deleted,
+    ) -> Outcome {
+        let Some(options) = Options::parse(message) else { return Outcome::Failed("invalid options".into()) };
+        let Some(pattern) = TopicPattern::parse(topic, options.literal) else {
+            return Outcome::Failed("bad regex topic".into());
+        };
+        let searched: Vec<usize> = (0..self.sow.len()).filter(|at| pattern.matches(&self.sow[*at].topic)).collect();
+        if searched.is_empty() {
+            return Outcome::Failed("invalid topic".into());
+        }
+        let keys = match self.keys_to_delete(message, &searched) {
+            Ok(keys) => keys,
+            Err(reason) => return Outcome::Failed(reason.into()),
+        };
+        let records = |at: &usize| &self.sow[*at];
+        deleted.compared = searched.iter().map(|at| records(at).len() as u64).sum();
+        deleted.deleted = searched.iter().map(|at| records(at).select(Some(&keys)).len() as u64).sum();
+        let logged = searched.iter().any(|at| {
+            let name = &self.sow[*at].topic;
+            self.config.topic_log.iter().any(|pattern| pattern.is_match(name))
+        });
+        let Some(client) = self.connections.get(&id).and_then(Connection::client) else {
+            return Outcome::Failed("not logged on".into());
+        };
+        let entry = Entry {
+            publisher: client.publisher,
+            topic: self.topic(topic),
+            sequence: sequence.unwrap_or(0),
+            direct: true,
+            sow_key: None,
+            deletes: Some(keys.into()),
+            correlation_id: None,
+            body: message.data_bytes(),
+        };
+        self.take(id, entry, logged)
+    }
+
+    /// The keys that a deletion names, by exactly one of its ways.
+    fn keys_to_delete(&self, message: &Message, searched: &[usize]) -> Result<Vec<u64>, &'static str> {
+        let given = |field| message.text(field).filter(|text| !text.is_empty());
+        let body = message.data();
+        match (given(Field::Filter), given(Field::SowKeys), !body.is_empty(), given(Field::Bookmark)) {
+            (None, Some(keys), false, None) => {
+                keys.split(',').map(|key| key.trim().parse().map_err(|_| "bad sow key")).collect()
+            }
+            (None, None, true, None) => {
+                let keys: Vec<u64> = searched.iter().filter_map(|at| self.sow[*at].key_of(body)).collect();
+                if keys.is_empty() { Err("bad sow key") } else { Ok(keys) }
+            }
+            (Some(_), None, false, None) => Err("bad filter"),
+            (None, None, false, Some(_)) => Err("queues are not supported by this server"),
+            _ => Err("a sow_delete needs one of filter, sow_keys and data"),
+        }
+    }
+}
