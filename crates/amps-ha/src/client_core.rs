@@ -32,7 +32,7 @@ use amps_core::{Command, CommandKind, Field, Message, MessageDecoder, Messages, 
 
 use crate::authenticator::{Authenticator, Question};
 use crate::error::Cause;
-use crate::event::{ConnectionSummary, Event};
+use crate::event::{ConnectionState, ConnectionSummary, Event};
 use crate::publish_log::{OnPublishGap, SharedLog};
 use crate::session::{Action, Session};
 use crate::subscriptions::{Entered, Table};
@@ -162,6 +162,8 @@ pub struct ClientCore {
     strays: Strays,
     failed_resubscribe: recovery::Decider,
     reentry: reentry::Reentry,
+    /// The log has refused messages that are not told yet.
+    untold: bool,
     /// Nothing behind this is sent any more before the connection is left.
     drain_end: u64,
 }
@@ -232,6 +234,7 @@ impl ClientCore {
             strays: Strays::default(),
             failed_resubscribe: recovery::Decider::default(),
             reentry: reentry::Reentry::default(),
+            untold: false,
             drain_end: u64::MAX,
         }
     }
@@ -344,6 +347,10 @@ impl ClientCore {
     }
 
     fn notify(&mut self, event: Event) {
+        if self.untold && matches!(&event, Event::State(change) if change.state == ConnectionState::Shutdown) {
+            self.log.with(|log| log.give_up_failed_writes());
+            self.tell_failed_writes();
+        }
         self.note_move(&event);
         self.summary.send_modify(|summary| summary.note(&event));
         // Without a listener nobody wants to know; tracing has it all.
@@ -458,6 +465,7 @@ impl Protocol for ClientCore {
     }
 
     fn timeout(&mut self, now: Instant) -> Result<(), Cause> {
+        self.tell_failed_writes();
         self.session.timeout(now);
         self.act(now);
         self.expire(now);

@@ -145,7 +145,7 @@ impl Running {
                 let result = store.run(&job);
                 let more = self.log.with(|log| {
                     log.job_done(result);
-                    log.has_more(u64::MAX)
+                    log.has_more(u64::MAX) || log.has_failed_write()
                 });
                 if more {
                     self.wake.notify_one();

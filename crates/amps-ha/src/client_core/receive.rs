@@ -225,12 +225,21 @@ impl ClientCore {
             return;
         }
         let reason = reason_of(ack);
-        match self.log.with(|log| log.refused(sequence, reason)) {
-            Some(failed) => {
-                tracing::warn!(sequence, reason = %failed.reason, "a published message was refused");
-                self.notify(Event::FailedWrite(failed.into()));
-            }
-            None => self.stray_failure(ack, sequence),
+        if !self.log.with(|log| log.refused(sequence, reason.clone())) {
+            return self.stray_failure(ack, sequence);
+        }
+        tracing::warn!(sequence, %reason, "a published message was refused");
+        self.untold = true;
+        self.tell_failed_writes();
+    }
+
+    /// Tells of refused messages, as far as their messages are in memory again.
+    pub(super) fn tell_failed_writes(&mut self) {
+        while self.untold {
+            let (failed, left) = self.log.with(|log| (log.next_failed_write(), log.untold_failed_writes()));
+            self.untold = left > 0;
+            let Some(failed) = failed else { return };
+            self.notify(Event::FailedWrite(failed.into()));
         }
     }
 }

@@ -158,7 +158,15 @@ impl PublishLog {
             self.disk.as_mut()?.out = true;
             return Some(Job(Work::Sync(level)));
         }
+        if let Some((value, sequences)) = self.failed_writes.wanted() {
+            disk.out = true;
+            return Some(Job(Work::ReadRefused { value, sequences }));
+        }
         if let Some(renumber) = disk.renumber.clone() {
+            // Its copies replace the values that are still to be read.
+            if self.failed_writes.first_value().is_some() {
+                return None;
+            }
             disk.out = true;
             return Some(Job(Work::Renumber(renumber)));
         }
@@ -183,11 +191,23 @@ impl PublishLog {
         !disk.out
             && disk.failed.is_none()
             && (disk.renumber.is_some()
-                || disk.may_remove()
+                || self.failed_writes.wanted().is_some()
+                || self.removes()
                 || (self.online && !disk.may_send)
                 || self.append_concerns_store() && self.untaken > 0
                 || self.wants_numbers()
                 || !self.to_read().is_empty())
+    }
+
+    /// Whether it is time to remove settled values. Not while a refused message
+    /// is to be read from one.
+    fn removes(&self) -> bool {
+        self.disk.as_ref().is_some_and(Disk::may_remove) && self.may_remove()
+    }
+
+    fn may_remove(&self) -> bool {
+        let below = self.disk.as_ref().map_or(0, |disk| disk.remove_below);
+        self.failed_writes.first_value().is_none_or(|value| value >= below)
     }
 
     /// Whether it is time to reserve more numbers.
@@ -237,6 +257,7 @@ impl PublishLog {
         let settled = self.settled_runs();
         let unsent = self.sequence_of(self.unsent_from).unwrap_or(self.next_sequence);
         let wants_numbers = self.wants_numbers();
+        let (removes, may_remove) = (self.removes(), self.may_remove());
         let until = self.spill_until().filter(|_| !closing).unwrap_or(u64::MAX);
         let disk = self.disk.as_mut()?;
         let mut segments = Vec::new();
@@ -275,7 +296,7 @@ impl PublishLog {
         meta.persisted_through = self.persisted_through;
         meta.settled = settled;
         // What was settled meanwhile can wait: the servers know it.
-        let reason = power || disk.may_remove();
+        let reason = power || removes;
         if segments.is_empty() && (disk.group.is_some() || !reason) {
             return None;
         }
@@ -297,8 +318,8 @@ impl PublishLog {
             };
             disk.owed = group.bytes * 2;
         }
-        let removable = std::mem::take(&mut disk.removable);
-        let remove_below = (removable.0 > 0 || closing).then_some(disk.remove_below);
+        let removable = if may_remove { std::mem::take(&mut disk.removable) } else { (0, 0) };
+        let remove_below = (removable.0 > 0 || closing && may_remove).then_some(disk.remove_below);
         Some(Job(Work::Commit(Commit { meta, segments, remove_below, sync: sync.filter(|_| closing) })))
     }
 
@@ -308,7 +329,10 @@ impl PublishLog {
         let Some(disk) = &mut self.disk else { return };
         disk.out = false;
         match result {
-            Err(error) => disk.failed = Some(Arc::new(error)),
+            Err(error) => {
+                disk.failed = Some(Arc::new(error));
+                self.failed_writes.give_up();
+            }
             Ok(JobDone(Done::Committed)) => {}
             Ok(JobDone(Done::Synced)) => {
                 disk.stored = disk.stored.max(disk.group.take().map_or(0, |group| group.end));
@@ -317,6 +341,7 @@ impl PublishLog {
                 self.evict();
             }
             Ok(JobDone(Done::Loaded(values))) => self.loaded(values),
+            Ok(JobDone(Done::ReadRefused(messages))) => self.failed_writes.found(messages),
             Ok(JobDone(Done::Renumbered(values))) => {
                 if let Some(renumber) = disk.renumber.take() {
                     disk.reserved = renumber.meta.reserved_through;

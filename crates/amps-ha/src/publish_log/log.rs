@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 
-use amps_core::frame::PREFIX_LEN;
-use amps_core::{Message, Reason};
+use amps_core::Reason;
 
 use super::Durability;
 use super::capacity::{Full, Limits};
 use super::disk::Disk;
 use super::error::StoreError;
+use super::refused::FailedWrites;
 use super::segment::{Body, SEGMENT_LEN, Segment, frames, offset_of};
 use super::spare::Spare;
 
@@ -76,18 +76,6 @@ pub struct Cursors {
     pub closed: bool,
 }
 
-/// A message a server refused.
-#[derive(Debug, Clone)]
-pub struct FailedWrite {
-    /// Its sequence.
-    pub sequence: u64,
-    /// The server's reason.
-    pub reason: Reason,
-    /// The message, or whatever was written, as it was sent; `None` when only
-    /// the disk has it.
-    pub message: Option<Message>,
-}
-
 /// The publish log: bookkeeping only. See the [module](super).
 #[derive(Debug)]
 pub struct PublishLog {
@@ -109,6 +97,7 @@ pub struct PublishLog {
     pub(super) untaken: usize,
     pub(super) settled_ahead: BTreeSet<u64>,
     refusals: VecDeque<(u64, Reason)>,
+    pub(super) failed_writes: FailedWrites,
     dropped: VecDeque<Range<u64>>,
     pub(super) discarded_through: u64,
     pub(super) persisted_through: u64,
@@ -148,6 +137,7 @@ impl PublishLog {
             untaken: 0,
             settled_ahead: BTreeSet::new(),
             refusals: VecDeque::new(),
+            failed_writes: FailedWrites::default(),
             dropped: VecDeque::new(),
             discarded_through: 0,
             persisted_through: 0,
@@ -374,14 +364,15 @@ impl PublishLog {
     }
 
     /// A server refused one message: it is settled all the same, so that it is
-    /// not replayed for ever. `None` when it was settled before.
-    pub fn refused(&mut self, sequence: u64, reason: Reason) -> Option<FailedWrite> {
-        let ordinal = self.ordinal_of(sequence)?;
+    /// not replayed for ever, and is a
+    /// [`next_failed_write`](Self::next_failed_write). `false` when it was
+    /// settled before.
+    pub fn refused(&mut self, sequence: u64, reason: Reason) -> bool {
+        let Some(ordinal) = self.ordinal_of(sequence) else { return false };
         let known = ordinal < self.acked || ordinal >= self.unsent_from || self.settled_ahead.contains(&ordinal);
         if known {
-            return None;
+            return false;
         }
-        let message = self.message(ordinal);
         if reason == Reason::Duplicate {
             self.persisted_through = self.persisted_through.max(sequence);
         } else {
@@ -390,25 +381,20 @@ impl PublishLog {
             }
             self.refusals.push_back((ordinal, reason.clone()));
         }
+        self.note_failed_write(ordinal, sequence, reason);
         // Beyond the bound the message stays unsettled and is sent again,
         // which the server's own rule makes harmless.
         if self.settled_ahead.len() < SETTLED_AHEAD || ordinal == self.acked {
             self.settled_ahead.insert(ordinal);
         }
         self.advance(self.acked);
-        Some(FailedWrite { sequence, reason, message })
+        true
     }
 
     /// Why the message at `ordinal` was refused, if it was and it is among the
     /// newest 1,024 that were.
     pub fn refusal(&self, ordinal: u64) -> Option<&Reason> {
         self.refusals.iter().find(|(refused, _)| *refused == ordinal).map(|(_, reason)| reason)
-    }
-
-    fn message(&self, ordinal: u64) -> Option<Message> {
-        let segment = self.segment_at(ordinal)?;
-        let frame = frames(segment.bytes()?).nth((ordinal - segment.first) as usize)?;
-        Message::decode(Bytes::copy_from_slice(&frame[PREFIX_LEN..])).ok()
     }
 
     /// Settles everything below `through`, and what is settled behind it.

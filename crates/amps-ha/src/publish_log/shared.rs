@@ -224,10 +224,11 @@ impl SharedLog {
             state.log.job_done(result);
             let wake = state.writer_idle && state.log.has_more(u64::MAX);
             state.writer_idle &= !wake;
+            let tell = state.log.has_failed_write();
             let cursors = state.log.cursors();
             drop(state);
             self.publish(cursors);
-            if wake {
+            if wake || tell {
                 self.writer.notify_one();
             }
             if last {

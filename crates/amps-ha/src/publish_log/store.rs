@@ -1,9 +1,11 @@
 use std::path::{Path, PathBuf};
 
+use amps_core::Message;
 use bytes::{Bytes, BytesMut};
 
 use super::error::StoreError;
 use super::meta::Meta;
+use super::refused;
 use super::segment::{frames, renumber};
 use super::work::{Commit, Done, Job, JobDone, Renumber, StoredSegment, Work};
 use crate::kv::{Kv, SyncLevel};
@@ -68,7 +70,22 @@ impl SegmentStore {
                 let values = keys.iter().map(|key| Ok((*key, self.load(*key)?.1)));
                 values.collect::<Result<_, StoreError>>().map(|values| JobDone(Done::Loaded(values)))
             }
+            Work::ReadRefused { value, sequences } => {
+                Ok(JobDone(Done::ReadRefused(self.read_refused(*value, sequences))))
+            }
             Work::Renumber(job) => self.renumber(job).map(|values| JobDone(Done::Renumbered(values))),
+        }
+    }
+
+    /// A message that cannot be read is told without itself; it is settled,
+    /// and nothing is wrong with the others.
+    fn read_refused(&self, value: u64, sequences: &[u64]) -> Vec<(u64, Option<Message>)> {
+        match self.load(value) {
+            Ok((head, bytes)) => refused::messages(head.first, &bytes, sequences),
+            Err(error) => {
+                tracing::warn!(%error, "refused messages cannot be read back and are told without themselves");
+                sequences.iter().map(|sequence| (*sequence, None)).collect()
+            }
         }
     }
 

@@ -5,6 +5,7 @@ mod capacity;
 mod group;
 mod hybrid;
 mod oracle;
+mod refused;
 mod rules;
 
 use bytes::{Bytes, BytesMut};

@@ -1,3 +1,4 @@
+use amps_core::Message;
 use bytes::Bytes;
 
 use super::meta::Meta;
@@ -16,6 +17,13 @@ pub(super) enum Work {
     Load {
         /// Keys of the values, in order.
         keys: Vec<u64>,
+    },
+    /// Refused messages, for whoever is to be told.
+    ReadRefused {
+        /// Key of the value.
+        value: u64,
+        /// Of the messages in it.
+        sequences: Vec<u64>,
     },
     Renumber(Renumber),
 }
@@ -65,6 +73,8 @@ pub(super) enum Done {
     Committed,
     Synced,
     Loaded(Vec<(u64, Bytes)>),
+    /// Refused messages by sequence; `None` when one cannot be read.
+    ReadRefused(Vec<(u64, Option<Message>)>),
     /// Key and bytes of each new value.
     Renumbered(Vec<(u64, usize)>),
 }
