@@ -10,7 +10,7 @@ use amps_client::reconnect::FixedReconnect;
 use amps_client::server_chooser::{ListChooser, RefuseGaps, Report, Server, ServerChooser};
 use amps_client::{
     Cause, Client, ClientBuilder, CommandError, ConnectError, ConnectionState, Connector, Event, Events, Reason,
-    TcpConnector, Uri,
+    SocketConnector, Uri,
 };
 use amps_core::message::MessageKind;
 use amps_core::transport::Connecting;
@@ -42,7 +42,7 @@ impl Connector for Dials {
         self.count.fetch_add(1, Ordering::SeqCst);
         match self.refuses {
             true => Box::pin(async { Err(io::Error::from(io::ErrorKind::ConnectionRefused)) }),
-            false => Box::pin(async move { TcpConnector::default().connect(uri).await }),
+            false => Box::pin(async move { SocketConnector::default().connect(uri).await }),
         }
     }
 }
@@ -199,7 +199,7 @@ impl Connector for NoTrust {
         Box::pin(async move {
             match uri.scheme() {
                 amps_core::uri::Scheme::Tcps => Err(io::Error::other("the certificate is not trusted")),
-                _ => TcpConnector::default().connect(uri).await,
+                _ => SocketConnector::default().connect(uri).await,
             }
         })
     }

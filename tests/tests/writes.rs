@@ -11,7 +11,7 @@ use std::time::Duration;
 use amps_client::{Client, ErrorKind, Event, OnPublishGap, Publish, PublishError, PublishStore, Reason, SowDelete};
 use amps_core::header::{Field, FrameWriter};
 use amps_core::transport::{Connecting, Transport};
-use amps_core::{CommandKind, Connector, FrameDecoder, Message, TcpConnector, Uri};
+use amps_core::{CommandKind, Connector, FrameDecoder, Message, SocketConnector, Uri};
 use amps_ha::publish_log::{Durability, MemoryPart};
 use amps_tests::{ClientSetup, Kill, Pair, Store};
 use amps_testserver::{Config, Link, TestServer};
@@ -25,7 +25,7 @@ const SOON: Duration = Duration::from_secs(20);
 /// TCP that keeps what is written to each connection, write by write.
 #[derive(Debug, Clone, Default)]
 struct Recorder {
-    tcp: TcpConnector,
+    tcp: SocketConnector,
     connections: Arc<Mutex<Vec<Vec<Vec<u8>>>>>,
 }
 

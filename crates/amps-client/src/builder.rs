@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use amps_core::frame::MAX_FRAME_LEN;
 use amps_core::uri::mask;
-use amps_core::{Connector, TcpConnector};
+use amps_core::{Connector, SocketConnector};
 use amps_ha::authenticator::Authenticator;
 use amps_ha::bookmarks::store::BookmarkStoreError;
 use amps_ha::client_core::{ClientCore, CoreConfig, Outlets, Strays};
@@ -76,7 +76,7 @@ impl ClientBuilder {
             authenticator: None,
             chooser: None,
             reconnect: None,
-            connector: Arc::new(TcpConnector::default()),
+            connector: Arc::new(SocketConnector::default()),
             store: PublishStore::Memory,
             durability: None,
             limits: Limits::default(),
@@ -192,7 +192,10 @@ impl ClientBuilder {
         self
     }
 
-    /// Opens connections in another way than by plain TCP.
+    /// Opens connections in another way than by a default
+    /// [`SocketConnector`](crate::SocketConnector): with certificates of your
+    /// own, limits for each stage, default connection parameters, or through
+    /// something else entirely.
     pub fn connector(mut self, connector: impl Connector + 'static) -> Self {
         self.connector = Arc::new(connector);
         self

@@ -47,9 +47,12 @@ mod stores;
 mod subscribe;
 mod write;
 
-pub use amps_core::uri::mask;
+#[cfg(feature = "tls")]
+pub use amps_core::tls;
+pub use amps_core::uri::{Compression, IpFamily, Options, mask};
 pub use amps_core::{
-    AckType, Bookmark, BookmarkList, Connector, Field, Message, Reason, StartAt, TcpConnector, Uri, UriError,
+    AckType, Bookmark, BookmarkList, Connector, Direction, Field, Message, Reason, SocketConnector, StartAt, Tap, Uri,
+    UriError,
 };
 pub use amps_ha::bookmarks::store::{AdapterError, BookmarkStoreError, RecoveryPointAdapter};
 pub use amps_ha::client_core::StrayCounts;

@@ -34,5 +34,7 @@ pub use header::Field;
 pub use message::Message;
 pub use messages::{MessageDecoder, Messages};
 pub use reason::Reason;
-pub use transport::{Connector, StageTimeout, TcpConnector, Transport};
+#[cfg(feature = "tls")]
+pub use transport::tls;
+pub use transport::{Connector, Direction, SocketConnector, StageTimeout, Tap, Transport, Zlib};
 pub use uri::{Uri, UriError};

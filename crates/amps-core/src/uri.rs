@@ -3,12 +3,16 @@
 //! `scheme://[user[:password]@]host:port/protocol[/message_type][?option=value&...]`
 //! (AMPS developer guides, "Connection Strings" and "Connection Parameters").
 
+mod options;
+
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
 use percent_encoding::percent_decode_str;
 use url::Url;
+
+pub use options::{Compression, IpFamily, Options};
 
 /// A connection string, parsed and checked.
 ///
@@ -47,19 +51,6 @@ pub enum Scheme {
     Tcps,
     /// A Unix-domain socket.
     Unix,
-}
-
-/// Connection parameters behind the `?`.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
-#[non_exhaustive]
-pub struct Options {
-    /// `tcp_nodelay`: send small segments at once. On unless switched off,
-    /// since the writer already coalesces.
-    pub tcp_nodelay: Option<bool>,
-    /// `tcp_sndbuf` in bytes; the system's default when absent.
-    pub tcp_sndbuf: Option<u32>,
-    /// `tcp_rcvbuf` in bytes; the system's default when absent.
-    pub tcp_rcvbuf: Option<u32>,
 }
 
 /// What is wrong with a connection string.
@@ -160,21 +151,27 @@ impl FromStr for Uri {
         let Some(protocol) = path.next() else {
             return Err(invalid(shown, "a protocol is missing, for example /amps/json"));
         };
-        if protocol != "amps" {
-            return Err(invalid(shown, "the only protocol spoken is amps, for example /amps/json"));
-        }
         let message_type = path.next().map(decode);
+        let message_type = match (protocol, message_type) {
+            ("amps", message_type) => message_type,
+            // Servers take it as another name of the protocol.
+            ("json", None) => Some("json".to_owned()),
+            _ => return Err(invalid(shown, "the only protocol spoken is amps, for example /amps/json")),
+        };
         if path.next().is_some() {
             return Err(invalid(shown, "nothing may follow the message type"));
         }
         let mut options = Options::default();
         for (name, value) in url.query_pairs() {
-            set_option(&mut options, &name, &value).map_err(|rule| UriError::InvalidOption {
+            options.set(&name, &value).map_err(|rule| UriError::InvalidOption {
                 name: name.into_owned(),
                 value: value.into_owned(),
                 rule,
                 uri: shown.clone(),
             })?;
+        }
+        if let Some(rule) = misplaced(scheme, &options) {
+            return Err(invalid(shown, rule));
         }
         Ok(Self(Arc::new(Parts {
             scheme,
@@ -182,7 +179,7 @@ impl FromStr for Uri {
             password: url.password().map(decode),
             host: host.trim_start_matches('[').trim_end_matches(']').to_owned(),
             port,
-            protocol: protocol.to_owned(),
+            protocol: "amps".to_owned(),
             message_type,
             options,
             shown: show(&url),
@@ -190,26 +187,16 @@ impl FromStr for Uri {
     }
 }
 
-fn set_option(options: &mut Options, name: &str, value: &str) -> Result<(), &'static str> {
-    match name {
-        "tcp_nodelay" => options.tcp_nodelay = Some(boolean(value)?),
-        "tcp_sndbuf" => options.tcp_sndbuf = Some(bytes(value)?),
-        "tcp_rcvbuf" => options.tcp_rcvbuf = Some(bytes(value)?),
-        _ => return Err("unknown option"),
+/// The option that does not go with the transport.
+fn misplaced(scheme: Scheme, options: &Options) -> Option<&'static str> {
+    let is_unix = scheme == Scheme::Unix;
+    match options {
+        Options { path: None, .. } if is_unix => Some("a unix socket needs ?path=FILE"),
+        Options { path: Some(_), .. } if !is_unix => Some("path is for unix sockets only"),
+        Options { compression: Some(_), .. } if is_unix => Some("a unix socket cannot be compressed"),
+        Options { http_preflight: Some(true), .. } if is_unix => Some("a unix socket has no HTTP preflight"),
+        _ => None,
     }
-    Ok(())
-}
-
-fn boolean(value: &str) -> Result<bool, &'static str> {
-    match value.to_ascii_lowercase().as_str() {
-        "1" | "t" | "true" | "y" | "yes" => Ok(true),
-        "0" | "f" | "false" | "n" | "no" => Ok(false),
-        _ => Err("expected true or false"),
-    }
-}
-
-fn bytes(value: &str) -> Result<u32, &'static str> {
-    value.parse().ok().filter(|bytes| *bytes > 0).ok_or("expected a positive number of bytes")
 }
 
 fn decode(part: &str) -> String {
@@ -254,12 +241,17 @@ impl fmt::Debug for Uri {
 mod tests {
     use super::*;
 
+    /// Covers 3.2#1, 3.2#2.
     #[test]
     fn the_usual_forms_parse() {
         let uri: Uri = "tcp://h:9007/amps/json".parse().unwrap();
         assert_eq!((uri.host(), uri.port(), uri.message_type(), uri.user()), ("h", 9007, Some("json"), None));
         let uri: Uri = "tcp://h:9007/amps".parse().unwrap();
         assert_eq!(uri.message_type(), None);
+        let uri: Uri = "tcp://h:9007/json".parse().unwrap();
+        assert_eq!((uri.protocol(), uri.message_type()), ("amps", Some("json")));
+        let uri: Uri = "unix://localhost:0/amps/json?path=/run/amps.sock".parse().unwrap();
+        assert_eq!((uri.scheme(), uri.options().path.as_deref()), (Scheme::Unix, Some("/run/amps.sock".as_ref())));
         let uri: Uri = "tcp://[::1]:9007/amps/json".parse().unwrap();
         assert_eq!(uri.host(), "::1");
         let uri: Uri = "tcp://u%2fx:p%2540w@h:1/amps/json?tcp_sndbuf=65536".parse().unwrap();
@@ -267,6 +259,7 @@ mod tests {
         assert_eq!(uri.options().tcp_sndbuf, Some(65536));
     }
 
+    /// Covers 3.2#3, 3.2#4.
     #[test]
     fn what_is_wrong_is_named_and_the_password_is_not() {
         for (text, part) in [
@@ -277,6 +270,11 @@ mod tests {
             ("tcp://u:secret@h:1/amps/json/x", "follow the message type"),
             ("tcp://u:secret@h:1/amps/json?tcp_nodelay=maybe", "'tcp_nodelay=maybe'"),
             ("tcp://u:secret@h:1/amps/json?nodelay=1", "'nodelay=1'"),
+            ("tcp://u:secret@h:1/json/x", "only protocol"),
+            ("unix://u:secret@h:0/amps/json", "needs ?path=FILE"),
+            ("tcp://u:secret@h:1/amps/json?path=x", "unix sockets only"),
+            ("unix://u:secret@h:0/amps/json?path=x&compression=zlib", "cannot be compressed"),
+            ("unix://u:secret@h:0/amps/json?path=x&http_preflight=1", "no HTTP preflight"),
             ("u:secret@h:1", "not scheme"),
             ("//u:secret@h", "not scheme"),
         ] {

@@ -1,11 +1,11 @@
 use std::future::Future;
 use std::io;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::task::Poll;
 use std::time::Instant;
 
 use bytes::BytesMut;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::sync::Notify;
 
 use super::Transmit;
@@ -37,8 +37,8 @@ pub trait Protocol {
     /// When the connection is to be given up.
     fn receive(&mut self, now: Instant) -> Result<(), Self::Stop>;
 
-    /// The last read took everything the transport had: this side is level
-    /// with what has arrived.
+    /// The transport has nothing more to read: this side is level with what has
+    /// arrived.
     fn drained(&mut self, now: Instant);
 
     /// Appends whole frames to an empty buffer. Called whenever everything so
@@ -88,7 +88,7 @@ pub async fn pump<P: Protocol>(
     let (mut reader, mut writer) = tokio::io::split(transport);
     let mut timer = pin!(tokio::time::sleep_until(clock().into()));
     let mut timer_at = None;
-    let mut wants = Wants { read: true, read_first: true };
+    let mut wants = Wants { read: true, read_first: true, level: false, flush: false };
     loop {
         if out.is_empty() {
             protocol.transmit(clock(), out);
@@ -101,7 +101,8 @@ pub async fn pump<P: Protocol>(
             }
         }
         // Turn about, so that a flood in one direction cannot starve the other.
-        wants = Wants { read: protocol.wants_read(), read_first: !wants.read_first };
+        wants.read = protocol.wants_read();
+        wants.read_first = !wants.read_first;
         let step = tokio::select! {
             step = read_or_write(&mut reader, &mut writer, wants, protocol.receive_buffer(), out) => step,
             () = wake.notified() => Step::Woken,
@@ -110,20 +111,28 @@ pub async fn pump<P: Protocol>(
         let now = clock();
         let result = match step {
             Step::Read(Ok(0)) => return Lost::Closed,
-            Step::Read(Ok(count)) => {
-                let received = protocol.receive(now);
-                // At least READ_LEN were asked for.
-                if count < READ_LEN {
-                    protocol.drained(now);
-                }
-                received
+            Step::Read(Ok(_)) => {
+                wants.level = true;
+                protocol.receive(now)
+            }
+            Step::Level => {
+                wants.level = false;
+                protocol.drained(now);
+                Ok(())
             }
             Step::Wrote(Ok(count)) => {
                 out.advance(count);
+                // What a transport that encrypts or compresses has taken, it
+                // may not have sent.
+                wants.flush = out.is_empty();
                 protocol.written(now, out);
                 Ok(())
             }
-            Step::Read(Err(error)) | Step::Wrote(Err(error)) => return Lost::Io(error),
+            Step::Flushed(Ok(())) => {
+                wants.flush = false;
+                Ok(())
+            }
+            Step::Read(Err(error)) | Step::Wrote(Err(error)) | Step::Flushed(Err(error)) => return Lost::Io(error),
             Step::Woken => protocol.timeout(now).and_then(|()| protocol.receive(now)),
         };
         if let Err(stop) = result {
@@ -141,11 +150,17 @@ pub async fn pump<P: Protocol>(
 struct Wants {
     read: bool,
     read_first: bool,
+    /// To know when there is nothing to read.
+    level: bool,
+    flush: bool,
 }
 
 enum Step {
     Read(io::Result<usize>),
+    /// There is nothing to read.
+    Level,
     Wrote(io::Result<usize>),
+    Flushed(io::Result<()>),
     Woken,
 }
 
@@ -160,18 +175,17 @@ async fn read_or_write(
 ) -> Step {
     received.reserve(READ_LEN);
     let mut reading = pin!(reader.read_buf(received));
-    let mut writing = pin!(writer.write(out.unwritten()));
     std::future::poll_fn(|context| {
         for read in [wants.read_first, !wants.read_first] {
-            let step = if read && wants.read {
-                reading.as_mut().poll(context).map(Step::Read)
-            } else if !read && !out.is_empty() {
-                writing.as_mut().poll(context).map(|written| match written {
-                    Ok(0) => Step::Wrote(Err(io::ErrorKind::WriteZero.into())),
-                    other => Step::Wrote(other),
-                })
-            } else {
-                Poll::Pending
+            let step = match read {
+                true if wants.read => match reading.as_mut().poll(context) {
+                    Poll::Ready(read) => Poll::Ready(Step::Read(read)),
+                    Poll::Pending if wants.level => Poll::Ready(Step::Level),
+                    Poll::Pending => Poll::Pending,
+                },
+                false if !out.is_empty() => Pin::new(&mut *writer).poll_write(context, out.unwritten()).map(wrote),
+                false if wants.flush => Pin::new(&mut *writer).poll_flush(context).map(Step::Flushed),
+                _ => Poll::Pending,
             };
             if step.is_ready() {
                 return step;
@@ -180,4 +194,105 @@ async fn read_or_write(
         Poll::Pending
     })
     .await
+}
+
+fn wrote(written: io::Result<usize>) -> Step {
+    match written {
+        Ok(0) => Step::Wrote(Err(io::ErrorKind::WriteZero.into())),
+        other => Step::Wrote(other),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::VecDeque;
+    use std::sync::{Arc, Mutex};
+    use std::task::Context;
+    use tokio::io::ReadBuf;
+
+    /// What a transport that encrypts looks like: small pieces to read, and
+    /// what is written goes out with a flush.
+    #[derive(Default)]
+    struct Pieces {
+        to_read: VecDeque<Vec<u8>>,
+        taken: Vec<u8>,
+        sent: Arc<Mutex<Vec<u8>>>,
+    }
+
+    impl AsyncRead for Pieces {
+        fn poll_read(mut self: Pin<&mut Self>, _: &mut Context<'_>, to: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+            let Some(piece) = self.to_read.pop_front() else { return Poll::Pending };
+            to.put_slice(&piece);
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    impl AsyncWrite for Pieces {
+        fn poll_write(mut self: Pin<&mut Self>, _: &mut Context<'_>, from: &[u8]) -> Poll<io::Result<usize>> {
+            self.taken.extend_from_slice(from);
+            Poll::Ready(Ok(from.len()))
+        }
+        fn poll_flush(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            let taken = std::mem::take(&mut self.taken);
+            self.sent.lock().unwrap().extend(taken);
+            Poll::Ready(Ok(()))
+        }
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    /// Sends one text, and stops at its deadline.
+    #[derive(Default)]
+    struct Noting {
+        buffer: BytesMut,
+        /// Bytes received at each call, or the word that there are no more.
+        noted: Vec<String>,
+        to_send: Option<&'static [u8]>,
+        deadline: Option<Instant>,
+    }
+
+    impl Protocol for Noting {
+        type Stop = ();
+        fn wants_read(&self) -> bool {
+            true
+        }
+        fn receive_buffer(&mut self) -> &mut BytesMut {
+            &mut self.buffer
+        }
+        fn receive(&mut self, _: Instant) -> Result<(), ()> {
+            if !self.buffer.is_empty() {
+                self.noted.push(self.buffer.len().to_string());
+                self.buffer.clear();
+            }
+            Ok(())
+        }
+        fn drained(&mut self, _: Instant) {
+            self.noted.push("drained".to_owned());
+        }
+        fn transmit(&mut self, _: Instant, out: &mut Transmit) {
+            out.buffer_mut().extend_from_slice(self.to_send.take().unwrap_or_default());
+        }
+        fn written(&mut self, _: Instant, _: &Transmit) {}
+        fn deadline(&self) -> Option<Instant> {
+            self.deadline
+        }
+        fn timeout(&mut self, _: Instant) -> Result<(), ()> {
+            Err(())
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn short_reads_are_no_sign_that_there_is_nothing_more_and_writes_are_flushed() {
+        let clock = || tokio::time::Instant::now().into_std();
+        let transport = Pieces { to_read: [vec![1; 10], vec![2; 20], vec![3; 30]].into(), ..Pieces::default() };
+        let sent = Arc::clone(&transport.sent);
+        let deadline = Some(clock() + std::time::Duration::from_secs(1));
+        let mut protocol = Noting { to_send: Some(b"hello"), deadline, ..Noting::default() };
+        let lost = pump(Box::new(transport), &mut protocol, &mut Transmit::default(), &Notify::new(), clock).await;
+        assert!(matches!(lost, Lost::Stopped(())));
+        assert_eq!(protocol.noted, ["10", "20", "30", "drained"]);
+        assert_eq!(sent.lock().unwrap().as_slice(), b"hello");
+    }
 }

@@ -65,13 +65,15 @@ impl ClientCore {
     fn send_logon(&mut self, now: Instant, logon: Logon, credentials: &Credentials) {
         let id = self.id();
         let conflation = self.config.ack_conflation.map(|time| format!("ack_conflation={}ms", time.as_millis()));
+        let pretty = (logon.request.uri.options().pretty == Some(true)).then(|| "pretty=true".to_owned());
+        let options: Vec<_> = conflation.into_iter().chain(pretty).collect();
         let command = Command::new(CommandKind::Logon)
             .id(command_id(id))
             .text(Field::ClientName, &self.config.name)
             .maybe(Field::MessageType, logon.request.uri.message_type())
             .maybe(Field::UserId, credentials.user())
             .maybe(Field::Password, credentials.password())
-            .maybe(Field::Options, conflation)
+            .maybe(Field::Options, (!options.is_empty()).then(|| options.join(",")))
             .text(Field::Version, concat!("rust:", env!("CARGO_PKG_VERSION")))
             .acks(AckType::Processed);
         self.pending.insert(id, None, Waiter::LogOn(logon));

@@ -1,12 +1,14 @@
 //! Describing a server before it starts.
 
 use std::io;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use regex::Regex;
 
-use super::TestServer;
+use super::listener::{Listener, TlsConfig};
+use super::{Places, TestServer};
 use crate::config::{Config, Link, PeerConfig};
 use crate::engine::Engine;
 use crate::journal::{FileJournal, Journal, NoJournal};
@@ -39,12 +41,15 @@ pub struct TestServerBuilder {
     data_dir: Option<PathBuf>,
     sync: bool,
     topic_log: Option<Vec<String>>,
+    tls: Option<TlsConfig>,
+    unix: Option<PathBuf>,
 }
 
 impl Default for TestServerBuilder {
     fn default() -> Self {
         let config = Config::new("test");
-        Self { config, listen: "127.0.0.1:0".to_owned(), data_dir: None, sync: false, topic_log: None }
+        let listen = "127.0.0.1:0".to_owned();
+        Self { config, listen, data_dir: None, sync: false, topic_log: None, tls: None, unix: None }
     }
 }
 
@@ -58,6 +63,31 @@ impl TestServerBuilder {
     /// The address to listen on. Default `127.0.0.1:0`, any free port.
     pub fn listen(mut self, address: impl Into<String>) -> Self {
         self.listen = address.into();
+        self
+    }
+
+    /// Speaks TLS as well, on another free port of the same address:
+    /// [`TestServer::tls_uri`]. A certificate chain, leaf first, and the leaf's
+    /// private key, both PEM texts.
+    pub fn tls(mut self, chain: impl Into<Vec<u8>>, key: impl Into<Vec<u8>>) -> Self {
+        let client_roots = self.tls.and_then(|tls| tls.client_roots);
+        self.tls = Some(TlsConfig { chain: chain.into(), key: key.into(), client_roots });
+        self
+    }
+
+    /// Clients that speak TLS have to show a certificate that one of these
+    /// signed, a PEM text. Behind [`tls`](Self::tls).
+    pub fn tls_client_roots(mut self, roots: impl Into<Vec<u8>>) -> Self {
+        if let Some(tls) = &mut self.tls {
+            tls.client_roots = Some(roots.into());
+        }
+        self
+    }
+
+    /// Listens on a Unix-domain socket as well: [`TestServer::unix_uri`]. The
+    /// file is removed at the end.
+    pub fn unix(mut self, path: impl AsRef<Path>) -> Self {
+        self.unix = Some(path.as_ref().to_owned());
         self
     }
 
@@ -155,7 +185,20 @@ impl TestServerBuilder {
             Some(dir) => Box::new(FileJournal::open(dir, self.sync)?),
             None => Box::new(NoJournal),
         };
-        TestServer::start(&self.listen, Engine::new(self.config, journal)?).await
+        let engine = Engine::new(self.config, journal)?;
+        let (listener, tcp) = Listener::tcp(&self.listen).await?;
+        let mut listeners = vec![listener];
+        let mut places = Places { tcp, tls: None, unix: None };
+        if let Some(tls) = &self.tls {
+            let (listener, address) = Listener::tls(&SocketAddr::new(tcp.ip(), 0).to_string(), tls).await?;
+            listeners.push(listener);
+            places.tls = Some(address);
+        }
+        if let Some(path) = self.unix {
+            listeners.push(Listener::unix(&path)?);
+            places.unix = Some(path);
+        }
+        Ok(TestServer::start(listeners, places, engine))
     }
 }
 

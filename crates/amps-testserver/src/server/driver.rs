@@ -3,17 +3,17 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use amps_core::{Connector, TcpConnector, Transport, Uri};
+use amps_core::{Connector, SocketConnector, Transport, Uri};
 use bytes::BytesMut;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpSocket, lookup_host};
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::JoinSet;
 
+use super::listener::{Incoming, Listener};
+use super::preamble;
 use crate::engine::{ConnId, Engine, PeerId};
 
 /// Bytes read from a connection at once.
@@ -120,21 +120,13 @@ impl fmt::Debug for Shared {
     }
 }
 
-/// Listens where a server that was just stopped may have listened before.
-pub(super) async fn listen(address: &str) -> io::Result<TcpListener> {
-    let context = |error: io::Error| io::Error::new(error.kind(), format!("cannot listen on {address}: {error}"));
-    let missing = || io::Error::new(io::ErrorKind::NotFound, "the name resolves to no address");
-    let resolved: SocketAddr =
-        lookup_host(address).await.map_err(context)?.next().ok_or_else(missing).map_err(context)?;
-    let socket = if resolved.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-    socket.set_reuseaddr(true)?;
-    socket.bind(resolved).map_err(context)?;
-    socket.listen(1024).map_err(context)
-}
-
 /// The root task: accepts, dials, keeps the time, and owns every other task.
-pub(super) async fn run(shared: Arc<Shared>, listener: TcpListener, mut stopped: oneshot::Receiver<()>) {
+pub(super) async fn run(shared: Arc<Shared>, listeners: Vec<Listener>, mut stopped: oneshot::Receiver<()>) {
     let mut tasks = JoinSet::new();
+    let (accepted, mut incoming) = mpsc::channel(1);
+    for listener in listeners {
+        tasks.spawn(accept(listener, accepted.clone()));
+    }
     loop {
         while let Some((peer, uri)) = shared.turn(|engine, now| engine.poll_dial(now)).flatten() {
             tasks.spawn(dial(Arc::clone(&shared), peer, uri));
@@ -142,19 +134,11 @@ pub(super) async fn run(shared: Arc<Shared>, listener: TcpListener, mut stopped:
         let deadline = shared.turn(|engine, _| engine.poll_timeout()).flatten();
         tokio::select! {
             _ = &mut stopped => break,
-            accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => {
-                    let _ = stream.set_nodelay(true);
-                    if let Some(id) = shared.turn(|engine, now| engine.accept(now)) {
-                        tasks.spawn(serve(Arc::clone(&shared), id, Box::new(stream)));
-                    }
+            Some(stream) = incoming.recv() => {
+                if let Some(id) = shared.turn(|engine, now| engine.accept(now)) {
+                    tasks.spawn(accepted_on(Arc::clone(&shared), id, stream));
                 }
-                Err(error) => {
-                    // Out of descriptors, most likely: wait for some to close.
-                    tracing::warn!(%error, "cannot accept");
-                    tokio::time::sleep(Duration::from_millis(10)).await;
-                }
-            },
+            }
             () = sleep_until(deadline) => {
                 shared.turn(|engine, now| engine.handle_timeout(now));
             }
@@ -163,6 +147,55 @@ pub(super) async fn run(shared: Arc<Shared>, listener: TcpListener, mut stopped:
         }
     }
     tasks.shutdown().await;
+}
+
+async fn accept(listener: Listener, accepted: mpsc::Sender<Incoming>) {
+    loop {
+        match listener.accept().await {
+            Ok(stream) => {
+                if accepted.send(stream).await.is_err() {
+                    return;
+                }
+            }
+            Err(error) => {
+                // Out of descriptors, most likely: wait for some to close.
+                tracing::warn!(%error, "cannot accept");
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        }
+    }
+}
+
+/// A connection that came in, once the engine wants to read from it.
+async fn accepted_on(shared: Arc<Shared>, id: ConnId, stream: Incoming) {
+    let wakers = shared.register(id);
+    let open = async {
+        wants_read(&shared, id, &wakers).await;
+        preamble::pass(stream.open().await?).await
+    };
+    let closes = async {
+        while !shared.turn(|engine, _| engine.should_close(id)).unwrap_or(true) {
+            wakers.write.notified().await;
+        }
+    };
+    let opened = tokio::select! {
+        opened = open => opened,
+        () = wakers.abort.notified() => Err(io::ErrorKind::ConnectionAborted.into()),
+        () = closes => Err(io::ErrorKind::ConnectionAborted.into()),
+    };
+    match opened {
+        Ok(stream) => serve(shared, id, stream).await,
+        Err(error) => {
+            tracing::debug!(connection = id.number(), %error, "a connection ended before its first frame");
+            shared.closed(id);
+        }
+    }
+}
+
+async fn wants_read(shared: &Shared, id: ConnId, wakers: &Wakers) {
+    while !shared.turn(|engine, _| engine.wants_read(id)).unwrap_or(false) {
+        wakers.read.notified().await;
+    }
 }
 
 async fn sleep_until(deadline: Option<Instant>) {
@@ -174,7 +207,7 @@ async fn sleep_until(deadline: Option<Instant>) {
 
 async fn dial(shared: Arc<Shared>, peer: PeerId, uri: String) {
     let connected = match uri.parse::<Uri>() {
-        Ok(uri) => tokio::time::timeout(DIAL_TIMEOUT, TcpConnector::default().connect(&uri)).await,
+        Ok(uri) => tokio::time::timeout(DIAL_TIMEOUT, SocketConnector::default().connect(&uri)).await,
         Err(error) => Ok(Err(io::Error::new(io::ErrorKind::InvalidInput, error))),
     };
     match connected {
@@ -197,9 +230,7 @@ async fn serve(shared: Arc<Shared>, id: ConnId, stream: Box<dyn Transport>) {
     let read = async {
         let mut buffer = BytesMut::with_capacity(READ_BYTES);
         loop {
-            while !shared.turn(|engine, _| engine.wants_read(id)).unwrap_or(false) {
-                wakers.read.notified().await;
-            }
+            wants_read(&shared, id, &wakers).await;
             buffer.clear();
             match reader.read_buf(&mut buffer).await {
                 Ok(0) | Err(_) => break,
@@ -216,6 +247,9 @@ async fn serve(shared: Arc<Shared>, id: ConnId, stream: Box<dyn Transport>) {
                 if writer.write_all(&bytes).await.is_err() {
                     return;
                 }
+            }
+            if writer.flush().await.is_err() {
+                return;
             }
             if shared.turn(|engine, _| engine.should_close(id)).unwrap_or(true) {
                 let _ = writer.shutdown().await;

@@ -2,9 +2,11 @@
 
 mod builder;
 mod driver;
+mod listener;
+mod preamble;
 
-use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -13,11 +15,20 @@ use tokio::task::JoinHandle;
 
 pub use self::builder::TestServerBuilder;
 use self::driver::Shared;
+use self::listener::Listener;
 use crate::config::Config;
 use crate::engine::Engine;
 use crate::faults::Faults;
 use crate::journal::LoggedMessage;
 use crate::stats::Stats;
+
+/// Where a server listens.
+#[derive(Debug)]
+struct Places {
+    tcp: SocketAddr,
+    tls: Option<SocketAddr>,
+    unix: Option<PathBuf>,
+}
 
 /// A server in this process, on a socket of its own.
 ///
@@ -34,7 +45,7 @@ use crate::stats::Stats;
 #[derive(Debug)]
 pub struct TestServer {
     shared: Arc<Shared>,
-    address: SocketAddr,
+    places: Places,
     stop: Option<oneshot::Sender<()>>,
     root: JoinHandle<()>,
 }
@@ -45,23 +56,33 @@ impl TestServer {
         TestServerBuilder::default()
     }
 
-    async fn start(listen: &str, engine: Engine) -> io::Result<Self> {
-        let listener = driver::listen(listen).await?;
-        let address = listener.local_addr()?;
+    fn start(listeners: Vec<Listener>, places: Places, engine: Engine) -> Self {
         let shared = Arc::new(Shared::new(engine));
         let (stop, stopped) = oneshot::channel();
-        let root = tokio::spawn(driver::run(Arc::clone(&shared), listener, stopped));
-        Ok(Self { shared, address, stop: Some(stop), root })
+        let root = tokio::spawn(driver::run(Arc::clone(&shared), listeners, stopped));
+        Self { shared, places, stop: Some(stop), root }
     }
 
     /// The connection string clients and peers use.
     pub fn uri(&self) -> String {
-        format!("tcp://{}/amps/json", self.address)
+        format!("tcp://{}/amps/json", self.places.tcp)
+    }
+
+    /// The connection string for TLS, if the server was given a certificate.
+    pub fn tls_uri(&self) -> Option<String> {
+        self.places.tls.map(|address| format!("tcps://{address}/amps/json"))
+    }
+
+    /// The connection string of the socket file, if there is one.
+    pub fn unix_uri(&self) -> Option<String> {
+        let path = self.places.unix.as_ref()?.to_string_lossy();
+        let path: String = url::form_urlencoded::byte_serialize(path.as_bytes()).collect();
+        Some(format!("unix://localhost:0/amps/json?path={path}"))
     }
 
     /// The address it listens on.
     pub fn addr(&self) -> SocketAddr {
-        self.address
+        self.places.tcp
     }
 
     /// Ends the server as a crash would: every connection is cut at once,
