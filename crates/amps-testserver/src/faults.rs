@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use amps_core::message::MessageKind;
 
+use crate::filter::Filter;
+
 /// Which connections a fault is for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -58,6 +60,7 @@ pub enum Access {
 }
 
 type Entitlement = Box<dyn Fn(&str, Access, &str) -> bool + Send>;
+type Content = Box<dyn Fn(&str, Access, &str) -> Option<Filter> + Send>;
 type Credentials = Box<dyn Fn(&str, &str) -> bool + Send>;
 type Rejecter = Box<dyn Fn(&str, Option<u64>, &[u8]) -> Option<String> + Send>;
 
@@ -85,6 +88,7 @@ pub struct Faults {
     pub(crate) challenges: Vec<(String, String)>,
     credentials: Option<Credentials>,
     entitlement: Option<Entitlement>,
+    content: Option<Content>,
     pub(crate) ack_delay: Duration,
     pub(crate) withhold_acks: bool,
     pub(crate) withhold_replica_acks: bool,
@@ -148,6 +152,31 @@ impl Faults {
     /// a topic. What is subscribed already goes on.
     pub fn entitle(&mut self, rule: impl Fn(&str, Access, &str) -> bool + Send + 'static) {
         self.entitlement = Some(Box::new(rule));
+    }
+
+    /// Lets a user read and write only some messages of a topic (AMPS User
+    /// Guide, "Entitlement"): those that match the filter the rule answers for
+    /// user, access and topic; all of them when it answers none.
+    ///
+    /// Messages that do not match are not delivered, neither live nor from the
+    /// SOW or the log, and are refused as `not entitled` when they are
+    /// published. The rule is asked with the message's own topic, also for a
+    /// subscription to a pattern, and by a subscription once for each topic:
+    /// what it has asked for already goes on.
+    ///
+    /// ```
+    /// use amps_testserver::{Access, Config, Engine, Filter, NoJournal};
+    /// let eu: Filter = "/region = 'eu'".parse()?;
+    /// let mut engine = Engine::new(Config::new("A"), Box::new(NoJournal)).unwrap();
+    /// engine.with_faults(std::time::Instant::now(), |faults| {
+    ///     faults.entitle_content(move |user, access, _| {
+    ///         (user == "eva" && access == Access::Read).then(|| eu.clone())
+    ///     });
+    /// });
+    /// # Ok::<(), amps_testserver::FilterError>(())
+    /// ```
+    pub fn entitle_content(&mut self, rule: impl Fn(&str, Access, &str) -> Option<Filter> + Send + 'static) {
+        self.content = Some(Box::new(rule));
     }
 
     /// Sends conflated persisted acks later by this much.
@@ -246,6 +275,11 @@ impl Faults {
 
     pub(crate) fn entitled(&self, user: &str, access: Access, topic: &str) -> bool {
         self.entitlement.as_ref().is_none_or(|rule| rule(user, access, topic))
+    }
+
+    /// What messages of a topic have to match for a user.
+    pub(crate) fn content(&self, user: &str, access: Access, topic: &str) -> Option<Filter> {
+        self.content.as_ref().and_then(|rule| rule(user, access, topic))
     }
 
     pub(crate) fn stops_reading(&self, who: Who<'_>) -> bool {

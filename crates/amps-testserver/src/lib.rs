@@ -1,7 +1,8 @@
 //! An embeddable server that speaks the AMPS protocol, for tests, chaos runs and demos.
 //!
 //! Never for production: the transaction log lives in memory (a directory
-//! makes it survive), there is no entitlement, and faults are part of the API.
+//! makes it survive), who may do what is decided by the test, and faults are part
+//! of the API.
 //!
 //! * [`TestServer`]: a server on a socket, in this process.
 //! * [`Engine`]: the same server without sockets, clock or threads, for tests
@@ -58,9 +59,9 @@
 //! publisher's messages once and in order, each log in an order of its own
 //! between publishers.
 //!
-//! Not there: filters (answered with `bad filter`), bookmarks that are times or
-//! ranges, delta subscribing, queues, conflation, pausing, TLS and compression.
-//! Deltas are merged as JSON. What is asked for and not there is answered
+//! Not there: bookmarks that are times or ranges, delta subscribing, queues,
+//! conflation, TLS and compression. Deltas are merged as JSON, and filters look
+//! into JSON bodies. What is asked for and not there is answered
 //! with a failure. All connections share one message type.
 
 pub mod journal;

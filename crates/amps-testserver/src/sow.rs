@@ -37,9 +37,9 @@ impl SowTopic {
         Some(fnv1a(format!("{}\0{text}", self.topic).as_bytes()))
     }
 
-    /// Inserts or replaces a record.
-    pub(crate) fn upsert(&mut self, record: SowRecord) {
-        self.records.insert(record.key, record);
+    /// Inserts or replaces a record; answers the one before.
+    pub(crate) fn upsert(&mut self, record: SowRecord) -> Option<SowRecord> {
+        self.records.insert(record.key, record)
     }
 
     /// A record with a delta merged into it, and its correlation id (AMPS User
@@ -53,11 +53,9 @@ impl SowTopic {
         Some((serde_json::to_vec(&whole).ok()?.into(), record.correlation_id.clone()))
     }
 
-    /// Deletes the records of these keys.
-    pub(crate) fn delete(&mut self, keys: &[u64]) {
-        for key in keys {
-            self.records.remove(key);
-        }
+    /// Deletes the records of these keys; answers them.
+    pub(crate) fn delete(&mut self, keys: &[u64]) -> Vec<SowRecord> {
+        keys.iter().filter_map(|key| self.records.remove(key)).collect()
     }
 
     /// The records, all or those of `keys`.

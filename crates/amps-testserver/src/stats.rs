@@ -59,6 +59,8 @@ pub struct ReceivedCommand {
     pub command_id: Option<String>,
     /// The subscription id.
     pub subscription_id: Option<String>,
+    /// The content filter.
+    pub filter: Option<String>,
     /// The bookmark.
     pub bookmark: Option<String>,
     /// The options.
@@ -83,6 +85,7 @@ impl ReceivedCommand {
             topic: message.topic().map(|topic| topic.into_owned()),
             command_id: text(Field::CommandId),
             subscription_id: text(Field::SubscriptionId),
+            filter: text(Field::Filter),
             bookmark: text(Field::Bookmark),
             options: text(Field::Options),
             client_name: text(Field::ClientName),

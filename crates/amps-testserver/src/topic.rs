@@ -6,6 +6,8 @@ use regex::Regex;
 /// expression finds (AMPS User Guide, "Topics").
 #[derive(Debug, Clone)]
 pub(crate) enum TopicPattern {
+    /// No topic at all.
+    Nothing,
     Literal(String),
     Regex(Regex),
 }
@@ -22,6 +24,7 @@ impl TopicPattern {
 
     pub(crate) fn matches(&self, topic: &str) -> bool {
         match self {
+            Self::Nothing => false,
             Self::Literal(name) => name == topic,
             Self::Regex(regex) => regex.is_match(topic),
         }

@@ -117,6 +117,17 @@ impl Connection {
         if let Role::Client(client) = &mut self.role { Some(client) } else { None }
     }
 
+    /// Who logged on; empty before that.
+    pub(super) fn user(&self) -> &str {
+        self.client().map_or("", |client| &client.user)
+    }
+
+    /// Who reads, and by which subscriptions.
+    pub(super) fn readers(&mut self) -> (&str, &mut Vec<Subscription>) {
+        let user = if let Role::Client(client) = &self.role { client.user.as_str() } else { "" };
+        (user, &mut self.subscriptions)
+    }
+
     /// What faults know it by.
     pub(super) fn who(&self, id: ConnId) -> Who<'_> {
         let (client, peer) = match &self.role {

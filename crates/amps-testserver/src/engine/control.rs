@@ -2,9 +2,10 @@
 
 use std::time::Instant;
 
-use super::connection::Close;
+use super::connection::{Close, Connection};
 use super::{ConnId, Engine};
 use crate::faults::{Access, Faults};
+use crate::filter::Filter;
 
 impl Engine {
     /// Changes the faults; see [`Faults`]. What they hold back goes on when
@@ -67,8 +68,15 @@ impl Engine {
 
     /// Whether the user of a connection may do that.
     pub(super) fn may(&self, id: ConnId, access: Access, topic: &str) -> bool {
-        let user =
-            self.connections.get(&id).and_then(|connection| connection.client()).map(|client| client.user.as_str());
-        self.faults.entitled(user.unwrap_or_default(), access, topic)
+        self.faults.entitled(self.user(id), access, topic)
+    }
+
+    /// What messages of a topic have to match for the user of a connection.
+    pub(super) fn content(&self, id: ConnId, access: Access, topic: &str) -> Option<Filter> {
+        self.faults.content(self.user(id), access, topic)
+    }
+
+    fn user(&self, id: ConnId) -> &str {
+        self.connections.get(&id).map_or("", Connection::user)
     }
 }

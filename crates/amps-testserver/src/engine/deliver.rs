@@ -9,27 +9,71 @@ use bytes::BytesMut;
 
 use super::ack::AckFrame;
 use super::connection::Role;
+use super::interest::Interest;
 use super::outbox::CHUNK_BYTES;
-use super::topics::Route;
+use super::topics::{Recipients, Route, push_id};
 use super::{ConnId, Engine};
+use crate::faults::Access;
+use crate::filter::Subject;
 use crate::log::Entry;
+use crate::sow::SowRecord;
 
 impl Engine {
     /// Sends a message to the plain subscriptions that match it: one frame a
-    /// connection, with the ids of all that match.
-    pub(super) fn deliver_live(&mut self, entry: &Entry, bookmark: Option<Bookmark>) {
+    /// connection, with the ids of all that match. Those that matched the
+    /// record before it and do not match it are told, if they asked.
+    pub(super) fn deliver_live(&mut self, entry: &Entry, bookmark: Option<Bookmark>, before: Option<&SowRecord>) {
         let routes = self.topics.routes(entry.topic).unwrap_or_else(|| self.find_routes(entry.topic));
         if routes.is_empty() {
             return;
         }
-        let topic = Arc::clone(&self.topics.get(entry.topic).name);
+        let (topic, instance) = (Arc::clone(&self.topics.get(entry.topic).name), Arc::clone(&self.name));
+        let message = Subject::new(&instance, &topic, &entry.body);
+        let old = before.map(|record| Subject::new(&instance, &topic, &record.body));
         for route in routes.iter() {
             let Some(connection) = self.connections.get_mut(&route.connection) else { continue };
             if connection.close.is_some() {
                 continue;
             }
-            let bookmark = bookmark.filter(|_| route.send_bookmark);
-            write_message(connection.outbox.tail(), &topic, &route.sids, entry, bookmark, route.send_key);
+            let out = connection.outbox.tail();
+            let length = out.len();
+            if route.some.is_empty() {
+                write_message(out, &topic, &route.all, entry, bookmark);
+            } else {
+                let reach = route.reach(&message, old.as_ref());
+                if !reach.delivered.sids.is_empty() {
+                    write_message(out, &topic, &reach.delivered, entry, bookmark);
+                }
+                if !reach.unmatched.is_empty() {
+                    let (key, id) = (entry.sow_key, entry.correlation_id.as_deref());
+                    write_out_of_focus(out, &topic, &reach.unmatched, "match", (key, id, &entry.body));
+                }
+                if let Some(record) = before.filter(|_| !reach.hidden.is_empty()) {
+                    // Its user may not see the new one.
+                    let (key, id) = (Some(record.key), record.correlation_id.as_deref());
+                    write_out_of_focus(out, &topic, &reach.hidden, "entitlement", (key, id, &record.body));
+                }
+            }
+            if out.len() > length {
+                self.mark(route.connection);
+                self.limit_outbox(route.connection);
+            }
+        }
+    }
+
+    /// Tells the plain subscriptions that asked that a record was deleted.
+    pub(super) fn deliver_deleted(&mut self, topic: u32, record: &SowRecord) {
+        let routes = self.topics.routes(topic).unwrap_or_else(|| self.find_routes(topic));
+        let (topic, instance) = (Arc::clone(&self.topics.get(topic).name), Arc::clone(&self.name));
+        let subject = Subject::new(&instance, &topic, &record.body);
+        for route in routes.iter() {
+            let sids = route.lose(&subject);
+            let Some(connection) = self.connections.get_mut(&route.connection) else { continue };
+            if connection.close.is_some() || sids.is_empty() {
+                continue;
+            }
+            let record = (Some(record.key), record.correlation_id.as_deref(), record.body.as_ref());
+            write_out_of_focus(connection.outbox.tail(), &topic, &sids, "deleted", record);
             self.mark(route.connection);
             self.limit_outbox(route.connection);
         }
@@ -39,15 +83,33 @@ impl Engine {
         let name = Arc::clone(&self.topics.get(topic).name);
         let mut routes = Vec::new();
         for (id, connection) in &mut self.connections {
-            let mut route = Route { connection: *id, sids: String::new(), send_bookmark: false, send_key: false };
-            for subscription in &mut connection.subscriptions {
-                if subscription.replay.is_none() && subscription.matches(topic, &name) {
-                    push_id(&mut route.sids, &subscription.id);
-                    route.send_bookmark |= subscription.send_bookmark;
-                    route.send_key |= subscription.send_key;
+            let mut route =
+                Route { connection: *id, all: Recipients::default(), told: String::new(), some: Vec::new() };
+            let (user, subscriptions) = connection.readers();
+            for subscription in subscriptions {
+                let content = |name: &str| self.faults.content(user, Access::Read, name);
+                if subscription.replay.is_some() || !subscription.matches(topic, &name, content) {
+                    continue;
                 }
+                let (send_bookmark, send_key) = (subscription.send_bookmark, subscription.send_key);
+                let terms = subscription.terms(topic);
+                if terms.is_empty() {
+                    route.all.add(&subscription.id, send_bookmark, send_key);
+                    if subscription.oof {
+                        push_id(&mut route.told, &subscription.id);
+                    }
+                    continue;
+                }
+                route.some.push(Interest {
+                    id: subscription.id.clone(),
+                    own: terms.own.cloned(),
+                    entitled: terms.entitled.cloned(),
+                    oof: subscription.oof,
+                    send_bookmark,
+                    send_key,
+                });
             }
-            if !route.sids.is_empty() {
+            if !route.all.sids.is_empty() || !route.some.is_empty() {
                 routes.push(route);
             }
         }
@@ -70,7 +132,7 @@ impl Engine {
     fn pump_replays(&mut self, id: ConnId) {
         let (end, replicated) = (self.log.len(), self.replicated());
         let mut moved = false;
-        let mut sids = String::new();
+        let mut recipients = Recipients::default();
         loop {
             self.complete_replays(id);
             let Some(connection) = self.connections.get_mut(&id) else { return };
@@ -80,26 +142,30 @@ impl Engine {
             let Some(position) = next.filter(|_| connection.outbox.buffered() < CHUNK_BYTES) else { break };
             let entry = self.log.entry(position);
             let topic = &self.topics.get(entry.topic).name;
-            let mut send_key = false;
-            sids.clear();
-            for subscription in &mut connection.subscriptions {
-                // A deletion is logged, not replayed.
-                let published = entry.deletes.is_none() && subscription.replay.is_some();
-                let matches = published && subscription.matches(entry.topic, topic);
+            let message = Subject::new(&self.name, topic, &entry.body);
+            recipients.sids.clear();
+            recipients.send_key = false;
+            let (user, subscriptions) = connection.readers();
+            for subscription in subscriptions {
                 let Some(replay) = &mut subscription.replay else { continue };
                 if replay.paused || replay.cursor != position || position >= limit(replay.fully_durable) {
                     continue;
                 }
                 replay.cursor += 1;
-                if matches {
-                    push_id(&mut sids, &subscription.id);
-                    send_key |= subscription.send_key;
-                    replay.remaining = replay.remaining.map(|remaining| remaining.saturating_sub(1));
+                let content = |name: &str| self.faults.content(user, Access::Read, name);
+                let matches = subscription.matches(entry.topic, topic, content);
+                // A deletion is logged, not replayed.
+                if entry.deletes.is_some() || !matches || !subscription.terms(entry.topic).accept(&message) {
+                    continue;
+                }
+                recipients.add(&subscription.id, true, subscription.send_key);
+                if let Some(remaining) = subscription.replay.as_mut().and_then(|replay| replay.remaining.as_mut()) {
+                    *remaining = remaining.saturating_sub(1);
                 }
             }
-            if !sids.is_empty() {
+            if !recipients.sids.is_empty() {
                 let bookmark = Some(self.log.bookmark(position));
-                write_message(connection.outbox.tail(), topic, &sids, entry, bookmark, send_key);
+                write_message(connection.outbox.tail(), topic, &recipients, entry, bookmark);
             }
             moved = true;
         }
@@ -184,29 +250,35 @@ impl Engine {
     }
 }
 
-fn push_id(sids: &mut String, id: &str) {
-    if !sids.is_empty() {
-        sids.push(',');
-    }
-    sids.push_str(id);
-}
-
 /// One publish message to a client.
-fn write_message(
-    out: &mut BytesMut,
-    topic: &str,
-    sids: &str,
-    entry: &Entry,
-    bookmark: Option<Bookmark>,
-    send_key: bool,
-) {
-    let bookmark = bookmark.map(|bookmark| bookmark.to_string());
-    let key = entry.sow_key.filter(|_| send_key).map(|key| key.to_string());
+fn write_message(out: &mut BytesMut, topic: &str, to: &Recipients, entry: &Entry, bookmark: Option<Bookmark>) {
+    let bookmark = bookmark.filter(|_| to.send_bookmark).map(|bookmark| bookmark.to_string());
+    let key = entry.sow_key.filter(|_| to.send_key).map(|key| key.to_string());
     FrameWriter::new(out, "p")
         .text(Field::Topic, topic)
-        .text(Field::SubscriptionIds, sids)
+        .text(Field::SubscriptionIds, &to.sids)
         .maybe(Field::Bookmark, bookmark.as_deref())
         .maybe(Field::SowKey, key.as_deref())
         .maybe(Field::CorrelationId, entry.correlation_id.as_deref())
         .finish(&entry.body);
+}
+
+/// Tells subscriptions that a record is no longer what they asked for: its key,
+/// correlation id and body (AMPS Command Reference, "oof").
+pub(super) fn write_out_of_focus(
+    out: &mut BytesMut,
+    topic: &str,
+    sids: &str,
+    reason: &str,
+    (key, correlation_id, body): (Option<u64>, Option<&str>, &[u8]),
+) {
+    let key = key.map(|key| key.to_string());
+    FrameWriter::new(out, "oof")
+        .text(Field::Topic, topic)
+        .maybe(Field::SowKey, key.as_deref())
+        .text(Field::SubscriptionIds, sids)
+        .text(Field::Reason, reason)
+        .maybe(Field::CorrelationId, correlation_id)
+        .number(Field::MessageLength, body.len() as u64)
+        .finish(body);
 }

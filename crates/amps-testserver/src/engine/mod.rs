@@ -8,6 +8,7 @@ mod deliver;
 mod dispatch;
 mod flow;
 mod heartbeat;
+mod interest;
 mod logon;
 mod outbox;
 mod publish;
@@ -20,6 +21,7 @@ mod topics;
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::io;
+use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -70,6 +72,8 @@ impl PeerId {
 /// The crate's first page has a runnable example.
 pub struct Engine {
     config: Config,
+    /// The instance's name, to share.
+    name: Arc<str>,
     journal: Box<dyn Journal>,
     log: Log,
     topics: Topics,
@@ -105,6 +109,7 @@ impl Engine {
         let stats = Stats::new(config.history_limit);
         let mut engine = Self {
             topics: Topics::default(),
+            name: config.name.as_str().into(),
             config,
             journal,
             log: Log::default(),
@@ -149,7 +154,10 @@ impl Engine {
                     correlation_id: message.correlation_id.map(Into::into),
                     body: message.body,
                 };
-                self.keep(&entry);
+                match &entry.deletes {
+                    Some(keys) => drop(self.delete(keys)),
+                    None => drop(self.keep(&entry)),
+                }
                 self.log.push(entry);
             }
             Record::Promised(position) => self.promised = self.promised.max(position as usize),
@@ -393,15 +401,19 @@ impl Engine {
         }
     }
 
-    /// Changes the SOW as an entry says.
-    fn keep(&mut self, entry: &Entry) {
-        if let Some(keys) = &entry.deletes {
-            // A key is that of one record of one topic.
-            self.sow.iter_mut().for_each(|sow| sow.delete(keys));
-        } else if let (Some(sow), Some(key)) = (self.topics.get(entry.topic).sow, entry.sow_key) {
-            let (correlation_id, body) = (entry.correlation_id.clone(), entry.body.clone());
-            self.sow[sow].upsert(SowRecord { key, correlation_id, body });
-        }
+    /// Keeps a published message in its SOW, if it has one; answers the record
+    /// it takes the place of.
+    fn keep(&mut self, entry: &Entry) -> Option<SowRecord> {
+        let (sow, key) = (self.topics.get(entry.topic).sow?, entry.sow_key?);
+        let (correlation_id, body) = (entry.correlation_id.clone(), entry.body.clone());
+        self.sow[sow].upsert(SowRecord { key, correlation_id, body })
+    }
+
+    /// Deletes records; answers them with the number of their SOW.
+    fn delete(&mut self, keys: &[u64]) -> Vec<(usize, SowRecord)> {
+        // A key is that of one record of one topic.
+        let sows = self.sow.iter_mut().enumerate();
+        sows.flat_map(|(at, sow)| sow.delete(keys).into_iter().map(move |record| (at, record))).collect()
     }
 
     fn sow_key(&self, topic: u32, body: &[u8]) -> Option<u64> {

@@ -12,6 +12,7 @@ use super::connection::{Close, Connection, Waiting};
 use super::sow_delete::Deleted;
 use super::{ConnId, Engine};
 use crate::faults::Access;
+use crate::filter::Subject;
 use crate::identity::unsequenced_publisher_id;
 use crate::journal::{JournalMessage, Record};
 use crate::log::{Entry, PublisherIx};
@@ -123,7 +124,7 @@ impl Engine {
         if message.kind() == MessageKind::SowDelete {
             return self.sow_delete(id, message, topic, sequence, deleted);
         }
-        let topic = self.topic(topic);
+        let (name, topic) = (topic, self.topic(topic));
         let (logged, sow) = (self.topics.get(topic).logged, self.topics.get(topic).sow);
         let sow_key = self.sow_key(topic, &body);
         if sow.is_some() && sow_key.is_none() {
@@ -137,6 +138,10 @@ impl Engine {
         {
             body = whole;
             correlation_id = correlation_id.or(its_id);
+        }
+        let content = self.content(id, Access::Write, name);
+        if content.is_some_and(|filter| !filter.accepts(&Subject::new(&self.name, name, &body))) {
+            return Outcome::Failed("not entitled".into());
         }
         if logged && self.log.bytes() + body.len() > self.config.log_limit {
             return Outcome::Failed("transaction log full".into());
@@ -205,11 +210,17 @@ impl Engine {
         self.log.push(entry);
     }
 
-    /// Changes the SOW, and delivers what was published to plain subscriptions.
+    /// Changes the SOW, and delivers what was published, or what was deleted, to
+    /// plain subscriptions.
     fn apply(&mut self, entry: &Entry, bookmark: Option<Bookmark>) {
-        self.keep(entry);
-        if entry.deletes.is_none() {
-            self.deliver_live(entry, bookmark);
+        let Some(keys) = &entry.deletes else {
+            let before = self.keep(entry);
+            return self.deliver_live(entry, bookmark, before.as_ref());
+        };
+        for (sow, record) in self.delete(keys) {
+            let name = self.sow[sow].topic.clone();
+            let topic = self.topic(&name);
+            self.deliver_deleted(topic, &record);
         }
     }
 

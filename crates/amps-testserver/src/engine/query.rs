@@ -7,11 +7,31 @@ use amps_core::message::MessageKind;
 use amps_core::{AckType, AckTypes, Field, Message};
 
 use super::ack::AckFrame;
+use super::deliver::write_out_of_focus;
+use super::interest::Terms;
 use super::outbox::Query;
+use super::subscribe::{Options, Subscription};
 use super::{ConnId, Engine};
+use crate::faults::Access;
+use crate::filter::{Filter, Subject};
+use crate::sow::SowRecord;
+use crate::topic::TopicPattern;
 
 /// The largest batch a client may ask for.
 const BATCH_SIZE_MAX: u64 = 10_000;
+
+/// What a query found.
+#[derive(Debug, Default)]
+struct Found {
+    /// Records in the topics it named.
+    compared: u64,
+    /// Records that match.
+    matched: u64,
+    /// Those of them that are sent, with their topics.
+    records: VecDeque<(String, SowRecord)>,
+    /// Records that matched the replaced subscription and do not match any more.
+    left: Vec<(String, SowRecord)>,
+}
 
 impl Engine {
     pub(super) fn query(&mut self, id: ConnId, message: &Message, acks: AckTypes) {
@@ -26,20 +46,15 @@ impl Engine {
         if message.raw(Field::OrderBy).is_some_and(|order| !order.is_empty()) {
             return self.refuse(id, message, acks, "invalid orderby");
         }
-        let searched: Vec<_> = self.sow.iter().filter(|sow| pattern.matches(&sow.topic)).collect();
         let subscribes = message.kind() == MessageKind::SowAndSubscribe;
-        if searched.is_empty() && !subscribes {
+        if !subscribes && !self.sow.iter().any(|sow| pattern.matches(&sow.topic)) {
             return self.refuse(id, message, acks, "invalid topic");
         }
         let keys: Option<Vec<u64>> = message
             .text(Field::SowKeys)
             .map(|keys| keys.split(',').filter_map(|key| key.trim().parse().ok()).collect());
-        let compared: usize = searched.iter().map(|sow| sow.len()).sum();
-        let mut records = VecDeque::new();
-        for sow in searched {
-            records.extend(sow.select(keys.as_deref()).into_iter().map(|record| (sow.topic.clone(), record)));
-        }
-        let matched = records.len();
+        let Found { compared, matched, mut records, left } =
+            self.search(id, &pattern, options.filter.as_ref(), keys.as_deref(), self.requeried(id, message, &options));
         records.truncate(options.top_n.map_or(usize::MAX, |top_n| top_n as usize));
         let returned = records.len();
 
@@ -47,7 +62,7 @@ impl Engine {
         let query_id = own.or_else(|| message.text(Field::CommandId)).unwrap_or_default().into_owned();
         if subscribes {
             // The query's bound is not one of the subscription behind it.
-            let options = super::subscribe::Options { top_n: None, ..options };
+            let options = Options { top_n: None, ..options };
             // Without a history of the SOW only its present state can be had.
             let start = match message.raw(Field::Bookmark).unwrap_or_default() {
                 "" => None,
@@ -60,6 +75,9 @@ impl Engine {
             if let Err(reason) = self.enter(id, message, acks, &options, pattern, start) {
                 return self.refuse(id, message, acks, reason);
             }
+            if options.oof && start.is_none() {
+                self.tell_left(id, message, &left);
+            }
             self.send_records(id, &query_id, records, batch_size as usize, !options.no_sowkey);
         } else {
             if acks.contains(AckType::Processed) {
@@ -68,8 +86,63 @@ impl Engine {
             }
             self.send_records(id, &query_id, records, batch_size as usize, !options.no_sowkey);
         }
-        let counts = (compared as u64, matched as u64, returned as u64);
+        let counts = (compared, matched, returned as u64);
         self.finish_query(id, message, acks, &query_id, counts);
+    }
+
+    /// The subscription a query with the option `replace` is entered again for:
+    /// what that one had is not sent twice (AMPS User Guide, "Replacing
+    /// Subscriptions").
+    fn requeried(&self, id: ConnId, message: &Message, options: &Options) -> Option<&Subscription> {
+        let again = options.replace && message.kind() == MessageKind::SowAndSubscribe;
+        self.replaced(id, message).filter(|subscription| again && subscription.queried)
+    }
+
+    /// The records that match, without those an earlier subscription had.
+    fn search(
+        &self,
+        id: ConnId,
+        pattern: &TopicPattern,
+        own: Option<&Filter>,
+        keys: Option<&[u64]>,
+        earlier: Option<&Subscription>,
+    ) -> Found {
+        let mut found = Found::default();
+        for sow in &self.sow {
+            let (searched, had) = (pattern.matches(&sow.topic), earlier.filter(|old| old.pattern.matches(&sow.topic)));
+            if !searched && had.is_none() {
+                continue;
+            }
+            let content = self.content(id, Access::Read, &sow.topic);
+            let entitled = content.as_ref();
+            found.compared += if searched { sow.len() as u64 } else { 0 };
+            // What was had may lie outside of the keys that are asked for now.
+            for record in sow.select(keys.filter(|_| had.is_none())) {
+                let subject = Subject::new(&self.name, &sow.topic, &record.body);
+                let wanted = searched && (had.is_none() || keys.is_none_or(|keys| keys.contains(&record.key)));
+                let matches = wanted && Terms { own, entitled }.accept(&subject);
+                let matched = had.is_some_and(|old| Terms { own: old.filter.as_ref(), entitled }.accept(&subject));
+                found.matched += u64::from(matches);
+                match (matches, matched) {
+                    (true, false) => found.records.push_back((sow.topic.clone(), record)),
+                    (false, true) => found.left.push((sow.topic.clone(), record)),
+                    _ => {}
+                }
+            }
+        }
+        found
+    }
+
+    /// Tells a replaced subscription about the records it had and has no more.
+    fn tell_left(&mut self, id: ConnId, message: &Message, left: &[(String, SowRecord)]) {
+        let sub_id = message.text(Field::SubscriptionId).unwrap_or_default();
+        let Some(connection) = self.connections.get_mut(&id) else { return };
+        for (topic, record) in left {
+            let record = (Some(record.key), record.correlation_id.as_deref(), record.body.as_ref());
+            write_out_of_focus(connection.outbox.tail(), topic, &sub_id, "match", record);
+        }
+        self.mark(id);
+        self.limit_outbox(id);
     }
 
     /// The group markers stand around the records even when there are none.
@@ -77,7 +150,7 @@ impl Engine {
         &mut self,
         id: ConnId,
         query_id: &str,
-        records: VecDeque<(String, crate::sow::SowRecord)>,
+        records: VecDeque<(String, SowRecord)>,
         batch_size: usize,
         send_key: bool,
     ) {

@@ -1,12 +1,16 @@
 //! `sow_delete` (AMPS Command Reference): logged and replicated like a publish,
 //! with the keys of the records it deletes.
 
+use std::collections::BTreeSet;
+
 use amps_core::{Field, Message};
 
 use super::connection::Connection;
 use super::publish::Outcome;
 use super::subscribe::Options;
 use super::{ConnId, Engine};
+use crate::faults::Access;
+use crate::filter::{Filter, Subject};
 use crate::log::Entry;
 use crate::topic::TopicPattern;
 
@@ -41,6 +45,7 @@ impl Engine {
             Ok(keys) => keys,
             Err(reason) => return Outcome::Failed(reason.into()),
         };
+        let keys = self.deletable(id, &searched, keys);
         let records = |at: &usize| &self.sow[*at];
         deleted.compared = searched.iter().map(|at| records(at).len() as u64).sum();
         deleted.deleted = searched.iter().map(|at| records(at).select(Some(&keys)).len() as u64).sum();
@@ -64,6 +69,28 @@ impl Engine {
         self.take(id, entry, logged)
     }
 
+    /// Those of the keys whose records the user may write: what counts is the
+    /// stored message (AMPS User Guide, "Entitlement").
+    fn deletable(&self, id: ConnId, searched: &[usize], mut keys: Vec<u64>) -> Vec<u64> {
+        for at in searched {
+            if let Some(filter) = self.content(id, Access::Write, &self.sow[*at].topic) {
+                let denied = self.keys_where(*at, |record| !filter.accepts(record));
+                keys.retain(|key| !denied.contains(key));
+            }
+        }
+        keys
+    }
+
+    /// The keys of the records of a SOW that are so.
+    fn keys_where(&self, at: usize, wanted: impl Fn(&Subject<'_>) -> bool) -> BTreeSet<u64> {
+        let sow = &self.sow[at];
+        let records = sow.select(None).into_iter();
+        records
+            .filter(|record| wanted(&Subject::new(&self.name, &sow.topic, &record.body)))
+            .map(|record| record.key)
+            .collect()
+    }
+
     /// The keys that a deletion names, by exactly one of its ways.
     fn keys_to_delete(&self, message: &Message, searched: &[usize]) -> Result<Vec<u64>, &'static str> {
         let given = |field| message.text(field).filter(|text| !text.is_empty());
@@ -76,7 +103,10 @@ impl Engine {
                 let keys: Vec<u64> = searched.iter().filter_map(|at| self.sow[*at].key_of(body)).collect();
                 if keys.is_empty() { Err("bad sow key") } else { Ok(keys) }
             }
-            (Some(_), None, false, None) => Err("bad filter"),
+            (Some(filter), None, false, None) => {
+                let filter: Filter = filter.parse().map_err(|_| "bad filter")?;
+                Ok(searched.iter().flat_map(|at| self.keys_where(*at, |record| filter.accepts(record))).collect())
+            }
             (None, None, false, Some(_)) => Err("queues are not supported by this server"),
             _ => Err("a sow_delete needs one of filter, sow_keys and data"),
         }

@@ -1,12 +1,16 @@
 //! `subscribe` and `unsubscribe` (AMPS Command Reference).
 
+use std::collections::HashMap;
+
 use amps_core::message::MessageKind;
 use amps_core::{AckType, AckTypes, Field, Message, StartAt};
 
 use super::ack::AckFrame;
 use super::connection::Close;
+use super::interest::Terms;
 use super::{ConnId, Engine};
 use crate::faults::Access;
+use crate::filter::Filter;
 use crate::topic::TopicPattern;
 
 /// The longest subscription id in bytes, and the subscriptions of one
@@ -20,6 +24,12 @@ pub(super) struct Subscription {
     pub(super) id: String,
     pub(super) command_id: String,
     pub(super) pattern: TopicPattern,
+    /// What messages have to match.
+    pub(super) filter: Option<Filter>,
+    /// Told about records that stop to match.
+    pub(super) oof: bool,
+    /// Began with a query of the SOW.
+    pub(super) queried: bool,
     pub(super) send_bookmark: bool,
     pub(super) send_key: bool,
     /// Persisted acks were asked for.
@@ -28,6 +38,8 @@ pub(super) struct Subscription {
     pub(super) replay: Option<Replay>,
     /// Per topic number: whether the pattern matches, once known.
     known_topics: Vec<Option<bool>>,
+    /// Per topic number: what its user may read of it, where that is not all.
+    entitled: HashMap<u32, Filter>,
 }
 
 /// A bookmark subscription's place in the log. Replay and live delivery are
@@ -54,13 +66,25 @@ pub(super) struct Replay {
 }
 
 impl Subscription {
-    /// Whether the pattern matches a topic, by its number.
-    pub(super) fn matches(&mut self, topic: u32, name: &str) -> bool {
+    /// Whether the pattern matches a topic, by its number. `content` says what
+    /// the subscription's user may read of it.
+    pub(super) fn matches(&mut self, topic: u32, name: &str, content: impl FnOnce(&str) -> Option<Filter>) -> bool {
         let ix = topic as usize;
         if self.known_topics.len() <= ix {
             self.known_topics.resize(ix + 1, None);
         }
-        *self.known_topics[ix].get_or_insert_with(|| self.pattern.matches(name))
+        *self.known_topics[ix].get_or_insert_with(|| {
+            let matches = self.pattern.matches(name);
+            if let Some(filter) = content(name).filter(|_| matches) {
+                self.entitled.insert(topic, filter);
+            }
+            matches
+        })
+    }
+
+    /// What messages of a topic that matches have to match.
+    pub(super) fn terms(&self, topic: u32) -> Terms<'_> {
+        Terms { own: self.filter.as_ref(), entitled: self.entitled.get(&topic) }
     }
 
     /// Whether it is told about persisted positions.
@@ -80,6 +104,8 @@ pub(super) struct Options {
     pub(super) live: bool,
     pub(super) pause: bool,
     pub(super) resume: bool,
+    pub(super) oof: bool,
+    pub(super) filter: Option<Filter>,
     pub(super) not_found: NotFound,
     pub(super) top_n: Option<u64>,
 }
@@ -101,8 +127,8 @@ impl Options {
         let text = message.text(Field::Options).unwrap_or_default();
         for option in text.split(',').map(str::trim) {
             match option {
-                // `oof` is accepted: without filters no record leaves focus.
-                "" | "none" | "oof" | "send_keys" => {}
+                "" | "none" | "send_keys" => {}
+                "oof" => options.oof = true,
                 // Beyond that nothing: delivery follows local logging anyway.
                 "live" => options.live = true,
                 "pause" => options.pause = true,
@@ -138,7 +164,7 @@ impl Engine {
         if (options.pause || options.resume) && !starts && !options.replace {
             return self.flow(id, message, acks, &options);
         }
-        let replay = match self.start_of_replay(message, &pattern, &options) {
+        let replay = match self.start_of_replay(id, message, &pattern, &options) {
             Ok(start) => start,
             Err(reason) => return self.refuse(id, message, acks, reason),
         };
@@ -158,23 +184,49 @@ impl Engine {
             self.close(id, Close::Abort, "malformed command");
             return None;
         };
-        if !self.may(id, Access::Read, &topic) {
-            self.refuse(id, message, acks, "not entitled");
-            return None;
+        match self.checked_options(id, message, &topic) {
+            Ok(checked) => Some(checked),
+            Err(reason) => {
+                self.refuse(id, message, acks, reason);
+                None
+            }
         }
-        let Some(options) = Options::parse(message) else {
-            self.refuse(id, message, acks, "invalid options");
-            return None;
-        };
-        let Some(pattern) = TopicPattern::parse(&topic, options.literal) else {
-            self.refuse(id, message, acks, "bad regex topic");
-            return None;
-        };
-        if message.raw(Field::Filter).is_some_and(|filter| !filter.is_empty()) {
-            self.refuse(id, message, acks, "bad filter");
-            return None;
+    }
+
+    fn checked_options(
+        &self,
+        id: ConnId,
+        message: &Message,
+        topic: &str,
+    ) -> Result<(Options, TopicPattern), &'static str> {
+        let mut options = Options::parse(message).ok_or("invalid options")?;
+        let entitled = self.may(id, Access::Read, topic);
+        // A subscription may move to a topic its user may not read; it gets
+        // nothing then (AMPS User Guide, "Replacing Subscriptions").
+        let moves = options.replace && self.replaced(id, message).is_some();
+        if !entitled && !moves {
+            return Err("not entitled");
         }
-        Some((options, pattern))
+        let mut pattern = TopicPattern::parse(topic, options.literal).ok_or("bad regex topic")?;
+        if !entitled {
+            pattern = TopicPattern::Nothing;
+        }
+        if let Some(text) = message.text(Field::Filter).filter(|text| !text.is_empty()) {
+            options.filter = match text.parse() {
+                Ok(filter) => Some(filter),
+                Err(error) => {
+                    tracing::debug!(connection = id.number(), %error, "refused");
+                    return Err("bad filter");
+                }
+            };
+        }
+        Ok((options, pattern))
+    }
+
+    /// The subscription a command with the option `replace` is for.
+    pub(super) fn replaced(&self, id: ConnId, message: &Message) -> Option<&Subscription> {
+        let sub_id = message.text(Field::SubscriptionId)?;
+        self.connections.get(&id)?.subscriptions.iter().find(|subscription| subscription.id == sub_id)
     }
 
     /// Enters a subscription and answers its processed ack.
@@ -207,6 +259,9 @@ impl Engine {
             id: sub_id.clone(),
             command_id,
             pattern,
+            filter: options.filter.clone(),
+            oof: options.oof,
+            queried: message.kind() == MessageKind::SowAndSubscribe,
             send_bookmark: options.bookmark,
             send_key: !options.no_sowkey,
             wants_persisted: acks.contains(AckType::Persisted),
@@ -222,6 +277,7 @@ impl Engine {
                 acknowledged: 0,
             }),
             known_topics: Vec::new(),
+            entitled: HashMap::new(),
         });
         self.topics.subscriptions_changed();
         if acks.contains(AckType::Processed) {
@@ -239,11 +295,16 @@ impl Engine {
     /// Subscriptions").
     fn start_of_replay(
         &mut self,
+        id: ConnId,
         message: &Message,
         pattern: &TopicPattern,
         options: &Options,
     ) -> Result<Option<usize>, &'static str> {
-        let Some(text) = message.text(Field::Bookmark).filter(|text| !text.is_empty()) else { return Ok(None) };
+        let Some(text) = message.text(Field::Bookmark).filter(|text| !text.is_empty()) else {
+            // A replaced one goes on from where it was.
+            let replaced = self.replaced(id, message).filter(|_| options.replace);
+            return Ok(replaced.and_then(|subscription| subscription.replay.as_ref()).map(|replay| replay.cursor));
+        };
         if let TopicPattern::Literal(name) = pattern {
             let topic = self.topic(name);
             if !self.topics.get(topic).logged {

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::ConnId;
+use super::interest::Interest;
 
 /// What is fixed about a topic by the configuration.
 pub(super) struct Kind {
@@ -27,10 +28,38 @@ pub(super) struct Topic {
 #[derive(Debug)]
 pub(super) struct Route {
     pub(super) connection: ConnId,
-    /// The matching subscriptions' ids, comma separated.
+    /// Subscriptions that get every message.
+    pub(super) all: Recipients,
+    /// The ids of those of them that are told about deleted records.
+    pub(super) told: String,
+    /// Subscriptions that look at what is in it.
+    pub(super) some: Vec<Interest>,
+}
+
+/// Subscriptions of one connection that get the same message, and what the
+/// most demanding of them asks for.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Recipients {
+    /// Their ids, comma separated.
     pub(super) sids: String,
     pub(super) send_bookmark: bool,
     pub(super) send_key: bool,
+}
+
+impl Recipients {
+    pub(super) fn add(&mut self, id: &str, send_bookmark: bool, send_key: bool) {
+        push_id(&mut self.sids, id);
+        self.send_bookmark |= send_bookmark;
+        self.send_key |= send_key;
+    }
+}
+
+/// Adds an id to a comma separated list.
+pub(super) fn push_id(sids: &mut String, id: &str) {
+    if !sids.is_empty() {
+        sids.push(',');
+    }
+    sids.push_str(id);
 }
 
 /// The table of topics.

@@ -21,6 +21,7 @@ mod properties;
 mod reference;
 
 use std::fmt;
+use std::sync::Arc;
 
 pub(crate) use self::document::{Fields, Subject};
 pub use self::error::FilterError;
@@ -38,7 +39,8 @@ const NODES_MAX: usize = 4_096;
 /// Values in the list of an `IN`, and parameters of a function.
 const LIST_MAX: usize = 1_000;
 
-/// A content filter, ready to be evaluated.
+/// A content filter, ready to be evaluated. A clone is the same filter, not a
+/// copy.
 ///
 /// The language is the one of the AMPS User Guide's chapter "AMPS
 /// Expressions": identifiers such as `/order/qty`, numbers and strings,
@@ -62,7 +64,7 @@ const LIST_MAX: usize = 1_000;
 /// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct Filter {
-    root: Expr,
+    root: Arc<Expr>,
 }
 
 impl Filter {
@@ -93,7 +95,7 @@ impl std::str::FromStr for Filter {
         if text.len() > TEXT_MAX {
             return Err(FilterError::new(TEXT_MAX, format!("a filter has at most {TEXT_MAX} bytes")));
         }
-        parser::parse(text).map(|root| Self { root })
+        parser::parse(text).map(|root| Self { root: Arc::new(root) })
     }
 }
 

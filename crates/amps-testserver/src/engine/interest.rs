@@ -1,0 +1,102 @@
+//! Who wants a message, by what is in it.
+
+use super::topics::{Recipients, Route, push_id};
+use crate::filter::{Filter, Subject};
+
+/// What a message has to match to reach a subscription.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Terms<'f> {
+    /// The subscription's own filter.
+    pub(super) own: Option<&'f Filter>,
+    /// The filter of what its user may read.
+    pub(super) entitled: Option<&'f Filter>,
+}
+
+/// How a message meets these terms.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Focus {
+    /// It is delivered.
+    In,
+    /// It does not match the subscription's own filter.
+    Out,
+    /// The user may not read it.
+    Hidden,
+}
+
+impl Terms<'_> {
+    /// Whether every message meets them.
+    pub(super) fn is_empty(self) -> bool {
+        self.own.is_none() && self.entitled.is_none()
+    }
+
+    /// Whether a message meets them.
+    pub(super) fn accept(self, message: &Subject<'_>) -> bool {
+        self.focus(message) == Focus::In
+    }
+
+    fn focus(self, message: &Subject<'_>) -> Focus {
+        let accepts = |filter: Option<&Filter>| filter.is_none_or(|filter| filter.accepts(message));
+        match accepts(self.entitled) {
+            false => Focus::Hidden,
+            true if accepts(self.own) => Focus::In,
+            true => Focus::Out,
+        }
+    }
+}
+
+/// A subscription that looks at what is in a topic's messages.
+#[derive(Debug)]
+pub(super) struct Interest {
+    pub(super) id: String,
+    pub(super) own: Option<Filter>,
+    pub(super) entitled: Option<Filter>,
+    pub(super) oof: bool,
+    pub(super) send_bookmark: bool,
+    pub(super) send_key: bool,
+}
+
+impl Interest {
+    fn terms(&self) -> Terms<'_> {
+        Terms { own: self.own.as_ref(), entitled: self.entitled.as_ref() }
+    }
+}
+
+/// What a message means for a connection.
+#[derive(Debug, Default)]
+pub(super) struct Reach {
+    /// Subscriptions it is delivered to.
+    pub(super) delivered: Recipients,
+    /// Ids of subscriptions its record left because it matches no more.
+    pub(super) unmatched: String,
+    /// Ids of subscriptions its record left because their user may not read it
+    /// any more.
+    pub(super) hidden: String,
+}
+
+impl Route {
+    /// Who gets a message, and who is told that it took the place of one they
+    /// had (AMPS User Guide, "Out-of-Focus Messages").
+    pub(super) fn reach(&self, message: &Subject<'_>, before: Option<&Subject<'_>>) -> Reach {
+        let mut reach = Reach { delivered: self.all.clone(), ..Reach::default() };
+        for interest in &self.some {
+            let terms = interest.terms();
+            let left = || interest.oof && before.is_some_and(|before| terms.accept(before));
+            match terms.focus(message) {
+                Focus::In => reach.delivered.add(&interest.id, interest.send_bookmark, interest.send_key),
+                Focus::Out if left() => push_id(&mut reach.unmatched, &interest.id),
+                Focus::Hidden if left() => push_id(&mut reach.hidden, &interest.id),
+                Focus::Out | Focus::Hidden => {}
+            }
+        }
+        reach
+    }
+
+    /// The ids of those who are told that a record they had was deleted.
+    pub(super) fn lose(&self, record: &Subject<'_>) -> String {
+        let mut sids = self.told.clone();
+        for interest in self.some.iter().filter(|interest| interest.oof && interest.terms().accept(record)) {
+            push_id(&mut sids, &interest.id);
+        }
+        sids
+    }
+}
