@@ -278,8 +278,8 @@ impl Faults {
     }
 
     /// What messages of a topic have to match for a user.
-    pub(crate) fn content(&self, user: &str, access: Access, topic: &str) -> Option<Filter> {
-        self.content.as_ref().and_then(|rule| rule(user, access, topic))
+    pub(crate) fn content<'a>(&self, user: impl FnOnce() -> &'a str, access: Access, topic: &str) -> Option<Filter> {
+        self.content.as_ref().and_then(|rule| rule(user(), access, topic))
     }
 
     pub(crate) fn stops_reading(&self, who: Who<'_>) -> bool {

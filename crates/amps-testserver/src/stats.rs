@@ -76,7 +76,7 @@ impl ReceivedCommand {
         let kind = message.kind();
         let text = |field| {
             let wanted = kind != MessageKind::Publish;
-            message.text(field).filter(|_| wanted).map(|text| text.into_owned())
+            if wanted { message.text(field).map(|text| text.into_owned()) } else { None }
         };
         Self {
             connection: id.number(),

@@ -73,7 +73,7 @@ impl Engine {
 
     /// What messages of a topic have to match for the user of a connection.
     pub(super) fn content(&self, id: ConnId, access: Access, topic: &str) -> Option<Filter> {
-        self.faults.content(self.user(id), access, topic)
+        self.faults.content(|| self.user(id), access, topic)
     }
 
     fn user(&self, id: ConnId) -> &str {

@@ -87,7 +87,7 @@ impl Engine {
                 Route { connection: *id, all: Recipients::default(), told: String::new(), some: Vec::new() };
             let (user, subscriptions) = connection.readers();
             for subscription in subscriptions {
-                let content = |name: &str| self.faults.content(user, Access::Read, name);
+                let content = |name: &str| self.faults.content(|| user, Access::Read, name);
                 if subscription.replay.is_some() || !subscription.matches(topic, &name, content) {
                     continue;
                 }
@@ -152,7 +152,7 @@ impl Engine {
                     continue;
                 }
                 replay.cursor += 1;
-                let content = |name: &str| self.faults.content(user, Access::Read, name);
+                let content = |name: &str| self.faults.content(|| user, Access::Read, name);
                 let matches = subscription.matches(entry.topic, topic, content);
                 // A deletion is logged, not replayed.
                 if entry.deletes.is_some() || !matches || !subscription.terms(entry.topic).accept(&message) {
