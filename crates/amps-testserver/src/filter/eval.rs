@@ -101,3 +101,18 @@ pub(super) fn each<'a>(expr: &'a Expr, fields: &'a dyn Fields, see: &mut dyn FnM
         other => see(scalar(other, fields)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::filter::{DEPTH_MAX, Filter};
+
+    /// As many calls inside each other as a text can ask for, in a test's small
+    /// stack.
+    #[test]
+    fn the_deepest_filter_is_evaluated() {
+        let text = format!("{}1{}", "0 OR 1 AND 1 = 0 + 1 * (".repeat(DEPTH_MAX), ")".repeat(DEPTH_MAX));
+        assert!(text.parse::<Filter>().unwrap().matches(b"{}"));
+        let negated = format!("{}0", "NOT ".repeat(DEPTH_MAX));
+        assert!(!negated.parse::<Filter>().unwrap().matches(b"{}"));
+    }
+}

@@ -46,11 +46,28 @@ const LIST_MAX: usize = 1_000;
 /// Expressions": identifiers such as `/order/qty`, numbers and strings,
 /// arithmetic, comparisons, `IN`, `BETWEEN`, `LIKE`, `BEGINS WITH`,
 /// `ENDS WITH`, `IS NULL`, `AND`, `OR`, `NOT` and functions. Not there are the
-/// functions about time, place and the current client.
+/// functions about time and the current client.
+///
+/// Where the guide leaves a rule open, this is the reading taken here:
+///
+/// * A comparison with NULL is false, so its negation is true, as the guide has
+///   it for `NOT IN`; no comparison with NaN holds.
+/// * A value by itself is true when its number is not 0; a string that is no
+///   number is false.
+/// * `BETWEEN`, `BEGINS WITH` and `ENDS WITH` look at each element of an array,
+///   as `=`, `LIKE` and `IN` do, and `NOT` at the whole. Arrays in arrays are
+///   taken apart.
+/// * Integers that leave 64 bits become floating point; an integer divided by 0
+///   is NaN.
+/// * In the pattern of a `LIKE` escapes are the regular expression's own; a raw
+///   string is looked for as it is. A search that would take too long finds
+///   nothing.
+/// * `-`, `.` and `:` are part of a name, as in XML; between values they need
+///   spaces.
 ///
 /// A text is at most 64 KiB long, nests at most 64 deep, has at most 4,096
-/// parts and lists of at most 1,000 values. A `LIKE` that would search for too
-/// long gives up in bounded time and does not match.
+/// parts and lists of at most 1,000 values. A string a function makes is NULL
+/// when it is longer than 16 MiB.
 ///
 /// ```
 /// use amps_testserver::Filter;
