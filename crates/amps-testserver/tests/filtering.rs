@@ -250,6 +250,14 @@ fn a_replaced_query_sends_only_what_is_new_and_tells_what_fell_out() {
     assert_eq!(found, [r#"{"id":3}"#, r#"{"id":4}"#]);
     assert_eq!(left(&messages), [r#"sub match {"id":1}"#]);
     assert_eq!(counts(&messages), [Some(4), Some(3), Some(2)]);
+    // A bounded query did not send all that it matched.
+    let bounded =
+        query(kind, "2", "/id >= 2").text(Field::SubscriptionId, "sub").text(Field::Options, "replace,top_n=1");
+    bench.send(&reader, bounded);
+    bench.drain(&mut reader);
+    bench
+        .send(&reader, query(kind, "2", "/id >= 2").text(Field::SubscriptionId, "sub").text(Field::Options, "replace"));
+    assert_eq!(bodies(&bench.drain(&mut reader)).len(), 3);
     // A plain subscription in its place has no result to compare with.
     let plain = filtered("3", "w", "/id = 1").text(Field::SubscriptionId, "sub").text(Field::Options, "replace");
     bench.send(&reader, plain);

@@ -62,7 +62,8 @@ impl Engine {
         let query_id = own.or_else(|| message.text(Field::CommandId)).unwrap_or_default().into_owned();
         if subscribes {
             // The query's bound is not one of the subscription behind it.
-            let options = Options { top_n: None, ..options };
+            let queried = keys.is_none() && options.top_n.is_none();
+            let options = Options { top_n: None, queried, ..options };
             // Without a history of the SOW only its present state can be had.
             let start = match message.raw(Field::Bookmark).unwrap_or_default() {
                 "" => None,

@@ -28,7 +28,7 @@ pub(super) struct Subscription {
     pub(super) filter: Option<Filter>,
     /// Told about records that stop to match.
     pub(super) oof: bool,
-    /// Began with a query of the SOW.
+    /// Began with a query of the SOW that sent every record that matches.
     pub(super) queried: bool,
     pub(super) send_bookmark: bool,
     pub(super) send_key: bool,
@@ -106,6 +106,8 @@ pub(super) struct Options {
     pub(super) resume: bool,
     pub(super) oof: bool,
     pub(super) filter: Option<Filter>,
+    /// Behind a query that is not bounded.
+    pub(super) queried: bool,
     pub(super) not_found: NotFound,
     pub(super) top_n: Option<u64>,
 }
@@ -261,7 +263,7 @@ impl Engine {
             pattern,
             filter: options.filter.clone(),
             oof: options.oof,
-            queried: message.kind() == MessageKind::SowAndSubscribe,
+            queried: options.queried,
             send_bookmark: options.bookmark,
             send_key: !options.no_sowkey,
             wants_persisted: acks.contains(AckType::Persisted),
