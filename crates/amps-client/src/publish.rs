@@ -1,13 +1,15 @@
 use std::sync::Arc;
 
+use amps_core::header::FrameWriter;
 use amps_ha::client_core::Request;
 use amps_ha::error::CommandError;
-use amps_ha::publish_log::{Cursors, Full, SharedLog};
+use amps_ha::publish_log::{AppendError, Cursors, Full, SharedLog};
+use bytes::BytesMut;
 use tokio::sync::oneshot;
 
 use crate::client::Client;
 use crate::error::PublishError;
-use crate::write::{Publish, SowDelete, Write};
+use crate::write::{Publish, SowDelete, Write, frame_len};
 
 /// A published message on its way.
 ///
@@ -93,7 +95,7 @@ impl Client {
     /// telling: publishing again may then double it. It never leaves half a
     /// message, and never holds up others.
     pub async fn publish(&self, topic: &str, body: impl AsRef<[u8]>) -> Result<(), PublishError> {
-        self.write(Publish::new(topic, body.as_ref())).await
+        self.enqueue_wait(topic, body).await?.durable().await
     }
 
     /// Publishes a part of a message, which the server merges into the record
@@ -160,7 +162,8 @@ impl Client {
     /// # Cancel safety
     /// A dropped call has published nothing.
     pub async fn enqueue_wait(&self, topic: &str, body: impl AsRef<[u8]>) -> Result<Receipt, PublishError> {
-        self.enqueue_write_wait(Publish::new(topic, body.as_ref())).await
+        let body = body.as_ref();
+        self.with_room(|| self.enqueue(topic, body)).await
     }
 
     /// [`enqueue_wait`](Self::enqueue_wait) for everything that can be
@@ -173,11 +176,15 @@ impl Client {
     /// A dropped call has published nothing.
     pub async fn enqueue_write_wait<'a>(&self, write: impl Into<Write<'a>>) -> Result<Receipt, PublishError> {
         let write = write.into();
+        self.with_room(|| self.append_write(&write)).await
+    }
+
+    async fn with_room(&self, append: impl Fn() -> Result<Receipt, PublishError>) -> Result<Receipt, PublishError> {
         loop {
             if let Some(bound) = self.inner.log.waits_for_disk() {
                 wait(&self.inner.log, |cursors| cursors.unstored <= bound).await?;
             }
-            match self.append(&write) {
+            match append() {
                 Err(PublishError::StoreFull(full)) if self.inner.log.waits(&full) => self.room(&full).await?,
                 done => return done,
             }
@@ -192,7 +199,9 @@ impl Client {
     /// # Errors
     /// [`PublishError`]; nothing was published.
     pub fn enqueue(&self, topic: &str, body: impl AsRef<[u8]>) -> Result<Receipt, PublishError> {
-        self.append(&Publish::new(topic, body.as_ref()).into())
+        let body = body.as_ref();
+        let len = frame_len(topic, body.len())?;
+        self.append(len, |sequence, out| FrameWriter::publish(out, topic, sequence).finish(body))
     }
 
     /// [`enqueue`](Self::enqueue) for everything that can be
@@ -201,16 +210,18 @@ impl Client {
     /// # Errors
     /// [`PublishError`]; nothing was published.
     pub fn enqueue_write<'a>(&self, write: impl Into<Write<'a>>) -> Result<Receipt, PublishError> {
-        self.append(&write.into())
+        self.append_write(&write.into())
     }
 
-    fn append(&self, write: &Write<'_>) -> Result<Receipt, PublishError> {
-        let len = write.checked_len()?;
-        let ordinal = self.inner.log.append(len, |sequence, out| write.encode(sequence, out));
-        match ordinal.map_err(PublishError::from) {
+    fn append_write(&self, write: &Write<'_>) -> Result<Receipt, PublishError> {
+        self.append(write.checked_len()?, |sequence, out| write.encode(sequence, out))
+    }
+
+    fn append(&self, len: usize, encode: impl FnOnce(Option<u64>, &mut BytesMut)) -> Result<Receipt, PublishError> {
+        match self.inner.log.append(len, encode) {
             Ok(ordinal) => Ok(Receipt { log: Arc::clone(&self.inner.log), ordinal }),
-            Err(PublishError::Disconnected { .. }) => Err(self.disconnected()),
-            Err(error) => Err(error),
+            Err(AppendError::Disconnected) => Err(self.disconnected()),
+            Err(error) => Err(error.into()),
         }
     }
 

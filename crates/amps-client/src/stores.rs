@@ -107,6 +107,7 @@ impl BookmarkStore {
     /// subscription at most once in `interval` (a second is usual), and the
     /// last at [`Client::close`](crate::Client::close). What is discarded
     /// within that time or out of order may come again in a new process.
+    /// [`SowRecoveryPoints`](crate::SowRecoveryPoints) keeps them in a SOW topic.
     ///
     /// While the adapter fails, messages go on, each failure is told as
     /// [`Event::BookmarkStoreFailed`](crate::Event::BookmarkStoreFailed), and

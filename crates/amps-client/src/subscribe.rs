@@ -280,8 +280,9 @@ impl Subscription {
     }
 
     /// Waits until everything discarded so far survives `kill -9` of this
-    /// process: none of it comes again. Without a sled bookmark store there is
-    /// nothing to wait for.
+    /// process: none of it comes again. With recovery points: until the adapter
+    /// has taken them, for as long as it fails; what was discarded out of order
+    /// may come again all the same. In memory there is nothing to wait for.
     ///
     /// # Errors
     /// [`CommandError::BookmarkStore`]: what was discarded may come again in a

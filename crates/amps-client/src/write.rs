@@ -131,6 +131,23 @@ impl<'a> From<SowDelete<'a>> for Write<'a> {
     }
 }
 
+/// Bytes a frame takes at most with this topic, and `rest` bytes of body and
+/// fields that not every frame has.
+///
+/// # Errors
+/// No server would take it.
+pub(crate) fn frame_len(topic: &str, rest: usize) -> Result<usize, PublishError> {
+    if topic.is_empty() {
+        return Err(PublishError::NoTopic);
+    }
+    // Every byte of a topic may need an escape of six.
+    let len = 80 + topic.len() * 6 + rest;
+    match len <= MAX_FRAME_LEN {
+        true => Ok(len),
+        false => Err(PublishError::TooLarge { len, bound: MAX_FRAME_LEN }),
+    }
+}
+
 impl Write<'_> {
     /// Bytes its frame takes at most.
     ///
@@ -138,14 +155,13 @@ impl Write<'_> {
     /// No server would take it.
     pub(crate) fn checked_len(&self) -> Result<usize, PublishError> {
         // Every byte of a text may need an escape of six.
-        let text = |text: &str| text.len() * 6;
-        let field = |value: Option<&str>| value.map_or(0, |value| 24 + text(value));
+        let field = |value: Option<&str>| value.map_or(0, |value| 24 + value.len() * 6);
         let (topic, len) = match self {
             Self::Publish(Publish { topic, body, correlation_id, expiration, sow_key, .. }) => {
                 check_alphabet("a correlation id", *correlation_id)?;
                 check_alphabet("a SOW key", *sow_key)?;
                 let lifetime = expiration.map_or(0, |_| 26);
-                (topic, 80 + body.len() + lifetime + field(*correlation_id) + field(*sow_key))
+                (topic, body.len() + lifetime + field(*correlation_id) + field(*sow_key))
             }
             Self::SowDelete(SowDelete { topic, records }) => {
                 let (records, what) = match records {
@@ -156,21 +172,13 @@ impl Write<'_> {
                 if what.is_empty() {
                     return Err(PublishError::Invalid { what: "a sow_delete", rule: "names no records" });
                 }
-                (topic, 80 + records)
+                (topic, records)
             }
         };
-        if topic.is_empty() {
-            return Err(PublishError::NoTopic);
-        }
-        let len = len + text(topic);
-        match len <= MAX_FRAME_LEN {
-            true => Ok(len),
-            false => Err(PublishError::TooLarge { len, bound: MAX_FRAME_LEN }),
-        }
+        frame_len(topic, len)
     }
 
     /// Writes the frame.
-    #[inline]
     pub(crate) fn encode(&self, sequence: Option<u64>, out: &mut BytesMut) {
         match self {
             Self::Publish(Publish { topic, body, delta, correlation_id, expiration, sow_key }) => {

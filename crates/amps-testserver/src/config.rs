@@ -54,7 +54,8 @@ impl FromStr for PeerConfig {
 pub struct SowConfig {
     /// The topic, literal.
     pub topic: String,
-    /// The key: a path into the JSON body such as `/station`.
+    /// The key: a path into the JSON body such as `/station`, or several,
+    /// separated by commas.
     pub key: String,
 }
 
@@ -133,7 +134,8 @@ impl Config {
         self
     }
 
-    /// Adds a SOW topic with its key, a path such as `/station`.
+    /// Adds a SOW topic with its key, a path such as `/station`, or several,
+    /// separated by commas.
     #[must_use]
     pub fn sow(mut self, topic: impl Into<String>, key: impl Into<String>) -> Self {
         self.sow.push(SowConfig { topic: topic.into(), key: key.into() });

@@ -28,13 +28,17 @@ impl SowTopic {
         Self { topic: topic.to_owned(), key: key.to_owned(), records: BTreeMap::new() }
     }
 
-    /// The SOW key of a body: a hash over topic and key value. `None` when the
-    /// body is not JSON or holds no such value.
+    /// The SOW key of a body: a hash over topic and key values. `None` when the
+    /// body is not JSON or lacks one of them.
     pub(crate) fn key_of(&self, body: &[u8]) -> Option<u64> {
-        let value: Value = serde_json::from_slice(body).ok()?;
-        let value = value.pointer(&self.key).filter(|value| !value.is_null())?;
-        let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-        Some(fnv1a(format!("{}\0{text}", self.topic).as_bytes()))
+        let body: Value = serde_json::from_slice(body).ok()?;
+        let mut parts = self.topic.clone();
+        for path in self.key.split(',') {
+            let value = body.pointer(path).filter(|value| !value.is_null())?;
+            parts.push('\0');
+            parts.push_str(&value.as_str().map_or_else(|| value.to_string(), str::to_owned));
+        }
+        Some(fnv1a(parts.as_bytes()))
     }
 
     /// Inserts or replaces a record; answers the one before.
@@ -108,6 +112,15 @@ mod tests {
         let bodies: Vec<_> = sow.select(None).into_iter().map(|record| record.body).collect();
         assert_eq!(bodies.len(), 2);
         assert!(bodies.contains(&Bytes::from_static(br#"{"site":{"id":1},"t":2}"#)));
+    }
+
+    #[test]
+    fn a_key_may_have_several_parts() {
+        let sow = SowTopic::new("w", "/a,/b/c");
+        let key = |body: &str| sow.key_of(body.as_bytes());
+        assert_eq!(key(r#"{"a":1,"b":{"c":"x"}}"#), key(r#"{"b":{"c":"x","d":2},"a":1}"#));
+        assert_ne!(key(r#"{"a":1,"b":{"c":"x"}}"#), key(r#"{"a":1,"b":{"c":"y"}}"#));
+        assert_eq!(key(r#"{"a":1}"#), None);
     }
 
     #[test]
