@@ -1,3 +1,5 @@
+use std::collections::VecDeque;
+
 use proptest::prelude::*;
 
 use super::*;
@@ -12,6 +14,10 @@ enum Op {
     Write(usize, u16),
     /// The server's persisted acknowledgement arrives.
     Ack,
+    /// The server answers one of its latest messages with a failure.
+    Refuse(usize),
+    /// The connection's task tells of refused messages.
+    Tell,
     /// The connection dies and the client logs on again.
     Reconnect,
     /// The connection dies and stays so for a while.
@@ -30,9 +36,11 @@ fn op() -> impl Strategy<Value = Op> {
     prop_oneof![
         8 => (1usize..4000).prop_map(Op::Publish),
         2 => (20_000..LONGEST).prop_map(Op::Publish),
-        6 => Just(Op::Work),
-        6 => (1usize..60_000, 0u16..=1000).prop_map(|(max, part)| Op::Write(max, part)),
+        12 => Just(Op::Work),
+        6 => (1usize..60_000, prop_oneof![2 => Just(1000), 1 => 0u16..1000]).prop_map(|(max, part)| Op::Write(max, part)),
         3 => Just(Op::Ack),
+        4 => (0usize..8).prop_map(Op::Refuse),
+        2 => Just(Op::Tell),
         2 => Just(Op::Reconnect),
         1 => Just(Op::Disconnect),
         1 => (any::<bool>(), 0usize..8).prop_map(|(power, extra)| Op::Crash(power, extra)),
@@ -93,13 +101,16 @@ struct World {
     /// All ids appended in this life.
     appended: Vec<(u64, u64)>,
     promised: Vec<u64>,
+    /// Sequences and ids of refused messages that are not told yet, and whether
+    /// the message has to be told too.
+    refused: VecDeque<(u64, u64, bool)>,
     /// Ids the store has; what a kill of the process leaves.
     stored: Vec<u64>,
 }
 
 impl World {
     fn new(kind: Kind, server: Server) -> Self {
-        let limits = Limits { bytes: 1 << 20, resident_bytes: 100_000, ..Limits::default() };
+        let limits = Limits { bytes: 1 << 20, resident_bytes: 20_000, ..Limits::default() };
         let kv = MemoryKv::new();
         let (store, log) = kind.open(kv.clone(), limits, CLOCK);
         Self {
@@ -115,6 +126,7 @@ impl World {
             pending: Vec::new(),
             appended: Vec::new(),
             promised: Vec::new(),
+            refused: VecDeque::new(),
             stored: Vec::new(),
         }
     }
@@ -130,6 +142,8 @@ impl World {
             Op::Write(max, part) => self.write(max, part),
             Op::Ack if self.online => self.log.acknowledged(self.server.highest),
             Op::Ack => {}
+            Op::Refuse(latest) => self.refuse(latest),
+            Op::Tell => self.tell(),
             Op::Reconnect => {
                 self.disconnect();
                 self.online = self.log.logged_on(self.server.highest, OnPublishGap::Refuse).is_ok();
@@ -163,6 +177,26 @@ impl World {
             }
         }
         self.note_promises();
+    }
+
+    fn refuse(&mut self, latest: usize) {
+        let arrived = self.server.log.len().checked_sub(latest + 1).map(|at| self.server.log[at]);
+        let Some((sequence, id)) = arrived.filter(|_| self.online) else { return };
+        // What the server has is refused as a duplicate: nothing is lost.
+        if self.log.refused(sequence, amps_core::Reason::Duplicate) {
+            // A dozen of the longest are held in memory for those before them.
+            self.refused.push_back((sequence, id, self.refused.len() < 12));
+        }
+    }
+
+    /// Each is told once and in order, with its message.
+    fn tell(&mut self) {
+        while let Some(failed) = self.log.next_failed_write() {
+            let (sequence, id, whole) = self.refused.pop_front().expect("told once");
+            assert_eq!(failed.sequence, sequence);
+            let told = failed.message.map(|message| String::from_utf8_lossy(message.data()).trim_end().to_owned());
+            assert!(told == Some(id.to_string()) || (told.is_none() && !whole), "{sequence}: {told:?}, not {id}");
+        }
     }
 
     fn publish(&mut self, len: usize) {
@@ -206,6 +240,7 @@ impl World {
         self.online = false;
         self.pending.clear();
         self.appended.clear();
+        self.refused.clear();
         self.clock += 1;
         self.kv = kv;
         (self.store, self.log) = self.kind.open(self.kv.clone(), self.limits, self.clock);
@@ -233,10 +268,11 @@ impl World {
                 self.apply(Op::Reconnect);
             }
             work(&mut self.log, &mut self.store);
+            self.tell();
             self.write(usize::MAX, 1000);
             self.log.acknowledged(self.server.highest);
             let cursors = self.log.cursors();
-            if cursors.settled == cursors.end && !self.log.has_more(u64::MAX) {
+            if cursors.settled == cursors.end && !self.log.has_more(u64::MAX) && self.refused.is_empty() {
                 assert_eq!(cursors.bytes, 0);
                 assert_eq!(self.log.resident_bytes(), 0);
                 return;

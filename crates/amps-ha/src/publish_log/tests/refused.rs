@@ -126,9 +126,10 @@ fn a_value_is_not_removed_before_the_refused_message_was_read() {
 fn new_numbers_wait_for_what_is_to_be_read() {
     let kv = MemoryKv::new();
     let (mut store, mut log) = evicted(&kv);
-    refuse(&mut log, [3, 1_000]);
     log.disconnected(0);
     append_all(&mut log, MESSAGES..MESSAGES + 5);
+    work(&mut log, &mut store);
+    refuse(&mut log, [3, 1_000]);
     assert_eq!(log.logged_on(CLOCK + 10_000, OnPublishGap::Refuse).unwrap().renumbered, 5);
     assert_eq!(work_and_tell(&mut log, &mut store), with_messages([3, 1_000]));
     let sent = drain(&mut log, Some(&mut store));
