@@ -55,7 +55,7 @@ const CLOSE: Duration = Duration::from_secs(1);
 /// last point that was confirmed comes again in a new process. A bookmark
 /// subscription that is entered meanwhile is refused after the
 /// [limit](Self::limit): without its point it would begin anew. A client that
-/// is dropped or closed gives up after at most two limits.
+/// is dropped or closed meanwhile gives up after about one limit.
 pub struct SowRecoveryPoints {
     records: Records,
     limit: Duration,
@@ -315,19 +315,15 @@ impl Points {
         Ok(point)
     }
 
-    /// Waits for what was not confirmed in time before; not at all while it
-    /// cannot be.
+    /// Whether what was not confirmed in time is confirmed by now, or refused: a
+    /// newer one follows. Nobody waits for it a second time.
     async fn room(&mut self) -> Result<(), AdapterError> {
-        let Some(receipt) = self.unconfirmed.clone() else { return Ok(()) };
-        if !self.client.is_connected() {
-            return Err(self.late("has not confirmed the point before"));
+        let Some(receipt) = &self.unconfirmed else { return Ok(()) };
+        match timeout(Duration::ZERO, receipt.persisted()).await {
+            Ok(_) => self.unconfirmed = None,
+            Err(_) => return Err(self.late("has not confirmed the point before")),
         }
-        // Refused or not: a newer one follows.
-        let _ = self.confirmed(receipt).await;
-        match self.unconfirmed {
-            Some(_) => Err(self.late("has not confirmed the point before")),
-            None => Ok(()),
-        }
+        Ok(())
     }
 
     async fn confirmed(&mut self, receipt: Receipt) -> Result<Option<String>, AdapterError> {
