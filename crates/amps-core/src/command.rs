@@ -5,6 +5,7 @@ use std::fmt;
 use bytes::BytesMut;
 
 use crate::ack::AckTypes;
+use crate::bookmark::Bookmark;
 use crate::header::{Field, FrameWriter};
 
 /// The commands a client can send.
@@ -80,6 +81,28 @@ impl Command {
     /// A command without any field.
     pub fn new(kind: CommandKind) -> Self {
         Self { kind, acks: AckTypes::NONE, fields: Vec::new(), body: Vec::new() }
+    }
+
+    /// A `sow_delete` on a topic, still without what it deletes. On a queue with
+    /// [`bookmarks`](Self::bookmarks) it acknowledges messages (AMPS Command
+    /// Reference, "sow_delete").
+    ///
+    /// ```
+    /// use amps_core::{Bookmark, Command};
+    /// let mut wire = bytes::BytesMut::new();
+    /// let done = [3, 5].map(|sequence| Bookmark { publisher: 77, sequence });
+    /// Command::sow_delete("work").bookmarks(done).encode(&mut wire);
+    /// assert_eq!(&wire[4..], br#"{"c":"sow_delete","t":"work","bm":"77|3|,77|5|"}"#);
+    /// ```
+    pub fn sow_delete(topic: impl Into<String>) -> Self {
+        Self::new(CommandKind::SowDelete).topic(topic)
+    }
+
+    /// Sets the bookmark to a list.
+    #[must_use]
+    pub fn bookmarks(self, bookmarks: impl IntoIterator<Item = Bookmark>) -> Self {
+        let list: Vec<_> = bookmarks.into_iter().map(|bookmark| bookmark.to_string()).collect();
+        self.text(Field::Bookmark, list.join(","))
     }
 
     /// The kind.

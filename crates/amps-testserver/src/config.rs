@@ -7,6 +7,8 @@ use std::time::Duration;
 use amps_core::{Uri, UriError};
 use regex::Regex;
 
+use crate::queue_config::QueueConfig;
+
 /// Whether the source of a replication link waits for its destination before
 /// it acknowledges a message as persisted (AMPS User Guide, "Sync and Async
 /// Acknowledgement").
@@ -78,6 +80,8 @@ pub struct Config {
     pub topic_log: Vec<Regex>,
     /// SOW topics, in the order queries search them. Default: none.
     pub sow: Vec<SowConfig>,
+    /// Message queues. An instance with queues has no peers. Default: none.
+    pub queues: Vec<QueueConfig>,
     /// Instances this one pushes its log to. Default: none.
     pub peers: Vec<PeerConfig>,
     /// The period of conflated persisted acks when the logon names none.
@@ -88,6 +92,9 @@ pub struct Config {
     /// an old connection of the one before, and server-assigned sequences
     /// start at it. Default 0, right for an instance that never restarts.
     pub incarnation: u64,
+    /// The time since the beginning of 1970 when the engine is first told the
+    /// time: the ends of leases are sent as dates. Default 0.
+    pub wall_clock: Duration,
     /// Bytes of live messages and acks that may wait for one connection before
     /// it is closed as a slow client. Replays and query results do not count:
     /// they are produced as the connection drains. Default 64 MiB.
@@ -115,9 +122,11 @@ impl Config {
             version: "5.3.5.0.0".to_owned(),
             topic_log: vec![every_topic()],
             sow: Vec::new(),
+            queues: Vec::new(),
             peers: Vec::new(),
             ack_conflation: Duration::from_secs(1),
             incarnation: 0,
+            wall_clock: Duration::ZERO,
             outbox_limit: 64 << 20,
             log_limit: 4 << 30,
             frame_limit: amps_core::frame::MAX_FRAME_LEN,
@@ -139,6 +148,13 @@ impl Config {
     #[must_use]
     pub fn sow(mut self, topic: impl Into<String>, key: impl Into<String>) -> Self {
         self.sow.push(SowConfig { topic: topic.into(), key: key.into() });
+        self
+    }
+
+    /// Adds a message queue.
+    #[must_use]
+    pub fn queue(mut self, queue: QueueConfig) -> Self {
+        self.queues.push(queue);
         self
     }
 
@@ -171,6 +187,7 @@ impl fmt::Debug for Config {
             .field("name", &self.name)
             .field("topic_log", &self.topic_log)
             .field("sow", &self.sow)
+            .field("queues", &self.queues)
             .field("peers", &self.peers.len())
             .field("ack_conflation", &self.ack_conflation)
             .finish_non_exhaustive()

@@ -59,8 +59,8 @@
 //! publisher's messages once and in order, each log in an order of its own
 //! between publishers.
 //!
-//! Not there: bookmarks that are times or ranges, delta subscribing, queues,
-//! conflation, TLS and compression. Deltas are merged as JSON, and filters look
+//! Not there: bookmarks that are times or ranges, delta subscribing,
+//! conflation, replicated queues. Deltas are merged as JSON, and filters look
 //! into JSON bodies. What is asked for and not there is answered
 //! with a failure. All connections share one message type.
 
@@ -73,16 +73,19 @@ mod filter;
 mod identity;
 mod interval;
 mod log;
+mod queue_config;
 mod server;
 mod sow;
 mod stats;
+mod timestamp;
 mod topic;
 
 pub use config::{Config, Link, PeerConfig, SowConfig};
-pub use engine::{ConnId, Engine, PeerId};
+pub use engine::{ConnId, Engine, PeerId, QueueDepth};
 pub use faults::{Access, Faults, Target};
 pub use filter::{Filter, FilterError};
 pub use identity::publisher_id;
 pub use journal::{FileJournal, Journal, LoggedMessage, MemoryJournal, NoJournal};
+pub use queue_config::{Delivery, Fairness, Leasing, QueueConfig};
 pub use server::{TestServer, TestServerBuilder};
 pub use stats::{ReceivedCommand, Stats};

@@ -155,7 +155,7 @@ fn a_deletion_names_records_in_one_way() {
         (by_keys().text(Field::Filter, "/id = 1"), one),
         (deletion(9).text(Field::SowKeys, "a key"), "bad sow key"),
         (deletion(9).body("{}"), "bad sow key"),
-        (deletion(9).text(Field::Bookmark, "1|1|"), "queues are not supported by this server"),
+        (deletion(9).text(Field::Bookmark, "1|1|"), "only messages of queues have bookmarks to delete by"),
         (by_keys().topic("plain"), "invalid topic"),
         (by_keys().topic("w("), "bad regex topic"),
         (by_keys().text(Field::Options, "cancel"), "invalid options"),

@@ -23,6 +23,7 @@ pub(super) struct AckFrame<'a> {
     pub(super) query_id: Option<&'a str>,
     pub(super) version: Option<&'a str>,
     pub(super) reason: Option<&'a str>,
+    pub(super) options: Option<&'a str>,
     pub(super) failure: bool,
     /// Asks to log on again, with this user and password.
     pub(super) retry: Option<(&'a str, &'a str)>,
@@ -56,6 +57,7 @@ impl<'a> AckFrame<'a> {
             .text(Field::AckType, kind.as_str())
             .text(Field::Status, status.as_str())
             .maybe(Field::Reason, self.reason)
+            .maybe(Field::Options, self.options)
             .maybe(Field::Version, self.version)
             .maybe(Field::UserId, self.retry.map(|(user, _)| user))
             .maybe(Field::Password, self.retry.map(|(_, password)| password));

@@ -82,6 +82,10 @@ impl Engine {
     fn find_routes(&mut self, topic: u32) -> Arc<[Route]> {
         let name = Arc::clone(&self.topics.get(topic).name);
         let mut routes = Vec::new();
+        if self.queues.is_queue(&name) {
+            // The queue has its messages.
+            return self.topics.set_routes(topic, routes);
+        }
         for (id, connection) in &mut self.connections {
             let mut route =
                 Route { connection: *id, all: Recipients::default(), told: String::new(), some: Vec::new() };

@@ -13,6 +13,7 @@ mod logon;
 mod outbox;
 mod publish;
 mod query;
+mod queue;
 mod replicate;
 mod sow_delete;
 mod subscribe;
@@ -22,11 +23,13 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::io;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use amps_core::Bookmark;
 use bytes::Bytes;
 
 use self::connection::{Close, Connection, Role};
+use self::queue::Queues;
 use self::replicate::Peer;
 use self::topics::Topics;
 use crate::config::Config;
@@ -36,6 +39,8 @@ use crate::journal::{Journal, LoggedMessage, Record};
 use crate::log::{Entry, Log};
 use crate::sow::{SowRecord, SowTopic};
 use crate::stats::Stats;
+
+pub use self::queue::QueueDepth;
 
 /// One connection of an engine. Never reused within an engine's life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -82,6 +87,7 @@ pub struct Engine {
     last_connection: u64,
     names: HashMap<String, ConnId>,
     peers: Vec<Peer>,
+    queues: Queues,
     /// Log positions before this were promised as persisted in an earlier life
     /// or before a peer was lost.
     promised: usize,
@@ -89,6 +95,8 @@ pub struct Engine {
     stats: Stats,
     dirty: Vec<ConnId>,
     now: Option<Instant>,
+    /// The first time that was told.
+    began: Option<Instant>,
     timeout: Option<Instant>,
     /// Log length at the end of the last turn.
     announced: usize,
@@ -100,8 +108,10 @@ impl Engine {
     /// An instance that goes on from what `journal` holds.
     ///
     /// # Errors
-    /// The journal cannot be read, or is damaged before its end.
+    /// The journal cannot be read, or is damaged before its end. A queue of the
+    /// configuration cannot be.
     pub fn new(config: Config, mut journal: Box<dyn Journal>) -> io::Result<Self> {
+        let queues = Queues::new(&config)?;
         let mut records = Vec::new();
         journal.load(&mut |record| records.push(record))?;
         let peers = config.peers.iter().map(Peer::new).collect();
@@ -118,11 +128,13 @@ impl Engine {
             last_connection: 0,
             names: HashMap::new(),
             peers,
+            queues,
             promised: 0,
             faults: Faults::default(),
             stats,
             dirty: Vec::new(),
             now: None,
+            began: None,
             timeout: None,
             announced: 0,
             uncommitted: false,
@@ -158,7 +170,11 @@ impl Engine {
                     Some(keys) => drop(self.delete(keys)),
                     None => drop(self.keep(&entry)),
                 }
-                self.log.push(entry);
+                let position = self.log.push(entry);
+                self.enqueue(position);
+            }
+            Record::Dequeued { queue, publisher, sequence } => {
+                self.recover_dequeued(&queue, Bookmark { publisher, sequence });
             }
             Record::Promised(position) => self.promised = self.promised.max(position as usize),
         }
@@ -269,6 +285,7 @@ impl Engine {
             self.acks_due(id, now);
             self.heartbeat_due(id, now);
         }
+        self.queues_due(now);
         self.end_turn();
         self.arm_all();
     }
@@ -316,6 +333,7 @@ impl Engine {
     }
 
     fn advance(&mut self, now: Instant) {
+        self.began.get_or_insert(now);
         self.now = Some(self.now.map_or(now, |last| last.max(now)));
     }
 
@@ -324,13 +342,19 @@ impl Engine {
         self.now.expect("a connection exists only after a call that told the time")
     }
 
+    /// A time as one since the beginning of 1970.
+    fn wall_clock(&self, at: Instant) -> Duration {
+        self.config.wall_clock + at.saturating_duration_since(self.began.unwrap_or(at))
+    }
+
     fn arm(&mut self, at: Instant) {
         self.timeout = Some(self.timeout.map_or(at, |timeout| timeout.min(at)));
     }
 
     fn arm_all(&mut self) {
         let connections = self.connections.values().filter_map(|connection| connection.deadline(&self.config));
-        let earliest = connections.chain(self.peers.iter().filter_map(Peer::deadline)).min();
+        let peers = self.peers.iter().filter_map(Peer::deadline);
+        let earliest = connections.chain(peers).chain(self.queues.deadline()).min();
         if let Some(at) = earliest {
             self.arm(at);
         }
@@ -347,6 +371,9 @@ impl Engine {
 
     /// Commits what the turn appended and tells those who follow the log.
     fn end_turn(&mut self) {
+        if self.failed.is_none() {
+            self.serve_queues();
+        }
         if std::mem::take(&mut self.uncommitted)
             && let Err(error) = self.journal.commit()
         {

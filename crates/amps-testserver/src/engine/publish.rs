@@ -115,6 +115,12 @@ impl Engine {
         if body.len() > MAX_FRAME_LEN - HEADER_MAX {
             return Outcome::Failed("message too large".into());
         }
+        if message.kind() == MessageKind::SowDelete
+            && let Some(outcome) = self.acknowledge(id, message, topic, deleted)
+        {
+            self.log.publisher_mut(own).note_unlogged(sequence.unwrap_or(0));
+            return outcome;
+        }
         if !self.may(id, Access::Write, topic) {
             return Outcome::Failed("not entitled".into());
         }
@@ -124,7 +130,8 @@ impl Engine {
         if message.kind() == MessageKind::SowDelete {
             return self.sow_delete(id, message, topic, sequence, deleted);
         }
-        let (name, topic) = (topic, self.topic(topic));
+        let (name, target) = (topic, self.queues.underlying(topic).unwrap_or(topic).to_owned());
+        let topic = self.topic(&target);
         let (logged, sow) = (self.topics.get(topic).logged, self.topics.get(topic).sow);
         let sow_key = self.sow_key(topic, &body);
         if sow.is_some() && sow_key.is_none() {
@@ -207,7 +214,8 @@ impl Engine {
         let bookmark = Bookmark { publisher: publisher.id, sequence: entry.sequence };
         self.uncommitted = true;
         self.apply(&entry, Some(bookmark));
-        self.log.push(entry);
+        let position = self.log.push(entry);
+        self.enqueue(position);
     }
 
     /// Changes the SOW, and delivers what was published, or what was deleted, to

@@ -47,14 +47,25 @@ impl Engine {
             return self.refuse(id, message, acks, "invalid orderby");
         }
         let subscribes = message.kind() == MessageKind::SowAndSubscribe;
-        if !subscribes && !self.sow.iter().any(|sow| pattern.matches(&sow.topic)) {
+        let queue = self.queues.matched(&pattern);
+        if !subscribes && !queue && !self.sow.iter().any(|sow| pattern.matches(&sow.topic)) {
             return self.refuse(id, message, acks, "invalid topic");
+        }
+        if subscribes && queue {
+            return self.refuse(id, message, acks, "a queue is queried or subscribed to, not both");
         }
         let keys: Option<Vec<u64>> = message
             .text(Field::SowKeys)
             .map(|keys| keys.split(',').filter_map(|key| key.trim().parse().ok()).collect());
-        let Found { compared, matched, mut records, left } =
-            self.search(id, &pattern, options.filter.as_ref(), keys.as_deref(), self.requeried(id, message, &options));
+        let earlier = self.requeried(id, message, &options);
+        let mut found = self.search(id, &pattern, options.filter.as_ref(), keys.as_deref(), earlier);
+        if queue {
+            let (waiting, browsed) = self.browse_queues(id, &pattern, options.filter.as_ref());
+            found.compared += waiting;
+            found.matched += browsed.len() as u64;
+            found.records.extend(browsed);
+        }
+        let Found { compared, matched, mut records, left } = found;
         records.truncate(options.top_n.map_or(usize::MAX, |top_n| top_n as usize));
         let returned = records.len();
 

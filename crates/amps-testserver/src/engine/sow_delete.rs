@@ -107,7 +107,7 @@ impl Engine {
                 let filter: Filter = filter.parse().map_err(|_| "bad filter")?;
                 Ok(searched.iter().flat_map(|at| self.keys_where(*at, |record| filter.accepts(record))).collect())
             }
-            (None, None, false, Some(_)) => Err("queues are not supported by this server"),
+            (None, None, false, Some(_)) => Err("only messages of queues have bookmarks to delete by"),
             _ => Err("a sow_delete needs one of filter, sow_keys and data"),
         }
     }

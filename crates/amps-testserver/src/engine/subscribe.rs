@@ -8,6 +8,7 @@ use amps_core::{AckType, AckTypes, Field, Message, StartAt};
 use super::ack::AckFrame;
 use super::connection::Close;
 use super::interest::Terms;
+use super::queue::Backlog;
 use super::{ConnId, Engine};
 use crate::faults::Access;
 use crate::filter::Filter;
@@ -32,6 +33,8 @@ pub(super) struct Subscription {
     pub(super) queried: bool,
     pub(super) send_bookmark: bool,
     pub(super) send_key: bool,
+    /// Its part in the queues it matches; `None` when there are none.
+    pub(super) backlog: Option<Backlog>,
     /// Persisted acks were asked for.
     pub(super) wants_persisted: bool,
     /// Set for a bookmark subscription.
@@ -110,6 +113,7 @@ pub(super) struct Options {
     pub(super) queried: bool,
     pub(super) not_found: NotFound,
     pub(super) top_n: Option<u64>,
+    pub(super) max_backlog: Option<u64>,
 }
 
 /// Where a subscription starts whose bookmark is not in the log.
@@ -143,7 +147,11 @@ impl Options {
                 "bookmark_not_found=now" => options.not_found = NotFound::Now,
                 "bookmark_not_found=epoch" => options.not_found = NotFound::Epoch,
                 "bookmark_not_found=fail" => options.not_found = NotFound::Fail,
-                other => options.top_n = Some(other.strip_prefix("top_n=")?.parse().ok()?),
+                other => match other.split_once('=')? {
+                    ("top_n", count) => options.top_n = Some(count.parse().ok()?),
+                    ("max_backlog", messages) => options.max_backlog = Some(messages.parse().ok()?),
+                    _ => return None,
+                },
             }
         }
         Some(options)
@@ -158,11 +166,18 @@ impl Options {
 
 impl Engine {
     pub(super) fn subscribe(&mut self, id: ConnId, message: &Message, acks: AckTypes) {
-        if message.kind() == MessageKind::DeltaSubscribe {
+        let queue = message.topic().is_some_and(|topic| self.queues.is_queue(&topic));
+        if message.kind() == MessageKind::DeltaSubscribe && !queue {
             return self.refuse(id, message, acks, "delta_subscribe is not supported by this server");
         }
-        let Some((options, pattern)) = self.checked(id, message, acks) else { return };
+        let Some((options, mut pattern)) = self.checked(id, message, acks) else { return };
         let starts = message.raw(Field::Bookmark).is_some_and(|bookmark| !bookmark.is_empty());
+        if let (true, TopicPattern::Literal(name)) = (starts, &pattern)
+            && let Some(underlying) = self.queues.underlying(name)
+        {
+            // From a bookmark a queue is the topic it is made of.
+            pattern = TopicPattern::Literal(underlying.to_owned());
+        }
         if (options.pause || options.resume) && !starts && !options.replace {
             return self.flow(id, message, acks, &options);
         }
@@ -248,7 +263,11 @@ impl Engine {
             return Err("invalid sub id");
         }
         let target = self.log.len();
+        let granted = self.queues.granted(&pattern, options.max_backlog).filter(|_| start.is_none());
         let Some(connection) = self.connections.get_mut(&id) else { return Ok(()) };
+        let replaced = connection.subscriptions.iter().find(|subscription| subscription.id == sub_id);
+        // The leases of one that is replaced stay.
+        let (leased, served) = replaced.and_then(|s| s.backlog).map_or((0, 0), |old| (old.leased, old.served));
         if options.replace {
             connection.subscriptions.retain(|subscription| subscription.id != sub_id);
         } else if connection.subscriptions.iter().any(|subscription| subscription.id == sub_id) {
@@ -266,6 +285,7 @@ impl Engine {
             queried: options.queried,
             send_bookmark: options.bookmark,
             send_key: !options.no_sowkey,
+            backlog: granted.map(|most| Backlog { most, leased, served }),
             wants_persisted: acks.contains(AckType::Persisted),
             replay: start.map(|cursor| Replay {
                 cursor,
@@ -285,7 +305,9 @@ impl Engine {
         if acks.contains(AckType::Processed) {
             let query = message.text(Field::QueryId);
             let query_id = query.as_deref();
-            let frame = AckFrame { subscription_id: Some(&sub_id), query_id, ..AckFrame::default() };
+            let granted = granted.map(|most| format!("max_backlog={most}"));
+            let options = granted.as_deref();
+            let frame = AckFrame { subscription_id: Some(&sub_id), query_id, options, ..AckFrame::default() };
             self.ack(id, AckType::Processed, message, frame);
         }
         self.mark(id);

@@ -94,6 +94,11 @@ impl Topics {
         self.generation += 1;
     }
 
+    /// A number that changes with the subscriptions.
+    pub(super) fn generation(&self) -> u64 {
+        self.generation
+    }
+
     /// The routes of a topic, if they are still right.
     pub(super) fn routes(&self, ix: u32) -> Option<Arc<[Route]>> {
         let topic = self.get(ix);

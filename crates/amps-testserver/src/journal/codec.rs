@@ -9,6 +9,7 @@ pub(super) const HEAD: usize = 8;
 
 const MESSAGE: u8 = 1;
 const PROMISED: u8 = 2;
+const DEQUEUED: u8 = 3;
 const DIRECT: u8 = 1;
 const CORRELATED: u8 = 2;
 const DELETES: u8 = 4;
@@ -39,6 +40,12 @@ pub(super) fn encode(record: &Record, out: &mut Vec<u8>) {
         Record::Promised(position) => {
             out.put_u8(PROMISED);
             out.put_u64_le(*position);
+        }
+        Record::Dequeued { queue, publisher, sequence } => {
+            out.put_u8(DEQUEUED);
+            out.put_u64_le(*publisher);
+            out.put_u64_le(*sequence);
+            put_text(out, queue);
         }
     }
     let len = (out.len() - start - HEAD) as u32;
@@ -101,6 +108,11 @@ fn payload_of(mut payload: Bytes) -> Option<Record> {
             }))
         }
         PROMISED => payload.try_get_u64_le().ok().map(Record::Promised),
+        DEQUEUED => {
+            let publisher = payload.try_get_u64_le().ok()?;
+            let sequence = payload.try_get_u64_le().ok()?;
+            Some(Record::Dequeued { queue: take_text(&mut payload)?, publisher, sequence })
+        }
         _ => None,
     }
 }

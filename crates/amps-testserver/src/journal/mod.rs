@@ -23,6 +23,15 @@ pub enum Record {
     Message(JournalMessage),
     /// Every message before this log position has been promised as persisted.
     Promised(u64),
+    /// A message left a queue: acknowledged, expired, or delivered at most once.
+    Dequeued {
+        /// The queue's topic.
+        queue: String,
+        /// The publisher id of the message.
+        publisher: u64,
+        /// The publisher's number of the message.
+        sequence: u64,
+    },
 }
 
 /// A message of the transaction log with all the journal keeps of it.

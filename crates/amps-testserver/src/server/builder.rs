@@ -12,6 +12,7 @@ use super::{Places, TestServer};
 use crate::config::{Config, Link, PeerConfig};
 use crate::engine::Engine;
 use crate::journal::{FileJournal, Journal, NoJournal};
+use crate::queue_config::QueueConfig;
 
 /// Describes a [`TestServer`].
 ///
@@ -127,6 +128,12 @@ impl TestServerBuilder {
         self
     }
 
+    /// Adds a message queue. A server with queues has no peers.
+    pub fn queue(mut self, queue: QueueConfig) -> Self {
+        self.config = self.config.queue(queue);
+        self
+    }
+
     /// Pushes the log to another instance.
     pub fn peer(mut self, uri: impl Into<String>, link: Link) -> Self {
         self.config = self.config.peer(uri, link);
@@ -155,7 +162,7 @@ impl TestServerBuilder {
     /// runtime with I/O and time enabled.
     ///
     /// # Errors
-    /// A pattern, SOW key or peer that is not valid; a journal that is damaged,
+    /// A pattern, SOW key, queue or peer that is not valid; a journal that is damaged,
     /// unusable or open in another server; an address that cannot be used.
     ///
     /// # Cancel safety
@@ -177,8 +184,11 @@ impl TestServerBuilder {
                 peer.link = Link::Async;
             }
         }
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        if self.config.wall_clock.is_zero() {
+            self.config.wall_clock = since;
+        }
         if self.config.incarnation == 0 {
-            let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
             self.config.incarnation = u64::try_from(since.as_nanos()).unwrap_or(u64::MAX / 2);
         }
         let journal: Box<dyn Journal> = match &self.data_dir {

@@ -1,0 +1,115 @@
+//! `sow_delete` on a queue: acknowledging messages, giving them back, and
+//! expiring them (AMPS Command Reference, "sow_delete").
+
+use amps_core::{Bookmark, BookmarkList, Field, Message};
+
+use super::super::interest::Terms;
+use super::super::publish::Outcome;
+use super::super::sow_delete::Deleted;
+use super::super::{ConnId, Engine};
+use super::state::End;
+use crate::faults::Access;
+use crate::filter::{Filter, Subject};
+use crate::queue_config::{Delivery, Leasing};
+
+/// What is to become of messages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Verdict {
+    Done,
+    Cancel,
+    Expire,
+}
+
+impl Engine {
+    /// Acknowledges messages of a queue; `None` when the topic is none.
+    pub(in crate::engine) fn acknowledge(
+        &mut self,
+        id: ConnId,
+        message: &Message,
+        topic: &str,
+        deleted: &mut Deleted,
+    ) -> Option<Outcome> {
+        let ix = self.queues.named(topic)?;
+        Some(match self.acknowledge_in(ix, id, message, deleted) {
+            Ok(()) => Outcome::Unlogged,
+            Err(reason) => Outcome::Failed(reason.into()),
+        })
+    }
+
+    fn acknowledge_in(
+        &mut self,
+        ix: usize,
+        id: ConnId,
+        message: &Message,
+        deleted: &mut Deleted,
+    ) -> Result<(), &'static str> {
+        let topic = self.queues.list[ix].config.topic.clone();
+        // Who may read a queue may acknowledge.
+        if !self.may(id, Access::Read, &topic) {
+            return Err("not entitled");
+        }
+        let verdict = match message.text(Field::Options).unwrap_or_default().trim() {
+            "" | "none" => Verdict::Done,
+            "cancel" => Verdict::Cancel,
+            "expire" => Verdict::Expire,
+            _ => return Err("invalid options"),
+        };
+        deleted.compared = self.queues.list[ix].len() as u64;
+        for position in self.acknowledged(ix, id, message, &topic)? {
+            deleted.deleted += u64::from(self.settle_message(ix, position, id, verdict));
+        }
+        Ok(())
+    }
+
+    /// The positions that an acknowledgement names, by exactly one of its ways.
+    fn acknowledged(&self, ix: usize, id: ConnId, message: &Message, topic: &str) -> Result<Vec<usize>, &'static str> {
+        let given = |field| message.text(field).filter(|text| !text.is_empty());
+        if given(Field::SowKeys).is_some() || !message.data().is_empty() {
+            return Err("a sow_delete on a queue needs one of bookmark and filter");
+        }
+        match (given(Field::Bookmark), given(Field::Filter)) {
+            (Some(bookmarks), None) => {
+                let list: BookmarkList = bookmarks.parse().map_err(|_| "invalid bookmark")?;
+                let find = |bookmark: &Bookmark| self.log.find(*bookmark);
+                Ok(list.as_slice().iter().filter_map(find).collect())
+            }
+            (None, Some(filter)) => {
+                let own: Filter = filter.parse().map_err(|_| "bad filter")?;
+                let entitled = self.content(id, Access::Read, topic);
+                let terms = Terms { own: Some(&own), entitled: entitled.as_ref() };
+                let accepts =
+                    |position: &usize| terms.accept(&Subject::new(&self.name, topic, &self.log.entry(*position).body));
+                Ok(self.queues.list[ix].positions().into_iter().filter(accepts).collect())
+            }
+            _ => Err("a sow_delete on a queue needs one of bookmark and filter"),
+        }
+    }
+
+    /// Whether it had an effect. What nobody has leased can be done or expired,
+    /// not given back.
+    fn settle_message(&mut self, ix: usize, position: usize, id: ConnId, verdict: Verdict) -> bool {
+        let now = self.now();
+        let queue = &mut self.queues.list[ix];
+        let Some(holder) = queue.holder(position).map(|holder| holder.cloned()) else { return false };
+        let own = holder.as_ref().is_some_and(|holder| holder.connection == id);
+        if queue.config.leasing == Leasing::Strict && !own {
+            return false;
+        }
+        let once = queue.config.delivery == Delivery::AtMostOnce;
+        match (verdict, holder) {
+            (Verdict::Done | Verdict::Expire, _) if !(once && verdict == Verdict::Expire) => {
+                self.dequeue(ix, position);
+                true
+            }
+            (Verdict::Cancel, Some(holder)) if !once => {
+                let keeps = queue.end_lease(position, End::Cancelled, now);
+                self.free(&holder);
+                if !keeps {
+                    self.dequeue(ix, position);
+                }
+                true
+            }
+            _ => false,
+        }
+    }
+}

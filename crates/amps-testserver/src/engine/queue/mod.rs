@@ -1,0 +1,209 @@
+//! Message queues (AMPS User Guide, "Message Queues"): which message goes to
+//! which subscription, for how long, and what takes it out.
+
+mod acknowledge;
+mod deliver;
+mod state;
+
+use std::io;
+use std::time::Instant;
+
+use serde_json::Value;
+
+use self::state::Queue;
+use super::interest::Terms;
+use super::{ConnId, Engine};
+use crate::config::Config;
+use crate::faults::Access;
+use crate::filter::{Filter, Subject};
+use crate::journal::Record;
+use crate::log::Entry;
+use crate::sow::SowRecord;
+use crate::topic::TopicPattern;
+
+/// How full a queue is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct QueueDepth {
+    /// Messages nobody has leased.
+    pub available: usize,
+    /// Messages that are leased.
+    pub leased: usize,
+}
+
+/// A subscription's part in the queues it matches.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Backlog {
+    /// So many messages may be leased at once.
+    pub(super) most: u64,
+    /// So many are.
+    pub(super) leased: u64,
+    /// The number of its last message among all that queues delivered.
+    pub(super) served: u64,
+}
+
+/// All queues of an instance.
+#[derive(Debug)]
+pub(super) struct Queues {
+    list: Vec<Queue>,
+    /// Messages that were delivered so far.
+    served: u64,
+    /// Subscriptions as of the last look.
+    seen: u64,
+}
+
+impl Queues {
+    /// The queues of a configuration.
+    ///
+    /// # Errors
+    /// One that cannot be.
+    pub(super) fn new(config: &Config) -> io::Result<Self> {
+        let invalid = |queue: &str, rule: &str| {
+            let text = format!("the queue '{queue}' {rule}");
+            Err(io::Error::new(io::ErrorKind::InvalidInput, text))
+        };
+        for (at, queue) in config.queues.iter().enumerate() {
+            if !config.topic_log.iter().any(|pattern| pattern.is_match(&queue.underlying)) {
+                return invalid(&queue.topic, "needs the topic it is made of in the transaction log");
+            }
+            if config.queues[..at].iter().any(|other| other.topic == queue.topic) {
+                return invalid(&queue.topic, "is there twice");
+            }
+            if config.sow.iter().any(|sow| sow.topic == queue.topic) {
+                return invalid(&queue.topic, "cannot be a SOW topic as well");
+            }
+            if !config.peers.is_empty() {
+                return invalid(&queue.topic, "cannot be replicated by this server: give it no peers");
+            }
+            if queue.priority.as_ref().is_some_and(|path| !path.starts_with('/')) {
+                return invalid(&queue.topic, "has a priority that does not start with '/'");
+            }
+        }
+        let list = config.queues.iter().cloned().map(Queue::new).collect();
+        Ok(Self { list, served: 0, seen: 0 })
+    }
+
+    /// The queue of that topic.
+    fn named(&self, topic: &str) -> Option<usize> {
+        self.list.iter().position(|queue| queue.config.topic == topic)
+    }
+
+    /// Whether that is the topic of a queue.
+    pub(super) fn is_queue(&self, topic: &str) -> bool {
+        self.named(topic).is_some()
+    }
+
+    /// Whether a pattern matches a queue.
+    pub(super) fn matched(&self, pattern: &TopicPattern) -> bool {
+        self.list.iter().any(|queue| pattern.matches(&queue.config.topic))
+    }
+
+    /// The topic a queue is made of.
+    pub(super) fn underlying(&self, topic: &str) -> Option<&str> {
+        self.named(topic).map(|ix| self.list[ix].config.underlying.as_str())
+    }
+
+    /// What a subscription to that is granted of the backlog it asks for;
+    /// `None` when there are no queues in it.
+    pub(super) fn granted(&self, pattern: &TopicPattern, asked: Option<u64>) -> Option<u64> {
+        let matched = self.list.iter().filter(|queue| pattern.matches(&queue.config.topic));
+        let most = matched.map(|queue| queue.config.max_per_subscription_backlog).min()?;
+        Some(asked.unwrap_or(1).min(most))
+    }
+
+    /// When a lease or a message's life next ends.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.list.iter().filter_map(Queue::deadline).min()
+    }
+}
+
+impl Engine {
+    /// How full a queue is; `None` when there is none of that topic.
+    pub fn queue(&self, topic: &str) -> Option<QueueDepth> {
+        let queue = &self.queues.list[self.queues.named(topic)?];
+        let leased = queue.leased();
+        Some(QueueDepth { available: queue.len() - leased, leased })
+    }
+
+    /// The messages of queues that nobody has leased: how many there are, and
+    /// those that match. Looking does not take them.
+    pub(super) fn browse_queues(
+        &self,
+        id: ConnId,
+        pattern: &TopicPattern,
+        own: Option<&Filter>,
+    ) -> (u64, Vec<(String, SowRecord)>) {
+        let (mut waiting, mut found) = (0, Vec::new());
+        for queue in self.queues.list.iter().filter(|queue| pattern.matches(&queue.config.topic)) {
+            let topic = &queue.config.topic;
+            let entitled = self.content(id, Access::Read, topic);
+            let terms = Terms { own, entitled: entitled.as_ref() };
+            for position in queue.available() {
+                waiting += 1;
+                let entry = self.log.entry(position);
+                if terms.accept(&Subject::new(&self.name, topic, &entry.body)) {
+                    let (key, correlation_id) = (position as u64, entry.correlation_id.clone());
+                    found.push((topic.clone(), SowRecord { key, correlation_id, body: entry.body.clone() }));
+                }
+            }
+        }
+        (waiting, found)
+    }
+
+    /// A message was logged at that position: queues made of its topic hold it.
+    pub(super) fn enqueue(&mut self, position: usize) {
+        if self.queues.list.is_empty() {
+            return;
+        }
+        let entry = self.log.entry(position);
+        let topic = &self.topics.get(entry.topic).name;
+        for queue in self.queues.list.iter_mut().filter(|queue| queue.config.underlying == **topic) {
+            if entry.deletes.is_none() {
+                let priority = queue.config.priority.as_deref().map_or(0, |path| priority(entry, path));
+                let subject = Subject::new(&self.name, topic, &entry.body);
+                let barrier = queue.config.barrier.as_ref().is_some_and(|filter| filter.accepts(&subject));
+                queue.add(position, priority, barrier, self.now);
+            }
+        }
+    }
+
+    /// What the journal has of a message that left a queue. A queue that is not
+    /// configured any more is passed over.
+    pub(super) fn recover_dequeued(&mut self, queue: &str, bookmark: amps_core::Bookmark) {
+        if let (Some(ix), Some(position)) = (self.queues.named(queue), self.log.find(bookmark)) {
+            self.queues.list[ix].remove(position);
+        }
+    }
+
+    /// Takes a message out of a queue for good.
+    fn dequeue(&mut self, ix: usize, position: usize) {
+        self.journal_dequeued(ix, position);
+        if let Some(holder) = self.queues.list[ix].remove(position) {
+            self.free(&holder);
+        }
+    }
+
+    fn journal_dequeued(&mut self, ix: usize, position: usize) {
+        let bookmark = self.log.bookmark(position);
+        let queue = self.queues.list[ix].config.topic.clone();
+        self.journal.append(&Record::Dequeued { queue, publisher: bookmark.publisher, sequence: bookmark.sequence });
+        self.uncommitted = true;
+    }
+
+    /// A subscription has one message less.
+    fn free(&mut self, holder: &state::Holder) {
+        if let Some(backlog) = self.backlog(holder.connection, &holder.subscription) {
+            backlog.leased = backlog.leased.saturating_sub(1);
+        }
+    }
+
+    fn backlog(&mut self, connection: ConnId, subscription: &str) -> Option<&mut Backlog> {
+        let subscriptions = &mut self.connections.get_mut(&connection)?.subscriptions;
+        subscriptions.iter_mut().find(|s| s.id == subscription)?.backlog.as_mut()
+    }
+}
+
+fn priority(entry: &Entry, path: &str) -> u64 {
+    let value: Option<Value> = serde_json::from_slice(&entry.body).ok();
+    value.and_then(|value| value.pointer(path).and_then(Value::as_u64)).unwrap_or(0)
+}

@@ -1,0 +1,46 @@
+//! Points in time as text.
+
+use std::time::Duration;
+
+/// A time since the beginning of 1970, UTC, as ISO 8601 in the basic format
+/// with microseconds: `20260105T101530.250000Z`.
+pub(crate) fn iso8601(since_1970: Duration) -> String {
+    let seconds = since_1970.as_secs();
+    let (year, month, day) = date(seconds / 86_400);
+    let (hour, minute, second) = (seconds / 3_600 % 24, seconds / 60 % 60, seconds % 60);
+    let micros = since_1970.subsec_micros();
+    format!("{year:04}{month:02}{day:02}T{hour:02}{minute:02}{second:02}.{micros:06}Z")
+}
+
+/// The date so many days after the beginning of 1970. Counted from March of
+/// the year 0, a leap day is the last of its year.
+fn date(days: u64) -> (u64, u64, u64) {
+    let days = days + 719_468;
+    let (era, of_era) = (days / 146_097, days % 146_097);
+    let year_of_era = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
+    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let from_march = (5 * of_year + 2) / 153;
+    let day = of_year - (153 * from_march + 2) / 5 + 1;
+    let month = if from_march < 10 { from_march + 3 } else { from_march - 9 };
+    (era * 400 + year_of_era + u64::from(month <= 2), month, day)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn days_of_every_kind_of_year() {
+        for (seconds, micros, text) in [
+            (0, 0, "19700101T000000.000000Z"),
+            (951_782_399, 999_999, "20000228T235959.999999Z"),
+            (951_782_400, 0, "20000229T000000.000000Z"),
+            (1_709_251_200, 0, "20240301T000000.000000Z"),
+            (1_767_608_130, 250_000, "20260105T101530.250000Z"),
+            (4_107_542_399, 0, "21000228T235959.000000Z"),
+            (4_107_542_400, 0, "21000301T000000.000000Z"),
+        ] {
+            assert_eq!(iso8601(Duration::from_secs(seconds) + Duration::from_micros(micros)), text);
+        }
+    }
+}
