@@ -164,7 +164,7 @@ fn what_a_subscription_was_replaced_with_is_entered_again_without_replace() {
         let publisher = pair.client(ClientSetup::new("publisher", [0]));
         let client = pair.client(ClientSetup::new("p", [0]));
         let mut spec = SubscriptionSpec::new(SubscriptionKind::Subscribe, "t");
-        (spec.start, spec.options) = (start, Some("no_sowkey".to_owned()));
+        (spec.start, spec.options) = (start, "no_sowkey".into());
         let mut entered = pair.enter(client, spec, QueueLimits::default());
         pair.run_live(client);
         pair.run_for(SECOND);
@@ -323,17 +323,18 @@ fn what_cannot_be_changed_says_so() {
     pair.run_for(SECOND);
     let said = answers.map(|mut answer| answer.try_recv().unwrap().unwrap_err().to_string());
     let expected = [
-        "cannot pause the subscription to 't': only a bookmark subscription has a place to go on from",
+        "the pause on 't' cannot be: only a bookmark subscription has a place to go on from",
         "the subscription has ended",
         "the subscription has ended",
-        "the option 'replace' has a method of its own: Subscribe::paused, or SubscriptionHandle's",
+        "the subscribe on 't' cannot be: replace, pause and resume have methods of their own: Subscribe::paused, and \
+         SubscriptionHandle's",
     ];
     assert_eq!(said, expected);
     let mut spec = SubscriptionSpec::new(SubscriptionKind::Subscribe, "t");
     spec.paused = true;
     let mut refused = pair.enter(client, spec, QueueLimits::default());
     pair.run_for(SECOND);
-    assert!(matches!(refused.answer(), Some(Err(CommandError::NotApplicable { .. }))));
+    assert!(matches!(refused.answer(), Some(Err(CommandError::Invalid { .. }))));
     plain.take(1);
     assert!(plain.error.is_none());
 }

@@ -2,13 +2,13 @@ use std::fmt;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use amps_core::StartAt;
+use amps_core::{AckType, StartAt};
 use amps_ha::bookmarks::{Bookmarks, DEFAULT_OVERLAP};
 use amps_ha::client_core::{Request, StrayCounts};
 use amps_ha::error::{Cause, CommandError, MoveError};
 use amps_ha::event::ConnectionSummary;
 use amps_ha::server_chooser::Server;
-use amps_ha::subscriptions::{QueueLimits, QueueReader, SubscriptionQueue, SubscriptionSpec};
+use amps_ha::subscriptions::{Item, QueueLimits, QueueReader, SubscriptionQueue, SubscriptionSpec};
 use amps_ha::warning::ConfigWarning;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
@@ -215,6 +215,23 @@ impl Client {
     pub async fn sow(&self, query: impl Into<Sow>) -> Result<Subscription, CommandError> {
         let Sow { spec } = query.into();
         self.enter(spec, Kept::default(), QueueLimits::default(), None).await
+    }
+
+    /// How many records a query would answer with, without fetching them.
+    ///
+    /// # Errors
+    /// [`CommandError`], as for [`subscribe`](Self::subscribe).
+    ///
+    /// # Cancel safety
+    /// Safe.
+    pub async fn count(&self, query: impl Into<Sow>) -> Result<u64, CommandError> {
+        let mut answer = self.sow(query.into().top_n(0).acks(AckType::Stats)).await?;
+        while let Some(item) = answer.next().await {
+            if let Item::Ack(stats) = item? {
+                return Ok(stats.matches().unwrap_or_default());
+            }
+        }
+        Err(CommandError::Disconnected)
     }
 
     async fn enter(

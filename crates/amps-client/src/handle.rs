@@ -52,7 +52,7 @@ impl SubscriptionHandle {
     ///
     /// # Errors
     /// [`CommandError::Refused`]: the subscription goes on as it was.
-    /// [`CommandError::NotApplicable`] for a query,
+    /// [`CommandError::Invalid`] for a query,
     /// [`CommandError::SubscriptionEnded`], and those named
     /// [above](Self).
     ///
@@ -68,7 +68,7 @@ impl SubscriptionHandle {
     /// It stays paused on later connections.
     ///
     /// # Errors
-    /// [`CommandError::Refused`], [`CommandError::NotApplicable`] without
+    /// [`CommandError::Refused`], [`CommandError::Invalid`] without
     /// bookmarks, [`CommandError::SubscriptionEnded`], and those named
     /// [above](Self).
     ///

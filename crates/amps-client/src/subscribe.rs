@@ -3,7 +3,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use amps_core::{Bookmark, Message, StartAt};
+use amps_core::{AckTypes, Bookmark, CommandOptions, Message, StartAt};
 use amps_ha::bookmarks::store::Changes;
 use amps_ha::client_core::Request;
 use amps_ha::error::CommandError;
@@ -34,24 +34,29 @@ pub struct Subscribe {
 }
 
 impl Subscribe {
+    fn of(kind: SubscriptionKind, topic: impl Into<String>) -> Self {
+        let spec = SubscriptionSpec::new(kind, topic);
+        Self { spec, id: None, limits: QueueLimits::default(), discards: false }
+    }
+
     /// Messages published to `topic`, a name or a regular expression.
     pub fn to(topic: impl Into<String>) -> Self {
-        Self {
-            spec: SubscriptionSpec::new(SubscriptionKind::Subscribe, topic),
-            id: None,
-            limits: QueueLimits::default(),
-            discards: false,
-        }
+        Self::of(SubscriptionKind::Subscribe, topic)
+    }
+
+    /// Of messages published to a SOW topic, the fields that changed.
+    pub fn deltas_of(topic: impl Into<String>) -> Self {
+        Self::of(SubscriptionKind::DeltaSubscribe, topic)
     }
 
     /// The current records of a SOW topic, then what changes.
     pub fn sow_and(topic: impl Into<String>) -> Self {
-        Self {
-            spec: SubscriptionSpec::new(SubscriptionKind::SowAndSubscribe, topic),
-            id: None,
-            limits: QueueLimits::default(),
-            discards: false,
-        }
+        Self::of(SubscriptionKind::SowAndSubscribe, topic)
+    }
+
+    /// The current records of a SOW topic, then the fields that change.
+    pub fn sow_and_deltas_of(topic: impl Into<String>) -> Self {
+        Self::of(SubscriptionKind::SowAndDeltaSubscribe, topic)
     }
 
     /// Discards each message of a bookmark subscription when the next item is
@@ -102,11 +107,49 @@ impl Subscribe {
         self
     }
 
-    /// Command options, comma-separated (AMPS Command Reference, "subscribe").
+    /// Command options: typed, or as text (AMPS Command Reference, "subscribe").
     /// Not `replace`, `pause` and `resume`, which have methods of their own.
+    ///
+    /// ```
+    /// use amps_client::{CommandOptions, Subscribe};
+    /// Subscribe::sow_and("prices").options(CommandOptions::new().oof().timestamp());
+    /// Subscribe::to("prices").options("conflation=250ms,conflation_key=[/symbol]");
+    /// ```
     #[must_use]
-    pub fn options(mut self, options: impl Into<String>) -> Self {
-        self.spec.options = Some(options.into());
+    pub fn options(mut self, options: impl Into<CommandOptions>) -> Self {
+        self.spec.options = options.into();
+        self
+    }
+
+    /// Gives these acknowledgements as items, in their place between the
+    /// messages: `completed` behind the last message of a replay or the records
+    /// of a query, `stats` with its counts. Those the client itself asks for
+    /// stay with it.
+    #[must_use]
+    pub fn acks(mut self, acks: impl Into<AckTypes>) -> Self {
+        self.spec.acks = acks.into();
+        self
+    }
+
+    /// At most so many records, or messages of a replay, behind which the
+    /// server ends the subscription.
+    #[must_use]
+    pub fn top_n(mut self, count: u64) -> Self {
+        self.spec.top_n = Some(count);
+        self
+    }
+
+    /// The order of the records, such as `/price DESC, /id`.
+    #[must_use]
+    pub fn order_by(mut self, order: impl Into<String>) -> Self {
+        self.spec.order_by = Some(order.into());
+        self
+    }
+
+    /// Records in one frame, 1 to 10,000; 10 by default.
+    #[must_use]
+    pub fn batch_size(mut self, records: u64) -> Self {
+        self.spec.batch_size = Some(records);
         self
     }
 
@@ -156,6 +199,21 @@ impl Sow {
         self
     }
 
+    /// Only the records with these keys, as [`Message::sow_key`] has them.
+    #[must_use]
+    pub fn keys<T: AsRef<str>>(mut self, keys: impl IntoIterator<Item = T>) -> Self {
+        let keys: Vec<_> = keys.into_iter().map(|key| key.as_ref().to_owned()).collect();
+        self.spec.sow_keys = Some(keys.join(","));
+        self
+    }
+
+    /// The state of then, of a topic with a history.
+    #[must_use]
+    pub fn at(mut self, then: impl Into<StartAt>) -> Self {
+        self.spec.start = Some(then.into());
+        self
+    }
+
     /// At most so many records.
     #[must_use]
     pub fn top_n(mut self, records: u64) -> Self {
@@ -163,10 +221,35 @@ impl Sow {
         self
     }
 
-    /// Records in one frame, 1 to 10,000; 10 by default.
+    /// The order of the records, such as `/price DESC, /id`. Without one there
+    /// is none.
+    #[must_use]
+    pub fn order_by(mut self, order: impl Into<String>) -> Self {
+        self.spec.order_by = Some(order.into());
+        self
+    }
+
+    /// Records in one frame, 1 to 10,000; 10 by default. 1 for records of a
+    /// megabyte, up to 100 for small ones (AMPS User Guide, "Batching Query
+    /// Results").
     #[must_use]
     pub fn batch_size(mut self, records: u64) -> Self {
-        self.spec.batch_size = Some(records.clamp(1, 10_000));
+        self.spec.batch_size = Some(records);
+        self
+    }
+
+    /// Command options: typed, or as text (AMPS Command Reference, "sow").
+    #[must_use]
+    pub fn options(mut self, options: impl Into<CommandOptions>) -> Self {
+        self.spec.options = options.into();
+        self
+    }
+
+    /// Gives these acknowledgements as items: `stats` comes behind the records,
+    /// with their counts.
+    #[must_use]
+    pub fn acks(mut self, acks: impl Into<AckTypes>) -> Self {
+        self.spec.acks = acks.into();
         self
     }
 }

@@ -68,10 +68,23 @@ impl AckTypes {
     pub fn contains(self, ack: AckType) -> bool {
         self.0 & bit(ack) != 0
     }
+
+    /// The set without `ack`.
+    #[must_use]
+    pub fn without(self, ack: AckType) -> Self {
+        Self(self.0 & !bit(ack))
+    }
 }
 
 fn bit(ack: AckType) -> u8 {
     1 << ack as u8
+}
+
+impl BitOr for AckTypes {
+    type Output = Self;
+    fn bitor(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
 }
 
 impl From<AckType> for AckTypes {

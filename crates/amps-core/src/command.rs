@@ -1,5 +1,7 @@
 //! Commands from client to server.
 
+mod options;
+
 use std::fmt;
 
 use bytes::BytesMut;
@@ -7,6 +9,8 @@ use bytes::BytesMut;
 use crate::ack::AckTypes;
 use crate::bookmark::Bookmark;
 use crate::header::{Field, FrameWriter};
+
+pub use options::{CommandOptions, Conflation, Rate};
 
 /// The commands a client can send.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -32,6 +36,10 @@ pub enum CommandKind {
     Sow,
     /// A query and the updates behind it.
     SowAndSubscribe,
+    /// A subscription that gets only the fields that changed.
+    DeltaSubscribe,
+    /// A query, and behind it the fields that change.
+    SowAndDeltaSubscribe,
 }
 
 impl CommandKind {
@@ -48,6 +56,8 @@ impl CommandKind {
             Self::Heartbeat => "heartbeat",
             Self::Sow => "sow",
             Self::SowAndSubscribe => "sow_and_subscribe",
+            Self::DeltaSubscribe => "delta_subscribe",
+            Self::SowAndDeltaSubscribe => "sow_and_delta_subscribe",
         }
     }
 }

@@ -27,7 +27,7 @@ pub mod uri;
 
 pub use ack::{AckType, AckTypes, Status};
 pub use bookmark::{Bookmark, BookmarkError, BookmarkList, StartAt};
-pub use command::{Command, CommandKind};
+pub use command::{Command, CommandKind, CommandOptions, Conflation, Rate};
 pub use error::MessageError;
 pub use frame::{FrameDecoder, FrameError};
 pub use header::Field;

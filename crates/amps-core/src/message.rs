@@ -192,6 +192,79 @@ impl Message {
         self.number(Field::Sequence)
     }
 
+    /// When the server processed the message, as ISO 8601 with microseconds;
+    /// only with the option `timestamp`.
+    pub fn timestamp(&self) -> Option<&str> {
+        self.raw(Field::Timestamp)
+    }
+
+    /// When the lease of a queue's message ends, as ISO 8601.
+    pub fn lease_period(&self) -> Option<&str> {
+        self.raw(Field::LeasePeriod)
+    }
+
+    /// What the publisher gave along, verbatim.
+    pub fn correlation_id(&self) -> Option<Cow<'_, str>> {
+        self.text(Field::CorrelationId)
+    }
+
+    /// The user the message was published by.
+    pub fn user_id(&self) -> Option<Cow<'_, str>> {
+        self.text(Field::UserId)
+    }
+
+    /// The id of the query a record or an ack belongs to.
+    pub fn query_id(&self) -> Option<&str> {
+        self.raw(Field::QueryId)
+    }
+
+    /// Records in this frame.
+    pub fn batch_size(&self) -> Option<u64> {
+        self.number(Field::BatchSize)
+    }
+
+    /// The number of this batch in its query's result.
+    pub fn group_sequence(&self) -> Option<u64> {
+        self.number(Field::GroupSequence)
+    }
+
+    /// In a `stats` ack: records that matched topic and filter.
+    pub fn matches(&self) -> Option<u64> {
+        self.number(Field::Matches)
+    }
+
+    /// In a `stats` ack: records that were compared.
+    pub fn topic_matches(&self) -> Option<u64> {
+        self.number(Field::TopicMatches)
+    }
+
+    /// In a `stats` ack: records that were sent.
+    pub fn records_returned(&self) -> Option<u64> {
+        self.number(Field::RecordsReturned)
+    }
+
+    /// In a `stats` ack: records that were removed.
+    pub fn records_deleted(&self) -> Option<u64> {
+        self.number(Field::RecordsDeleted)
+    }
+
+    /// In a `stats` ack: records that were new.
+    pub fn records_inserted(&self) -> Option<u64> {
+        self.number(Field::RecordsInserted)
+    }
+
+    /// In a `stats` ack: records that changed.
+    pub fn records_updated(&self) -> Option<u64> {
+        self.number(Field::RecordsUpdated)
+    }
+
+    /// The header as it stands on the wire, with whatever has no name here.
+    pub fn header(&self) -> &str {
+        let head = self.head();
+        // The whole header was checked when it was decoded.
+        std::str::from_utf8(&self.run.bytes[head.frame().start..head.body().start]).unwrap_or_default()
+    }
+
     /// For an ack: its type.
     pub fn ack_type(&self) -> Option<AckType> {
         AckType::from_wire(self.raw(Field::AckType)?)

@@ -181,22 +181,15 @@ pub enum CommandError {
     /// The subscription is to start nowhere.
     #[error(transparent)]
     InvalidStart(#[from] BookmarkError),
-    /// The command does not apply to this subscription.
-    #[error("cannot {command} the subscription to '{topic}': {why}")]
-    NotApplicable {
+    /// No server would take it as it is; it was not sent.
+    #[error("the {command} on '{topic}' cannot be: {rule}")]
+    Invalid {
         /// The command.
         command: &'static str,
-        /// The subscription's topic.
+        /// Its topic.
         topic: String,
-        /// Why not.
-        why: &'static str,
-    },
-    /// An option that has a method of its own, because it would be lost or
-    /// repeated with the next connection.
-    #[error("the option '{option}' has a method of its own: Subscribe::paused, or SubscriptionHandle's")]
-    MisplacedOption {
-        /// The option.
-        option: String,
+        /// The rule it breaks.
+        rule: &'static str,
     },
     /// The subscription has ended.
     #[error("the subscription has ended")]

@@ -5,6 +5,7 @@ mod item;
 mod queue;
 mod reader;
 mod refused;
+mod rules;
 mod spec;
 mod table;
 #[cfg(test)]

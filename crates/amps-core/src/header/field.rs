@@ -92,6 +92,10 @@ fields! {
     RecordsReturned "records_returned";
     /// Records removed.
     RecordsDeleted "records_deleted";
+    /// Records that were new.
+    RecordsInserted "records_inserted";
+    /// Records that changed.
+    RecordsUpdated "records_updated";
     /// The number of a batch within a query's result.
     GroupSequence "gseq" "group_sequence_number";
 }

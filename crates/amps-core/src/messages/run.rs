@@ -60,7 +60,7 @@ impl Head {
     }
 
     #[inline]
-    pub(super) fn frame(&self) -> Range<usize> {
+    pub(crate) fn frame(&self) -> Range<usize> {
         self.start as usize..self.end as usize
     }
 

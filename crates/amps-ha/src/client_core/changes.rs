@@ -76,8 +76,8 @@ impl ClientCore {
             return drop(reply.send(Err(CommandError::SubscriptionEnded)));
         };
         if route.spec.kind == SubscriptionKind::Sow {
-            let (topic, why) = (route.spec.topic.clone(), "a query is over when it is answered");
-            return drop(reply.send(Err(CommandError::NotApplicable { command: "replace", topic, why })));
+            let error = route.spec.invalid("replace", "a query is over when it is answered");
+            return drop(reply.send(Err(error)));
         }
         let spec = with.of(&route.spec);
         if let Some(error) = spec.error() {
@@ -90,7 +90,7 @@ impl ClientCore {
         let Some(uri) = self.session.uri() else { return };
         let start = route.queue.with_bookmarks(|bookmarks| bookmarks.connect(&uri.to_string()));
         let extra: &[&str] = if spec.paused { &["replace", "pause"] } else { &["replace"] };
-        let command = spec.command(route.id, start.as_ref(), extra);
+        let command = spec.command(route.id, start.as_ref(), extra, route.queue.stats().delivered);
         route.replacing = Some(Replacing { with, waiter: Some((reply, deadline)) });
         self.send(&command);
     }
@@ -120,7 +120,9 @@ impl ClientCore {
         for queue in &queues {
             let error = match self.subscriptions.by_queue(queue) {
                 None => CommandError::SubscriptionEnded,
-                Some(route) if !route.spec.can_pause() => route.spec.cannot_pause(flow.as_str()),
+                Some(route) if !route.spec.can_pause() => {
+                    route.spec.invalid(flow.as_str(), "only a bookmark subscription has a place to go on from")
+                }
                 Some(_) => continue,
             };
             return drop(reply.send(Err(error)));

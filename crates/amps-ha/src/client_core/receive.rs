@@ -181,20 +181,19 @@ impl ClientCore {
     fn subscription_ack(&mut self, now: Instant, id: u64, ack: &Message) -> Result<(), Cause> {
         let bookmark = ack.bookmark();
         match ack.ack_type() {
-            Some(AckType::Processed) => return self.enter_answered(now, id, ack),
-            Some(AckType::Completed) => {
+            Some(AckType::Processed) => {
+                self.give_ack(id, ack);
+                return self.enter_answered(now, id, ack);
+            }
+            Some(kind @ (AckType::Completed | AckType::Stats)) => {
+                self.give_ack(id, ack);
                 let Some(route) = self.subscriptions.get_mut(id) else { return Ok(()) };
-                route.queue.with_bookmarks(|bookmarks| bookmarks.completed(now, bookmark));
+                if kind == AckType::Completed {
+                    route.queue.with_bookmarks(|bookmarks| bookmarks.completed(now, bookmark));
+                }
+                route.owed = route.owed.without(kind);
                 if route.spec.kind == SubscriptionKind::Sow {
-                    route.queue.end(match ack.status() {
-                        Status::Success => EndCause::Complete,
-                        _ => EndCause::Failed(CommandError::Refused {
-                            command: "sow",
-                            topic: route.spec.topic.clone(),
-                            reason: reason_of(ack),
-                        }),
-                    });
-                    self.subscriptions.remove(id);
+                    self.end_query(id, ack);
                 }
             }
             Some(AckType::Persisted) => {
@@ -205,6 +204,31 @@ impl ClientCore {
             _ => {}
         }
         Ok(())
+    }
+
+    /// An acknowledgement the application asked for, behind what came before it.
+    fn give_ack(&mut self, id: u64, ack: &Message) {
+        let wanted = |kind| self.subscriptions.get_mut(id).is_some_and(|route| route.spec.acks.contains(kind));
+        if ack.status() == Status::Success && ack.ack_type().is_some_and(wanted) {
+            self.undelivered.push_control(id, Item::Ack(ack.detached()));
+            self.deliver_controls();
+        }
+    }
+
+    /// A query ends with the last acknowledgement it asked for, or the first
+    /// that says it failed.
+    fn end_query(&mut self, id: u64, ack: &Message) {
+        let Some(route) = self.subscriptions.get_mut(id) else { return };
+        let cause = match ack.status() {
+            Status::Success if !route.owed.is_empty() => return,
+            Status::Success => EndCause::Complete,
+            _ => {
+                let (command, topic) = ("sow", route.spec.topic.clone());
+                EndCause::Failed(CommandError::Refused { command, topic, reason: reason_of(ack) })
+            }
+        };
+        route.queue.end(cause);
+        self.subscriptions.remove(id);
     }
 
     /// A persisted acknowledgement for publishes.

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use amps_core::connection::{Heartbeat, command_id};
-use amps_core::{AckType, Command, CommandKind, Field, Message, Reason, StartAt, Status, Uri};
+use amps_core::{AckType, AckTypes, Command, CommandKind, Field, Message, Reason, StartAt, Status, Uri};
 
 use super::reentry::Reentry;
 use super::{ClientCore, Waiter, encode};
@@ -109,7 +109,15 @@ impl ClientCore {
         if resumes && moved && !can_refuse {
             self.undelivered.push_control(id, Item::GapPossible { uri });
         }
+        if let Some(top_n) = route.spec.top_n.filter(|_| resumes)
+            && top_n <= route.queue.stats().delivered
+        {
+            // All of them were delivered; the server has ended it.
+            return false;
+        }
         route.entered = Entered::Asked;
+        route.owed = AckTypes::from(AckType::Completed) | route.spec.acks;
+        route.owed = route.owed.without(AckType::Processed).without(AckType::Persisted).without(AckType::Received);
         let mut extra = Vec::new();
         if resumes && can_refuse {
             extra.push("bookmark_not_found=fail");
@@ -117,7 +125,7 @@ impl ClientCore {
         if route.spec.paused || group.is_some() {
             extra.push("pause");
         }
-        let command = route.spec.command(id, start.as_ref(), &extra);
+        let command = route.spec.command(id, start.as_ref(), &extra, route.queue.stats().delivered);
         // Entered again, it need not wait for what was published since the
         // logon; live load cannot postpone it for ever.
         let after = if route.was_active { self.replay_end } else { self.log.peek(|log| log.end()) };

@@ -31,6 +31,9 @@ pub enum Item {
     SnapshotBegin,
     /// All records of the query were delivered.
     SnapshotEnd,
+    /// An acknowledgement the application asked for: `completed` behind the last
+    /// message of a replay, `stats` behind the records of a query.
+    Ack(Message),
     /// The connection was lost; what follows comes from this server. For a
     /// bookmark subscription nothing is missing in between; any other missed
     /// what was published meanwhile.

@@ -1,4 +1,4 @@
-use amps_core::{AckType, Command, CommandKind, Field, StartAt};
+use amps_core::{AckType, AckTypes, Command, CommandKind, CommandOptions, Field, StartAt};
 
 use crate::error::CommandError;
 
@@ -29,7 +29,7 @@ pub enum OnUnknownBookmark {
 pub struct Replacement {
     topic: Option<String>,
     filter: Option<Option<String>>,
-    options: Option<String>,
+    options: Option<CommandOptions>,
 }
 
 impl Replacement {
@@ -56,9 +56,8 @@ impl Replacement {
         self
     }
 
-    /// From now on these command options, comma-separated, instead of those
-    /// before.
-    pub fn options(mut self, options: impl Into<String>) -> Self {
+    /// From now on these command options instead of those before.
+    pub fn options(mut self, options: impl Into<CommandOptions>) -> Self {
         self.options = Some(options.into());
         self
     }
@@ -72,8 +71,8 @@ impl Replacement {
         if let Some(filter) = &self.filter {
             new.filter.clone_from(filter);
         }
-        if self.options.is_some() {
-            new.options.clone_from(&self.options);
+        if let Some(options) = &self.options {
+            new.options.clone_from(options);
         }
         new
     }
@@ -85,10 +84,41 @@ impl Replacement {
 pub enum SubscriptionKind {
     /// Messages as they are published.
     Subscribe,
+    /// Of messages of a SOW topic, the fields that change.
+    DeltaSubscribe,
     /// The current records of a SOW topic, then updates.
     SowAndSubscribe,
+    /// The current records of a SOW topic, then the fields that change.
+    SowAndDeltaSubscribe,
     /// The current records of a SOW topic. Not entered again.
     Sow,
+}
+
+impl SubscriptionKind {
+    /// Whether it begins with records.
+    pub fn queries(self) -> bool {
+        matches!(self, Self::Sow | Self::SowAndSubscribe | Self::SowAndDeltaSubscribe)
+    }
+
+    /// Whether it goes on after the records.
+    pub fn subscribes(self) -> bool {
+        self != Self::Sow
+    }
+
+    /// Whether its updates are only what changed.
+    pub fn is_delta(self) -> bool {
+        matches!(self, Self::DeltaSubscribe | Self::SowAndDeltaSubscribe)
+    }
+
+    fn command_kind(self) -> CommandKind {
+        match self {
+            Self::Subscribe => CommandKind::Subscribe,
+            Self::DeltaSubscribe => CommandKind::DeltaSubscribe,
+            Self::SowAndSubscribe => CommandKind::SowAndSubscribe,
+            Self::SowAndDeltaSubscribe => CommandKind::SowAndDeltaSubscribe,
+            Self::Sow => CommandKind::Sow,
+        }
+    }
 }
 
 /// One subscription or query as the application asked for it.
@@ -100,9 +130,10 @@ pub struct SubscriptionSpec {
     pub topic: String,
     /// The content filter.
     pub filter: Option<String>,
-    /// Options, comma-separated.
-    pub options: Option<String>,
-    /// For a bookmark subscription: where it starts at first.
+    /// Options.
+    pub options: CommandOptions,
+    /// For a bookmark subscription: where it starts at first. For a query: the
+    /// state of then.
     pub start: Option<StartAt>,
     /// For a bookmark subscription.
     pub on_unknown_bookmark: OnUnknownBookmark,
@@ -110,8 +141,15 @@ pub struct SubscriptionSpec {
     pub paused: bool,
     /// For queries: records in one frame.
     pub batch_size: Option<u64>,
-    /// For queries: at most so many records.
+    /// For queries: at most so many records. For a bookmark subscription: so
+    /// many messages, then nothing more.
     pub top_n: Option<u64>,
+    /// For queries: the order of the records.
+    pub order_by: Option<String>,
+    /// For queries: only the records with these keys, comma-separated.
+    pub sow_keys: Option<String>,
+    /// Acknowledgements that are given to the application as items.
+    pub acks: AckTypes,
 }
 
 impl SubscriptionSpec {
@@ -121,75 +159,68 @@ impl SubscriptionSpec {
             kind,
             topic: topic.into(),
             filter: None,
-            options: None,
+            options: CommandOptions::new(),
             start: None,
             on_unknown_bookmark: OnUnknownBookmark::default(),
             paused: false,
             batch_size: None,
             top_n: None,
+            order_by: None,
+            sow_keys: None,
+            acks: AckTypes::NONE,
         }
     }
 
-    /// What makes it impossible. Options that change what a subscription is
-    /// would be lost or repeated with the next connection.
+    /// What makes it impossible.
     pub(crate) fn error(&self) -> Option<CommandError> {
-        if self.paused && !self.can_pause() {
-            return Some(self.cannot_pause("pause"));
-        }
-        let mut options = self.options.as_deref().unwrap_or_default().split(',').map(str::trim);
-        let misplaced = options.find(|option| matches!(*option, "replace" | "pause" | "resume"))?;
-        Some(CommandError::MisplacedOption { option: misplaced.to_owned() })
+        self.broken_rule().map(|rule| self.invalid(self.command_name(), rule))
+    }
+
+    pub(crate) fn invalid(&self, command: &'static str, rule: &'static str) -> CommandError {
+        CommandError::Invalid { command, topic: self.topic.clone(), rule }
     }
 
     /// Whether messages can stop and go on without a gap.
     pub(crate) fn can_pause(&self) -> bool {
-        self.kind != SubscriptionKind::Sow && self.start.is_some()
-    }
-
-    pub(crate) fn cannot_pause(&self, command: &'static str) -> CommandError {
-        let (topic, why) = (self.topic.clone(), "only a bookmark subscription has a place to go on from");
-        CommandError::NotApplicable { command, topic, why }
+        self.kind.subscribes() && self.start.is_some()
     }
 
     /// The command's name, for errors.
     pub fn command_name(&self) -> &'static str {
-        self.command_kind().as_str()
-    }
-
-    fn command_kind(&self) -> CommandKind {
-        match self.kind {
-            SubscriptionKind::Subscribe => CommandKind::Subscribe,
-            SubscriptionKind::SowAndSubscribe => CommandKind::SowAndSubscribe,
-            SubscriptionKind::Sow => CommandKind::Sow,
-        }
+        self.kind.command_kind().as_str()
     }
 
     /// The command that enters it. `start` is where to start now; `extra` are
     /// options on top of its own.
-    pub(crate) fn command(&self, id: u64, start: Option<&StartAt>, extra: &[&str]) -> Command {
+    /// `delivered` are the messages of it there were before.
+    pub(crate) fn command(&self, id: u64, start: Option<&StartAt>, extra: &[&str], delivered: u64) -> Command {
         let id = id.to_string();
-        let own = self.options.as_deref().filter(|own| !own.is_empty());
-        let options: Vec<&str> = own.into_iter().chain(extra.iter().copied()).collect();
-        let options = (!options.is_empty()).then(|| options.join(","));
+        let options = extra.iter().fold(self.options.clone(), |options, option| match option.split_once('=') {
+            Some((name, value)) => options.value(name, value),
+            None => options.flag(*option),
+        });
         let acks = match (self.kind, start) {
             (SubscriptionKind::Subscribe, Some(_)) => AckType::Processed | AckType::Completed | AckType::Persisted,
-            (SubscriptionKind::Subscribe, None) => AckType::Processed.into(),
+            (SubscriptionKind::Subscribe | SubscriptionKind::DeltaSubscribe, _) => AckType::Processed.into(),
             _ => AckType::Processed | AckType::Completed,
         };
-        let mut command = Command::new(self.command_kind()).id(&id).topic(&self.topic);
-        if self.kind != SubscriptionKind::Sow {
+        let mut command = Command::new(self.kind.command_kind()).id(&id).topic(&self.topic);
+        if self.kind.subscribes() {
             command = command.text(Field::SubscriptionId, &id);
         }
-        if self.kind != SubscriptionKind::Subscribe {
+        if self.kind.queries() {
             command = command.text(Field::QueryId, &id).number(Field::BatchSize, self.batch_size.unwrap_or(10));
-            if let Some(top_n) = self.top_n {
-                command = command.number(Field::TopN, top_n);
-            }
+        }
+        if let Some(top_n) = self.top_n {
+            let before = if self.kind.queries() { 0 } else { delivered };
+            command = command.number(Field::TopN, top_n.saturating_sub(before));
         }
         command
             .maybe(Field::Filter, self.filter.as_deref())
+            .maybe(Field::OrderBy, self.order_by.as_deref())
+            .maybe(Field::SowKeys, self.sow_keys.as_deref())
             .maybe(Field::Bookmark, start.map(StartAt::to_wire))
-            .maybe(Field::Options, options)
-            .acks(acks)
+            .maybe(Field::Options, (!options.is_empty()).then(|| options.to_string()))
+            .acks(acks | self.acks)
     }
 }

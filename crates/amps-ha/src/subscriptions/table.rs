@@ -1,6 +1,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use amps_core::AckTypes;
 use amps_core::connection::Router;
 use tokio::sync::oneshot;
 
@@ -36,6 +37,8 @@ pub struct Route {
     pub(crate) waiter: Option<Waiting>,
     /// Order of creation.
     pub serial: u64,
+    /// Acknowledgements a query has not got yet.
+    pub(crate) owed: AckTypes,
     /// It was active on an earlier connection.
     pub was_active: bool,
     /// It was resumed together with those that have the same number here.
@@ -102,8 +105,19 @@ impl Table {
         let serial = self.serial;
         self.serial += 1;
         let entered = Entered::No;
-        let (was_active, together, replacing) = (false, None, None);
-        self.routes.insert(|id| Route { id, spec, queue, entered, waiter, serial, was_active, together, replacing })
+        let (owed, was_active, together, replacing) = (AckTypes::NONE, false, None, None);
+        self.routes.insert(|id| Route {
+            id,
+            spec,
+            queue,
+            entered,
+            waiter,
+            serial,
+            owed,
+            was_active,
+            together,
+            replacing,
+        })
     }
 
     /// The one an id names.
