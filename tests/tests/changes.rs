@@ -507,3 +507,33 @@ fn a_full_queue_does_not_make_the_next_logon_forgotten() {
     full.take(usize::MAX);
     assert!(!full.items.iter().any(|item| matches!(item, Item::Gap { .. })));
 }
+
+/// A bounded replay that is cut goes on with what is left of it, and ends.
+#[test]
+fn a_bounded_replay_gives_no_more_than_it_was_asked_for() {
+    for seed in 0..40 {
+        let mut pair = Pair::new(seed);
+        let publisher = pair.client(ClientSetup::new("publisher", [0]));
+        let client = pair.client(ClientSetup::new("p", [0]));
+        for id in 0..60 {
+            pair.publish(publisher, format!("{id:0>200}")).unwrap();
+        }
+        pair.run_settled(publisher);
+        pair.run_live(client);
+        for cut in [pair.random.random_range(0..20_000), pair.random.random_range(0..20_000)] {
+            pair.cut_next(0, Some(cut), None);
+            pair.cut(client);
+            pair.run_for(SECOND / 100);
+        }
+        let mut spec = SubscriptionSpec::new(SubscriptionKind::Subscribe, "t");
+        (spec.start, spec.top_n) = (Some(StartAt::Epoch), Some(50));
+        let mut entered = pair.enter(client, spec, QueueLimits::default());
+        pair.run_for(20 * SECOND);
+        pair.run_live(client);
+        cut(&mut pair, client);
+        pair.run_for(SECOND);
+        entered.take(usize::MAX);
+        let expected: Vec<_> = (0..50).map(|id| format!("{id:0>200}")).collect();
+        assert!(entered.bodies() == expected, "{} messages: {}", entered.bodies().len(), pair.describe());
+    }
+}

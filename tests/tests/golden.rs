@@ -103,6 +103,7 @@ async fn every_command_has_its_bytes() {
     let _ = client.subscribe(Subscribe::deltas_of("s")).await;
     let _ = client.subscribe(Subscribe::sow_and_deltas_of("s").options("no_empties").batch_size(100)).await;
     let _ = client.subscribe(Subscribe::to("t").filter("/a = 'x' OR /\"b\\c\" = 1")).await;
+    let _ = client.sow(Sow::of("s").order_by("/id DESC").filter("/id > 5")).await;
     let asked: Vec<_> =
         sent.take().into_iter().filter(|header| header.contains("delta") || header.contains("\"f\"")).collect();
     assert_eq!(
@@ -111,7 +112,7 @@ async fn every_command_has_its_bytes() {
             r#"{"c":"delta_subscribe","cid":"17179869186","t":"s","sub_id":"17179869186","a":"processed"}"#,
             r#"{"c":"sow_and_delta_subscribe","cid":"21474836482","t":"s","sub_id":"21474836482","query_id":"21474836482","bs":100,"o":"no_empties","a":"processed,completed"}"#,
             r#"{"c":"subscribe","cid":"25769803778","t":"t","sub_id":"25769803778","f":"/a = 'x' OR /\"b\\c\" = 1","a":"processed"}"#,
-            r#"{"c":"sow","cid":"25769803778","t":"s","query_id":"25769803778","bs":10,"f":"/id > 5","orderby":"/id DESC","a":"processed,completed"}"#,
+            r#"{"c":"sow","cid":"30064771074","t":"s","query_id":"30064771074","bs":10,"f":"/id > 5","orderby":"/id DESC","a":"processed,completed"}"#,
         ]
     );
     client.close(SOON).await;

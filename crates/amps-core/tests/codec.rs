@@ -226,3 +226,46 @@ proptest! {
         prop_assert_eq!(messages.error(), None);
     }
 }
+
+/// Covers 4.4#1, 4.4#2.
+#[test]
+fn every_field_can_be_asked_for_and_what_has_no_name_stays_in_the_header() {
+    let header = concat!(
+        r#"{"c":"ack","t":"t\/1","sids":"1,2","sub_id":"3","bm":"7|8|","s":9,"a":"stats","cid":"c1","k":"key","#,
+        r#""sow_keys":"1,2","l":10,"ts":"20260101T000000.000001Z","status":"failure","reason":"bad filter","#,
+        r#""query_id":"q","bs":11,"f":"/a","o":"max_backlog=5","x":"YQ==","e":12,"top_n":13,"orderby":"/a","#,
+        r#""lp":"20260101T000001Z","client_name":"me","user_id":"u","pw":"p","mt":"json","version":"5.3","matches":14,"#,
+        r#""topic_matches":15,"records_returned":16,"records_deleted":17,"records_inserted":18,"records_updated":19,"#,
+        r#""gseq":20,"a_new_field":"}","#,
+        r#""another":null}"#
+    );
+    let message = Message::decode(Bytes::from(format!("{header}body"))).unwrap();
+    for field in Field::ALL {
+        assert!(message.raw(*field).is_some(), "{field:?}");
+    }
+    assert_eq!(message.topic().as_deref(), Some("t/1"));
+    assert_eq!(message.subscription_ids().collect::<Vec<_>>(), ["1", "2"]);
+    assert_eq!(message.bookmark().map(|bookmark| bookmark.to_string()).as_deref(), Some("7|8|"));
+    assert_eq!((message.sequence(), message.command_id(), message.query_id()), (Some(9), Some("c1"), Some("q")));
+    assert_eq!((message.sow_key().as_deref(), message.correlation_id().as_deref()), (Some("key"), Some("YQ==")));
+    assert_eq!(message.timestamp(), Some("20260101T000000.000001Z"));
+    assert_eq!(message.lease_period(), Some("20260101T000001Z"));
+    assert_eq!(
+        (message.user_id().as_deref(), message.batch_size(), message.group_sequence()),
+        (Some("u"), Some(11), Some(20))
+    );
+    let counts = [
+        message.matches(),
+        message.topic_matches(),
+        message.records_returned(),
+        message.records_deleted(),
+        message.records_inserted(),
+        message.records_updated(),
+    ];
+    assert_eq!(counts, [14, 15, 16, 17, 18, 19].map(Some));
+    assert_eq!((message.header(), message.data()), (header, &b"body"[..]));
+    let bare = Message::decode(Bytes::from_static(b"{\"c\":\"p\"}")).unwrap();
+    for field in Field::ALL.iter().filter(|field| **field != Field::Command) {
+        assert_eq!(bare.raw(*field), None, "{field:?}");
+    }
+}

@@ -164,16 +164,15 @@ impl ClientCore {
     /// # Errors
     /// When it belongs to the recovery, which then has failed.
     pub(super) fn flow_answered(&mut self, now: Instant, flowing: Flowing, ack: &Message) -> Result<(), Cause> {
-        let group = self.id();
         let Flowing { flow, queues, recovers, waiter } = flowing;
         let mut topic = String::new();
-        let together = queues.len() > 1 && flow == Flow::Resume;
+        let group = (queues.len() > 1 && flow == Flow::Resume).then(|| self.id());
         for queue in &queues {
             let Some(route) = self.subscriptions.by_queue(queue) else { continue };
             topic.clone_from(&route.spec.topic);
             if ack.status() == Status::Success {
                 route.spec.paused = flow == Flow::Pause;
-                route.together = together.then_some(group);
+                route.together = group;
             }
         }
         let refused = (ack.status() != Status::Success).then(|| reason_of(ack));
