@@ -216,7 +216,7 @@ fn subscriptions_go_on_with_a_failed_store() {
 /// One subscriber that never reads: beats go on, nobody is cut, what has to
 /// wait behind it says so within about a second, and nothing is lost.
 ///
-/// Covers 5.4#3, 20#6, 20#7.
+/// Covers 4.3.1#1, 4.3.1#3, 5.4#3, 20#6, 20#7.
 #[test]
 fn a_full_queue_stops_the_reader_and_nothing_else() {
     let mut pair = Pair::new(4);

@@ -161,6 +161,8 @@ fn without_retrying_a_command_whose_connection_is_lost_says_so() {
 
 /// A query that has begun to answer is never issued again: its consumer would
 /// see records twice.
+///
+/// Covers 7#2.
 #[test]
 fn a_query_cut_short_in_its_answer_is_not_issued_again() {
     for seed in 0..20 {

@@ -159,7 +159,7 @@ fn a_plain_subscription_is_entered_again_exactly_once() {
 /// Whatever is subscribed and left, while connections die: afterwards the
 /// server has what the client has.
 ///
-/// Covers 20#3.
+/// Covers 4.6#1, 20#3.
 #[test]
 fn after_a_reconnect_the_server_has_the_clients_subscriptions() {
     for seed in 0..60 {

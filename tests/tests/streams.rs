@@ -1,0 +1,234 @@
+//! Streams: their bound, their end, who gets what.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use amps_client::{Client, CommandError, ConnectionState, Message, Sow, StartAt, Subscribe, SubscriptionEvent};
+use amps_core::header::FrameWriter;
+use amps_core::message::MessageKind;
+use amps_core::{Field, FrameDecoder};
+use amps_testserver::TestServer;
+use bytes::BytesMut;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+
+const SOON: Duration = Duration::from_secs(20);
+
+async fn server() -> TestServer {
+    TestServer::builder().ack_conflation(Duration::from_millis(5)).sow("s", "/id").start().await.unwrap()
+}
+
+async fn connect(server: &TestServer) -> Client {
+    Client::builder("me").server(server.uri()).connect().await.unwrap()
+}
+
+async fn next(stream: &mut amps_client::Subscription) -> Message {
+    tokio::time::timeout(SOON, stream.next_message()).await.unwrap().unwrap().unwrap()
+}
+
+/// Covers 4#1.
+#[tokio::test]
+async fn a_message_for_two_subscriptions_reaches_both_and_shares_its_bytes() {
+    let server = server().await;
+    let client = connect(&server).await;
+    let mut one = client.subscribe("t").await.unwrap();
+    let mut other = client.subscribe("^t").await.unwrap();
+    for id in 0..10 {
+        client.publish("t", id.to_string()).await.unwrap();
+        let (first, second) = (next(&mut one).await, next(&mut other).await);
+        assert_eq!((first.data(), second.data()), (id.to_string().as_bytes(), id.to_string().as_bytes()));
+        assert_eq!(first.data().as_ptr(), second.data().as_ptr());
+    }
+    let frames = server.stats().commands.iter().filter(|command| command.kind == MessageKind::Publish).count();
+    assert_eq!((frames, one.depth(), other.depth()), (10, 0, 0));
+}
+
+/// Covers 4.2#2.
+#[tokio::test]
+async fn a_bounded_queue_never_holds_more_and_loses_nothing() {
+    let server = server().await;
+    let client = connect(&server).await;
+    let publisher = Client::builder("publisher").server(server.uri()).connect().await.unwrap();
+    let mut messages = client.subscribe(Subscribe::to("t").queue(10, 1 << 20)).await.unwrap();
+    // More than the sockets hold in between.
+    let total = 10_000;
+    let body = |id: usize| format!("{id:0>2000}");
+    for id in 0..total {
+        publisher.enqueue_wait("t", body(id)).await.unwrap();
+    }
+    publisher.flush().await.unwrap();
+    for id in 0..total {
+        assert!(messages.depth() <= 10, "{}", messages.depth());
+        assert_eq!(next(&mut messages).await.data(), body(id).as_bytes());
+    }
+    assert_eq!((client.reconnects(), messages.stats().duplicates), (0, 0));
+}
+
+/// Covers 4.2#4, 4.6#2.
+#[tokio::test]
+async fn a_dropped_stream_is_unsubscribed_once_and_what_still_comes_is_counted() {
+    let server = server().await;
+    let client = connect(&server).await;
+    let mut unexpected = client.unexpected_messages();
+    let dropped = client.subscribe("t").await.unwrap();
+    let id = server.stats().commands.back().unwrap().subscription_id.clone().unwrap();
+    drop(dropped);
+    client.subscribe("u").await.unwrap();
+    let mut late = BytesMut::new();
+    FrameWriter::new(&mut late, "p").text(Field::Topic, "t").text(Field::SubscriptionIds, &id).finish(b"late");
+    assert!(server.inject("me", &late));
+    let mut after = client.subscribe("v").await.unwrap();
+    client.publish("v", "x").await.unwrap();
+    next(&mut after).await;
+    let unsubscribes: Vec<_> = server
+        .stats()
+        .commands
+        .iter()
+        .filter(|command| command.kind == MessageKind::Unsubscribe && command.subscription_id.as_ref() == Some(&id))
+        .cloned()
+        .collect();
+    assert_eq!(unsubscribes.len(), 1, "{unsubscribes:?}");
+    assert_eq!(client.stray_counts().late, 1);
+    client.close(SOON).await;
+    drop((client, after));
+    assert!(unexpected.next().await.is_none(), "nobody has to deal with it");
+}
+
+/// Covers 4.2#5.
+#[tokio::test]
+async fn a_plain_clients_stream_gives_what_is_there_and_ends_with_the_loss() {
+    let server = server().await;
+    let client = Client::plain("me").server(server.uri()).connect().await.unwrap();
+    let mut messages = client.subscribe("t").await.unwrap();
+    for id in 0..3 {
+        client.publish("t", id.to_string()).await.unwrap();
+    }
+    client.flush().await.unwrap();
+    let mut state = client.state();
+    server.kick("me");
+    while state.changed().await.unwrap().state != ConnectionState::Disconnected {}
+    for id in 0..3 {
+        assert_eq!(next(&mut messages).await.data(), id.to_string().as_bytes());
+    }
+    assert!(matches!(messages.next().await, Some(Err(CommandError::Disconnected))));
+    assert!(messages.next().await.is_none());
+}
+
+/// Covers 7.1#1.
+#[tokio::test]
+async fn after_a_failover_the_records_come_again_between_their_markers() {
+    let server = server().await;
+    let client = connect(&server).await;
+    client.publish("s", r#"{"id":1}"#).await.unwrap();
+    client.flush().await.unwrap();
+    let mut records = client.subscribe(Subscribe::sow_and("s")).await.unwrap();
+    let mut words = Vec::new();
+    while words.len() < 7 {
+        let word = match tokio::time::timeout(SOON, records.next()).await.unwrap().unwrap().unwrap() {
+            SubscriptionEvent::SnapshotBegin => "begin".to_owned(),
+            SubscriptionEvent::SnapshotEnd => "end".to_owned(),
+            SubscriptionEvent::Reconnected { .. } => "reconnected".to_owned(),
+            SubscriptionEvent::Message(record) => String::from_utf8_lossy(record.data()).into_owned(),
+            other => panic!("{other:?}"),
+        };
+        words.push(word);
+        if words.len() == 3 {
+            server.kick("me");
+        }
+    }
+    assert_eq!(words, ["begin", r#"{"id":1}"#, "end", "reconnected", "begin", r#"{"id":1}"#, "end"]);
+}
+
+/// Covers 4.3#3.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_handler_is_called_once_at_a_time() {
+    let server = server().await;
+    let client = connect(&server).await;
+    let mut messages = client.subscribe(Subscribe::to("t").bookmark(StartAt::Epoch)).await.unwrap();
+    let (inside, calls) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+    let (entered, counted) = (Arc::clone(&inside), Arc::clone(&calls));
+    let handling = tokio::spawn(async move {
+        let handler = |_: &Message| {
+            assert!(!entered.swap(true, Ordering::SeqCst), "called while it ran");
+            std::thread::yield_now();
+            entered.store(false, Ordering::SeqCst);
+            counted.fetch_add(1, Ordering::SeqCst);
+            Ok::<_, std::io::Error>(())
+        };
+        messages.for_each(handler).await
+    });
+    for id in 0..500 {
+        client.publish("t", id.to_string()).await.unwrap();
+        if id % 100 == 50 {
+            server.kick("me");
+        }
+    }
+    client.flush().await.unwrap();
+    while calls.load(Ordering::SeqCst) < 500 {
+        tokio::task::yield_now().await;
+    }
+    client.close(SOON).await;
+    handling.await.unwrap().unwrap_err();
+    assert_eq!(calls.load(Ordering::SeqCst), 500);
+}
+
+/// The answer and the first message come in one segment.
+///
+/// Covers 4.3#1.
+#[tokio::test]
+async fn a_message_right_behind_the_confirmation_is_delivered() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let uri = format!("tcp://{}/amps/json", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut decoder = FrameDecoder::new(1 << 20);
+        let mut buffer = vec![0; 64 * 1024];
+        loop {
+            while let Some(frame) = decoder.next_frame().unwrap() {
+                let command = Message::decode(frame).unwrap();
+                let mut out = BytesMut::new();
+                FrameWriter::new(&mut out, "ack")
+                    .maybe(Field::CommandId, command.command_id())
+                    .text(Field::AckType, "processed")
+                    .text(Field::Status, "success")
+                    .finish(b"");
+                if let Some(id) = command.raw(Field::SubscriptionId) {
+                    FrameWriter::new(&mut out, "p")
+                        .text(Field::Topic, "t")
+                        .text(Field::SubscriptionIds, id)
+                        .finish(b"first");
+                }
+                stream.write_all(&out).await.unwrap();
+            }
+            match stream.read(&mut buffer).await {
+                Ok(0) | Err(_) => return,
+                Ok(count) => decoder.extend(&buffer[..count]),
+            }
+        }
+    });
+    let client = Client::builder("me").server(uri).connect().await.unwrap();
+    let mut messages = client.subscribe("t").await.unwrap();
+    assert_eq!(next(&mut messages).await.data(), b"first");
+}
+
+/// Covers 12#4.
+#[tokio::test]
+async fn one_description_serves_many_subscriptions_each_with_its_own_id() {
+    let server = server().await;
+    let client = connect(&server).await;
+    let description = Subscribe::to("t").filter("/a = 1");
+    let _held = [
+        client.subscribe(description.clone()).await.unwrap(),
+        client.subscribe(description.clone()).await.unwrap(),
+        client.subscribe(description).await.unwrap(),
+    ];
+    drop(client.sow(Sow::of("s")).await.unwrap());
+    let stats = server.stats();
+    let asked: Vec<_> = stats.commands.iter().filter(|command| command.kind == MessageKind::Subscribe).collect();
+    let mut ids: Vec<_> = stats.commands.iter().filter_map(|command| command.command_id.clone()).collect();
+    let all = ids.len();
+    ids.sort();
+    ids.dedup();
+    assert_eq!((asked.len(), ids.len()), (3, all), "every command has an id of its own");
+}
