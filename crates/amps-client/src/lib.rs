@@ -34,6 +34,7 @@
 mod any_error;
 mod builder;
 mod client;
+pub mod codec;
 mod disconnect;
 mod error;
 mod events;
@@ -48,6 +49,7 @@ mod stores;
 mod subscribe;
 mod write;
 
+pub use amps_core::payload;
 #[cfg(feature = "tls")]
 pub use amps_core::tls;
 pub use amps_core::uri::{Compression, IpFamily, Options, mask};

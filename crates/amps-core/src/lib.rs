@@ -10,6 +10,7 @@
 //! * [`command`], [`ack`], [`reason`], [`bookmark`]: the protocol's vocabulary.
 //! * [`uri`]: connection strings. [`transport`]: how a byte stream is opened.
 //! * [`connection`]: the parts of one live connection.
+//! * [`payload`]: bodies of several parts, FIX and NVFIX.
 
 pub mod ack;
 pub mod batch;
@@ -21,9 +22,11 @@ pub mod frame;
 pub mod header;
 pub mod message;
 pub mod messages;
+pub mod payload;
 pub mod reason;
 pub mod transport;
 pub mod uri;
+mod version;
 
 pub use ack::{AckType, AckTypes, Status};
 pub use bookmark::{Bookmark, BookmarkError, BookmarkList, StartAt};
@@ -38,3 +41,4 @@ pub use reason::Reason;
 pub use transport::tls;
 pub use transport::{Connector, Direction, SocketConnector, StageTimeout, Tap, Transport, Zlib};
 pub use uri::{Uri, UriError};
+pub use version::{Version, VersionError};

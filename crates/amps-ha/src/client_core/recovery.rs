@@ -3,7 +3,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use amps_core::connection::{Heartbeat, command_id};
-use amps_core::{AckType, AckTypes, Command, CommandKind, Field, Message, Reason, StartAt, Status, Uri};
+use amps_core::{AckType, AckTypes, Command, CommandKind, Field, Message, Reason, StartAt, Status, Uri, Version};
 
 use super::reentry::Reentry;
 use super::{ClientCore, Waiter, encode};
@@ -17,7 +17,7 @@ use crate::subscriptions::{
 use crate::user_code::contain;
 
 /// The first server version that can refuse an unknown bookmark.
-const BOOKMARK_NOT_FOUND_SINCE: [u64; 3] = [5, 3, 5];
+const BOOKMARK_NOT_FOUND_SINCE: Version = Version::new([5, 3, 5, 0]);
 
 /// The application's word on refused subscriptions, if it has one.
 #[derive(Default)]
@@ -226,8 +226,7 @@ pub(super) fn reason_of(ack: &Message) -> Reason {
     ack.reason().unwrap_or_else(|| Reason::Unknown("no reason given".to_owned()))
 }
 
-/// Whether a version such as `5.3.5.12` knows `bookmark_not_found`.
+/// Whether a server of this version knows `bookmark_not_found`.
 fn can_refuse_bookmarks(version: &str) -> bool {
-    let parts: Vec<u64> = version.split('.').map_while(|part| part.parse().ok()).collect();
-    parts.as_slice() >= &BOOKMARK_NOT_FOUND_SINCE[..]
+    version.parse::<Version>().is_ok_and(|version| version >= BOOKMARK_NOT_FOUND_SINCE)
 }
