@@ -534,6 +534,7 @@ fn a_bounded_replay_gives_no_more_than_it_was_asked_for() {
         pair.run_for(SECOND);
         entered.take(usize::MAX);
         let expected: Vec<_> = (0..50).map(|id| format!("{id:0>200}")).collect();
+        assert!(entered.error.is_none() && entered.has_ended());
         assert!(entered.bodies() == expected, "{} messages: {}", entered.bodies().len(), pair.describe());
     }
 }

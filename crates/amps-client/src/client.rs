@@ -241,7 +241,7 @@ impl Client {
         limits: QueueLimits,
         bookmarks: Option<Bookmarks>,
     ) -> Result<Subscription, CommandError> {
-        let queue = SubscriptionQueue::new(limits, bookmarks, Arc::clone(&self.inner.wake));
+        let queue = SubscriptionQueue::new(limits, bookmarks, Arc::clone(&self.inner.wake)).at_most(spec.most());
         let queue = Arc::new(queue.duplicates_to(self.inner.strays.duplicates.clone()));
         // Made before the wait, so that a dropped call ends it again.
         let subscription = Subscription::new(QueueReader::new(Arc::clone(&queue)), Arc::clone(&self.inner), kept);

@@ -132,7 +132,7 @@ impl Subscribe {
     }
 
     /// At most so many records, or messages of a replay, behind which the
-    /// server ends the subscription.
+    /// stream ends.
     #[must_use]
     pub fn top_n(mut self, count: u64) -> Self {
         self.spec.top_n = Some(count);

@@ -55,6 +55,11 @@ impl Entered {
         count
     }
 
+    /// Whether everything was taken, and nothing more will come.
+    pub fn has_ended(&mut self) -> bool {
+        matches!(self.reader.poll_next(&mut Context::from_waker(Waker::noop())), Poll::Ready(None))
+    }
+
     /// The bodies of the messages taken so far.
     pub fn bodies(&self) -> Vec<String> {
         let bodies = self.items.iter().filter_map(|item| match item {
@@ -71,7 +76,7 @@ impl Pair {
     pub fn enter(&mut self, client: usize, spec: SubscriptionSpec, limits: QueueLimits) -> Entered {
         let bookmarks = spec.start.clone().map(|start| Bookmarks::new(start, DEFAULT_OVERLAP));
         let wake = Arc::clone(&self.running(client).wake);
-        let queue = Arc::new(SubscriptionQueue::new(limits, bookmarks, wake));
+        let queue = Arc::new(SubscriptionQueue::new(limits, bookmarks, wake).at_most(spec.most()));
         let (topic, (reply, answer)) = (spec.topic.clone(), oneshot::channel());
         self.request(client, Request::Enter { spec, queue: Arc::clone(&queue), reply });
         let reader = QueueReader::new(Arc::clone(&queue));

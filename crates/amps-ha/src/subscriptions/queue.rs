@@ -32,6 +32,8 @@ const DISCARDS: usize = 256;
 pub struct SubscriptionQueue {
     limits: QueueLimits,
     driver: Arc<Notify>,
+    /// It is complete with so many messages.
+    most: u64,
     /// Copies of duplicates go there.
     duplicates: Option<broadcast::Sender<Message>>,
     has_bookmarks: bool,
@@ -92,7 +94,22 @@ impl SubscriptionQueue {
             waker: None,
             stats: QueueStats::default(),
         };
-        Self { limits, driver, duplicates: None, has_bookmarks, state: Mutex::new(state), discards: Mutex::default() }
+        Self {
+            limits,
+            driver,
+            most: u64::MAX,
+            duplicates: None,
+            has_bookmarks,
+            state: Mutex::new(state),
+            discards: Mutex::default(),
+        }
+    }
+
+    /// Ends it, complete, behind so many messages.
+    #[must_use]
+    pub fn at_most(mut self, messages: Option<u64>) -> Self {
+        self.most = messages.unwrap_or(u64::MAX);
+        self
     }
 
     /// Sends copies of the messages that were delivered or discarded before
@@ -121,6 +138,9 @@ impl SubscriptionQueue {
         if end > range.start {
             let listener = self.duplicates.as_ref().filter(|listener| listener.receiver_count() > 0);
             let duplicates = state.push(now, messages, range.start..end, listener.is_some());
+            if state.stats.delivered >= self.most {
+                state.ended.get_or_insert(EndCause::Complete);
+            }
             wake(state);
             if let Some(listener) = listener {
                 for message in duplicates {

@@ -180,6 +180,12 @@ impl SubscriptionSpec {
         CommandError::Invalid { command, topic: self.topic.clone(), rule }
     }
 
+    /// How many messages it is complete with; a query's end is told by the
+    /// server.
+    pub fn most(&self) -> Option<u64> {
+        self.top_n.filter(|_| !self.kind.queries())
+    }
+
     /// Whether messages can stop and go on without a gap.
     pub(crate) fn can_pause(&self) -> bool {
         self.kind.subscribes() && self.start.is_some()
