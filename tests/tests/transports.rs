@@ -6,7 +6,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use amps_client::tls::{Tls, TlsBuilder, TlsError, Version};
-use amps_client::{Cause, Client, ConnectionState, Direction, Event, SocketConnector, StartAt, Subscribe, Tap};
+use amps_client::{
+    Cause, Client, ConnectionState, Direction, Event, LastHeaders, SocketConnector, StartAt, Subscribe, Tap,
+};
 use amps_testserver::{TestServer, TestServerBuilder};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -235,6 +237,30 @@ async fn a_tap_sees_the_exact_bytes_and_a_slow_one_only_slows() {
     assert_eq!(seen.copy(0), passed.copy(0));
     let (read, sent) = (seen.copy(1), passed.copy(1));
     assert!(!read.is_empty() && sent.starts_with(&read), "{} of {}", read.len(), sent.len());
+}
+
+/// What a look back shows after a connection was lost: who said what, on which
+/// connection, without the password.
+#[tokio::test]
+async fn the_last_headers_tell_what_happened() {
+    let server = builder().start().await.unwrap();
+    let headers = LastHeaders::new(100);
+    let (tap, seen) = seen_by_tap();
+    let connector = SocketConnector::new().tap(headers.tap()).tap(tap);
+    let uri = server.uri().replace("tcp://", "tcp://me:s3cret@");
+    let client = Client::builder("me").server(uri).connector(connector).connect().await.unwrap();
+    client.publish("t", "a body").await.unwrap();
+    client.flush().await.unwrap();
+    server.kick("me");
+    client.publish("t", "another").await.unwrap();
+    client.flush().await.unwrap();
+    let list = headers.list();
+    let logons: Vec<_> = list.iter().filter(|seen| seen.header.starts_with(r#"{"c":"logon""#)).collect();
+    assert_eq!(logons.iter().map(|seen| seen.connection).collect::<Vec<_>>(), [1, 2]);
+    assert!(logons[0].header.contains(r#""pw":"***""#) && logons[0].direction == Direction::Out, "{}", logons[0]);
+    assert!(list.iter().any(|seen| seen.direction == Direction::In && seen.header.contains(r#""a":"persisted""#)));
+    assert!(!list.iter().any(|seen| seen.to_string().contains("s3cret") || seen.header.contains("body")));
+    assert!(seen.copy(0).windows(6).any(|bytes| bytes == b"s3cret"), "a tap sees everything");
 }
 
 #[tokio::test]

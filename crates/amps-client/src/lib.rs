@@ -54,8 +54,8 @@ pub use amps_core::payload;
 pub use amps_core::tls;
 pub use amps_core::uri::{Compression, IpFamily, Options, mask};
 pub use amps_core::{
-    AckType, AckTypes, Bookmark, BookmarkList, CommandOptions, Conflation, Connector, Direction, Field, Message, Rate,
-    Reason, SocketConnector, StartAt, Tap, Uri, UriError,
+    AckType, AckTypes, Bookmark, BookmarkList, CommandOptions, Conflation, Connector, Direction, Field, LastHeaders,
+    Message, Rate, Reason, SeenHeader, SocketConnector, StartAt, Tap, Uri, UriError,
 };
 pub use amps_ha::bookmarks::store::{AdapterError, BookmarkStoreError, RecoveryPointAdapter};
 pub use amps_ha::client_core::StrayCounts;

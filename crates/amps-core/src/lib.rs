@@ -39,6 +39,8 @@ pub use messages::{MessageDecoder, Messages};
 pub use reason::Reason;
 #[cfg(feature = "tls")]
 pub use transport::tls;
-pub use transport::{Connector, Direction, SocketConnector, StageTimeout, Tap, Transport, Zlib};
+pub use transport::{
+    Connector, Direction, LastHeaders, SeenHeader, SocketConnector, StageTimeout, Tap, Transport, Zlib,
+};
 pub use uri::{Uri, UriError};
 pub use version::{Version, VersionError};

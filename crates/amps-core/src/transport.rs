@@ -1,6 +1,7 @@
 //! Opening a byte stream to a server.
 
 mod connector;
+mod headers;
 mod preflight;
 mod tap;
 mod tcp;
@@ -19,6 +20,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use crate::uri::Uri;
 
 pub use connector::SocketConnector;
+pub use headers::{LastHeaders, SeenHeader};
 pub use tap::{Direction, Tap};
 pub use zlib::Zlib;
 

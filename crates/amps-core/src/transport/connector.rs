@@ -22,7 +22,7 @@ pub struct SocketConnector {
     handshake_limit: Duration,
     defaults: Options,
     headers: Vec<(String, String)>,
-    tap: Option<Tap>,
+    taps: Vec<Tap>,
     #[cfg(feature = "tls")]
     tls: Option<super::tls::Tls>,
 }
@@ -34,7 +34,7 @@ impl Default for SocketConnector {
             handshake_limit: Duration::from_secs(3),
             defaults: Options::default(),
             headers: Vec::new(),
-            tap: None,
+            taps: Vec::new(),
             #[cfg(feature = "tls")]
             tls: None,
         }
@@ -90,10 +90,10 @@ impl SocketConnector {
         Ok(self)
     }
 
-    /// Shows the bytes of all connections to `tap`.
+    /// Shows the bytes of all connections to `tap`, and to those given before.
     #[must_use]
     pub fn tap(mut self, tap: Tap) -> Self {
-        self.tap = Some(tap);
+        self.taps.push(tap);
         self
     }
 
@@ -121,7 +121,7 @@ impl SocketConnector {
                 transport = Box::new(Zlib::new(transport));
             }
         }
-        if let Some(tap) = &self.tap {
+        for tap in &self.taps {
             transport = Box::new(tap.on(transport));
         }
         Ok(transport)

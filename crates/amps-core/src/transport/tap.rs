@@ -25,23 +25,35 @@ pub enum Direction {
 /// It runs on the connection's way: while it takes its time, nothing moves. A
 /// panic of it ends the connection.
 #[derive(Clone)]
-pub struct Tap(Arc<Look>);
+pub struct Tap(Arc<dyn Fn() -> Box<Look> + Send + Sync>);
 
-type Look = dyn Fn(Direction, &[u8]) + Send + Sync;
+pub(super) type Look = dyn FnMut(Direction, &[u8]) + Send;
 
 impl Tap {
-    /// Shows bytes to `look`.
+    /// Shows the bytes of all connections to `look`.
     pub fn new(look: impl Fn(Direction, &[u8]) + Send + Sync + 'static) -> Self {
-        Self(Arc::new(look))
+        let look = Arc::new(look);
+        Self::each(move || {
+            let look = Arc::clone(&look);
+            move |direction, bytes| look(direction, bytes)
+        })
     }
 
-    fn show(&self, direction: Direction, bytes: &[u8]) -> io::Result<()> {
-        let shown = catch_unwind(AssertUnwindSafe(|| (self.0)(direction, bytes)));
-        shown.map_err(|_| io::Error::other("the tap on this connection panicked"))
+    /// Shows the bytes of each connection to what `make` makes for it.
+    pub fn each<L>(make: impl Fn() -> L + Send + Sync + 'static) -> Self
+    where
+        L: FnMut(Direction, &[u8]) + Send + 'static,
+    {
+        Self(Arc::new(move || Box::new(make())))
+    }
+
+    /// The look at one connection.
+    pub(super) fn make(&self) -> Box<Look> {
+        (self.0)()
     }
 
     pub(super) fn on<T>(&self, inner: T) -> Tapped<T> {
-        Tapped { inner, tap: self.clone() }
+        Tapped { inner, look: self.make() }
     }
 }
 
@@ -54,7 +66,14 @@ impl fmt::Debug for Tap {
 /// A stream whose bytes are shown to a [`Tap`].
 pub(super) struct Tapped<T> {
     inner: T,
-    tap: Tap,
+    look: Box<Look>,
+}
+
+impl<T> Tapped<T> {
+    fn show(&mut self, direction: Direction, bytes: &[u8]) -> io::Result<()> {
+        let shown = catch_unwind(AssertUnwindSafe(|| (self.look)(direction, bytes)));
+        shown.map_err(|_| io::Error::other("the tap on this connection panicked"))
+    }
 }
 
 impl<T: AsyncRead + Unpin> AsyncRead for Tapped<T> {
@@ -63,7 +82,7 @@ impl<T: AsyncRead + Unpin> AsyncRead for Tapped<T> {
         ready!(Pin::new(&mut self.inner).poll_read(context, to))?;
         let read = &to.filled()[before..];
         if !read.is_empty() {
-            self.tap.show(Direction::In, read)?;
+            self.show(Direction::In, read)?;
         }
         Poll::Ready(Ok(()))
     }
@@ -73,7 +92,7 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Tapped<T> {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, from: &[u8]) -> Poll<io::Result<usize>> {
         let written = ready!(Pin::new(&mut self.inner).poll_write(context, from))?;
         if written > 0 {
-            self.tap.show(Direction::Out, &from[..written])?;
+            self.show(Direction::Out, &from[..written])?;
         }
         Poll::Ready(Ok(written))
     }
