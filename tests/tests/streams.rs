@@ -65,6 +65,49 @@ async fn a_bounded_queue_never_holds_more_and_loses_nothing() {
     assert_eq!((client.reconnects(), messages.stats().duplicates), (0, 0));
 }
 
+/// A server that gives a slow client up: the loss is told with its cause, the
+/// depth says whose fault it was, and a bookmark subscription misses nothing.
+///
+/// Covers 16#1.
+#[tokio::test]
+async fn a_slow_client_is_cut_and_misses_nothing_when_it_reads_again() {
+    let builder = TestServer::builder().ack_conflation(Duration::from_millis(5));
+    let server = builder.configure(|config| config.outbox_limit = 1 << 20).start().await.unwrap();
+    let uri = format!("{}?tcp_rcvbuf=200000", server.uri());
+    // Who does not read notices with the next beat.
+    let beats = Duration::from_secs(1);
+    let client = Client::builder("slow").server(&uri).heartbeat(beats, 2 * beats).connect().await.unwrap();
+    let publisher = Client::builder("publisher").server(server.uri()).connect().await.unwrap();
+    // The plain one is what the server counts; replays are paced.
+    let plain = client.subscribe(Subscribe::to("t").queue(10, 1 << 20)).await.unwrap();
+    let mut audit = client.subscribe(Subscribe::to("t").bookmark(StartAt::Epoch)).await.unwrap();
+    let mut state = client.state();
+    let body = |id: usize| format!("{id:0>10000}");
+    let mut published = 0;
+    let lost = loop {
+        publisher.publish("t", body(published)).await.unwrap();
+        published += 1;
+        tokio::select! {
+            biased;
+            Some(change) = state.changed() => if change.state == ConnectionState::Disconnected {
+                break change;
+            },
+            () = tokio::task::yield_now() => assert!(published < 20_000, "the server never gave it up"),
+        }
+    };
+    assert!(matches!(lost.cause, Some(amps_client::Cause::Closed | amps_client::Cause::Io(_))), "{:?}", lost.cause);
+    assert_eq!(plain.depth(), 10, "what was not read");
+    let reasons: Vec<_> = server.stats().disconnects.iter().map(|(_, reason)| reason.clone()).collect();
+    assert_eq!(reasons, ["slow client"]);
+    drop(plain);
+    publisher.flush().await.unwrap();
+    for id in 0..published {
+        let message = next(&mut audit).await;
+        assert!(message.data() == body(id).as_bytes(), "{id}");
+        audit.discard(&message);
+    }
+}
+
 /// Covers 4.2#4, 4.6#2.
 #[tokio::test]
 async fn a_dropped_stream_is_unsubscribed_once_and_what_still_comes_is_counted() {
