@@ -135,14 +135,14 @@ async fn a_guard_discards_on_success_only() {
     assert_eq!(comes_again(&server, dir.path()).await, ["error", "panic"]);
 }
 
-/// With `discard_on_next` asking for the next item says that the one before is
+/// With `done_on_next` asking for the next item says that the one before is
 /// dealt with; the last one, for which nobody asked on, comes again.
 #[tokio::test]
 async fn asking_for_the_next_discards_the_one_before() {
     let (server, dir) = (server().await, tempfile::tempdir().unwrap());
     let client = Client::builder("me").server(server.uri()).bookmark_store(BookmarkStore::sled(dir.path()));
     let client = client.connect().await.unwrap();
-    let subscribe = Subscribe::to("t").bookmark(StartAt::MostRecent).id("t").discard_on_next();
+    let subscribe = Subscribe::to("t").bookmark(StartAt::MostRecent).id("t").done_on_next();
     let mut stream = client.subscribe(subscribe).await.unwrap();
     publish(&server, &["1", "2", "3"]).await;
     for id in 1..=3 {

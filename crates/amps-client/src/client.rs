@@ -8,7 +8,7 @@ use amps_ha::client_core::{Request, StrayCounts};
 use amps_ha::error::{Cause, CommandError, MoveError};
 use amps_ha::event::ConnectionSummary;
 use amps_ha::server_chooser::Server;
-use amps_ha::subscriptions::{Item, QueueLimits, QueueReader, SubscriptionQueue, SubscriptionSpec};
+use amps_ha::subscriptions::{AckBatching, Item, QueueLimits, QueueReader, SubscriptionQueue, SubscriptionSpec};
 use amps_ha::warning::ConfigWarning;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
@@ -197,8 +197,9 @@ impl Client {
             }
         };
         let kept = Kept { key: key.into(), changes: store.map(|store| store.changes()), _id: id };
-        let mut subscription = self.enter(subscribe.spec, kept, subscribe.limits, bookmarks).await?;
-        subscription.discards = subscribe.discards;
+        let batching = subscribe.ack_batching();
+        let mut subscription = self.enter(subscribe.spec, kept, (subscribe.limits, batching), bookmarks).await?;
+        subscription.done_on_next = subscribe.done_on_next;
         Ok(subscription)
     }
 
@@ -214,7 +215,7 @@ impl Client {
     /// Safe.
     pub async fn sow(&self, query: impl Into<Sow>) -> Result<Subscription, CommandError> {
         let Sow { spec } = query.into();
-        self.enter(spec, Kept::default(), QueueLimits::default(), None).await
+        self.enter(spec, Kept::default(), Default::default(), None).await
     }
 
     /// How many records a query would answer with, without fetching them.
@@ -238,10 +239,11 @@ impl Client {
         &self,
         spec: SubscriptionSpec,
         kept: Kept,
-        limits: QueueLimits,
+        (limits, batching): (QueueLimits, AckBatching),
         bookmarks: Option<Bookmarks>,
     ) -> Result<Subscription, CommandError> {
         let queue = SubscriptionQueue::new(limits, bookmarks, Arc::clone(&self.inner.wake)).at_most(spec.most());
+        let queue = queue.ack_batching(batching);
         let queue = Arc::new(queue.duplicates_to(self.inner.strays.duplicates.clone()));
         // Made before the wait, so that a dropped call ends it again.
         let subscription = Subscription::new(QueueReader::new(Arc::clone(&queue)), Arc::clone(&self.inner), kept);
@@ -292,7 +294,8 @@ impl Client {
         Events(self.inner.events.subscribe())
     }
 
-    /// Ends the client: waits until everything published is settled, then
+    /// Ends the client: sends the acknowledgements of queues' messages that wait,
+    /// waits until everything published is settled, then
     /// disconnects and closes the stores. Returns within `deadline`, of which up
     /// to half a second is kept for the stores; a slower disk goes on by itself
     /// in the background. Later calls, and calls on other clones, wait for the
@@ -303,7 +306,12 @@ impl Client {
     /// disconnecting; then it ends on its own.
     pub async fn close(&self, deadline: Duration) -> Closed {
         let until = tokio::time::Instant::now() + deadline;
-        let settled = tokio::time::timeout_at(until - STORES_CLOSE.min(deadline / 4), self.settled()).await;
+        let settled = async {
+            // Not live, there is none to be sent.
+            let _ = self.flush_acks().await;
+            self.settled().await;
+        };
+        let settled = tokio::time::timeout_at(until - STORES_CLOSE.min(deadline / 4), settled).await;
         tracing::debug!(settled = settled.is_ok(), "closing");
         self.inner.inbox.close();
         let ending = self.inner.ending.lock().unwrap_or_else(PoisonError::into_inner).take();

@@ -32,8 +32,8 @@ use crate::subscribe::Subscription;
 /// server may still follow; then that holds. Calling again is harmless.
 #[derive(Clone)]
 pub struct SubscriptionHandle {
-    queue: Arc<SubscriptionQueue>,
-    inbox: Arc<Inbox>,
+    pub(crate) queue: Arc<SubscriptionQueue>,
+    pub(crate) inbox: Arc<Inbox>,
 }
 
 impl Subscription {
@@ -94,7 +94,7 @@ impl SubscriptionHandle {
         self.ask(|reply| Request::Flow { flow, queues, reply }).await
     }
 
-    async fn ask(
+    pub(crate) async fn ask(
         &self,
         request: impl FnOnce(oneshot::Sender<Result<(), CommandError>>) -> Request,
     ) -> Result<(), CommandError> {

@@ -10,19 +10,31 @@ use amps_ha::user_code::{UserError, contain};
 
 use crate::subscribe::Subscription;
 
-/// A message that is discarded when [`done`](Self::done) says so. Dropped
-/// without that, as by `?` or a panic, it is not: in a new process it comes
-/// again. See [`Subscription::next_guarded`].
-#[must_use = "the message is discarded only by `done`"]
+/// A message that is discarded, or, of a queue, acknowledged, when
+/// [`done`](Self::done) says so. Dropped without that, as by `?` or a panic, it
+/// is not: in a new process it comes again, and a queue gets it back at once.
+/// See [`Subscription::next_guarded`].
+#[must_use = "the message is dealt with only by `done`"]
 pub struct MessageGuard<'a> {
     subscription: &'a Subscription,
     message: Message,
+    done: bool,
 }
 
 impl MessageGuard<'_> {
-    /// The message is done with; see [`Subscription::discard`].
-    pub fn done(self) {
-        self.subscription.discard(&self.message);
+    /// The message is done with; see [`Subscription::discard`] and
+    /// [`Subscription::ack`].
+    pub fn done(mut self) {
+        self.done = true;
+        self.subscription.done(&self.message);
+    }
+}
+
+impl Drop for MessageGuard<'_> {
+    fn drop(&mut self) {
+        if !self.done {
+            self.subscription.not_done(&self.message);
+        }
     }
 }
 
@@ -41,8 +53,9 @@ impl fmt::Debug for MessageGuard<'_> {
 }
 
 impl Subscription {
-    /// The next message, passing over other events, to be discarded with
-    /// [`MessageGuard::done`] when it is dealt with; `None` at the end.
+    /// The next message, passing over other events, to be discarded or
+    /// acknowledged with [`MessageGuard::done`] when it is dealt with; `None` at
+    /// the end.
     ///
     /// ```
     /// # use amps_client::{Client, Subscription, Error};
@@ -63,13 +76,14 @@ impl Subscription {
     /// Safe: no message is lost.
     pub async fn next_guarded(&mut self) -> Result<Option<MessageGuard<'_>>, CommandError> {
         let message = self.next_message().await?;
-        Ok(message.map(|message| MessageGuard { subscription: self, message }))
+        Ok(message.map(|message| MessageGuard { subscription: self, message, done: false }))
     }
 
     /// Calls `handler` with one message after another, until the subscription
-    /// ends. What it answers with `Ok` is discarded. An error or a panic is
-    /// told as [`Event::HandlerFailed`] and logged, the message is not
-    /// discarded, and the next one follows.
+    /// ends. What it answers with `Ok` is discarded, or acknowledged when it is
+    /// from a queue. An error or a panic is told as [`Event::HandlerFailed`] and
+    /// logged, the message is not discarded, a queue gets it back, and the next
+    /// one follows.
     ///
     /// The handler runs in the task that awaits this: while it blocks, the
     /// queue fills, and nothing else waits.
@@ -86,16 +100,27 @@ impl Subscription {
         while let Some(message) = self.next_message().await? {
             let error = match contain("message handler", || handler(&message)) {
                 Ok(Ok(())) => {
-                    self.discard(&message);
+                    self.done(&message);
                     continue;
                 }
                 Ok(Err(error)) => UserError::new(error),
                 Err(panicked) => UserError::new(panicked),
             };
-            tracing::error!(%error, topic = ?message.topic(), "a message handler failed");
-            let failed = HandlerFailed::new(message.detached(), error);
-            let _ = self.client.events.send(Event::HandlerFailed(Arc::new(failed)));
+            self.not_done(&message);
+            self.tell_failed(Some(failed(&message, error)));
         }
         Ok(())
     }
+
+    pub(crate) fn tell_failed(&self, failed: Option<HandlerFailed>) {
+        if let Some(failed) = failed {
+            let _ = self.client.events.send(Event::HandlerFailed(Arc::new(failed)));
+        }
+    }
+}
+
+/// What is told of a handler that failed.
+pub(crate) fn failed(message: &Message, error: UserError) -> HandlerFailed {
+    tracing::error!(%error, topic = ?message.topic(), "a message handler failed");
+    HandlerFailed::new(message.detached(), error)
 }

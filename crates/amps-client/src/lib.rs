@@ -31,6 +31,7 @@
 //! nothing that was accepted is lost. What a dropped call may have done already
 //! is said at each method.
 
+mod acks;
 mod any_error;
 mod builder;
 mod client;
@@ -41,6 +42,7 @@ mod events;
 mod handle;
 mod handling;
 mod inner;
+mod process;
 mod publish;
 mod settings;
 mod sow_points;
@@ -65,7 +67,8 @@ pub use amps_ha::publish_log::{
     Durability, FailedWrite, Full, MemoryPart, OnPublishGap, OnStoreFull, Resize, StoreError,
 };
 pub use amps_ha::subscriptions::{
-    FailedResubscribe, FailedResubscribeHandler, OnFailedResubscribe, OnUnknownBookmark, QueueStats, Replacement,
+    AckOption, FailedResubscribe, FailedResubscribeHandler, OnFailedResubscribe, OnUnknownBookmark, QueueStats,
+    Replacement,
 };
 pub use amps_ha::user_code::{Panicked, UserError};
 pub use amps_ha::warning::ConfigWarning;
@@ -79,6 +82,7 @@ pub use error::{ConnectError, OpenError, PublishError};
 pub use events::{Events, Stray, Strays};
 pub use handle::SubscriptionHandle;
 pub use handling::MessageGuard;
+pub use process::Processed;
 pub use publish::Receipt;
 pub use sow_points::SowRecoveryPoints;
 pub use state::StateWatch;

@@ -2,14 +2,15 @@ use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use amps_core::{AckTypes, Bookmark, CommandOptions, Message, StartAt};
 use amps_ha::bookmarks::store::Changes;
 use amps_ha::client_core::Request;
 use amps_ha::error::CommandError;
 use amps_ha::subscriptions::{
-    Item, OnUnknownBookmark, QueueLimits, QueueReader, QueueStats, SubscriptionKind, SubscriptionQueue,
-    SubscriptionSpec,
+    ACK_TIMEOUT, AckBatching, Item, OnUnknownBookmark, QueueLimits, QueueReader, QueueStats, SubscriptionKind,
+    SubscriptionQueue, SubscriptionSpec,
 };
 use futures_core::Stream;
 
@@ -30,13 +31,15 @@ pub struct Subscribe {
     pub(crate) spec: SubscriptionSpec,
     pub(crate) id: Option<String>,
     pub(crate) limits: QueueLimits,
-    pub(crate) discards: bool,
+    pub(crate) done_on_next: bool,
+    ack_batch: usize,
+    ack_timeout: Option<Duration>,
 }
 
 impl Subscribe {
     fn of(kind: SubscriptionKind, topic: impl Into<String>) -> Self {
         let spec = SubscriptionSpec::new(kind, topic);
-        Self { spec, id: None, limits: QueueLimits::default(), discards: false }
+        Self { spec, id: None, limits: QueueLimits::default(), done_on_next: false, ack_batch: 1, ack_timeout: None }
     }
 
     /// Messages published to `topic`, a name or a regular expression.
@@ -59,12 +62,48 @@ impl Subscribe {
         Self::of(SubscriptionKind::SowAndDeltaSubscribe, topic)
     }
 
-    /// Discards each message of a bookmark subscription when the next item is
-    /// asked for, so that asking says that the one before is dealt with.
+    /// Asking for the next item says that the one before is done with: a message
+    /// of a bookmark subscription is then discarded, and one of a queue
+    /// acknowledged. The last one is not, unless something was asked for behind
+    /// it.
     #[must_use]
-    pub fn discard_on_next(mut self) -> Self {
-        self.discards = true;
+    pub fn done_on_next(mut self) -> Self {
+        self.done_on_next = true;
         self
+    }
+
+    /// For queues: how many messages the server may lease to this subscription
+    /// at once, 1 unless asked for more. Two or more keep the consumer busy
+    /// while acknowledgements travel (AMPS developer guides, "Backlog and Smart
+    /// Pipelining"). The server may [grant](Subscription::backlog) less.
+    #[must_use]
+    pub fn max_backlog(mut self, messages: u64) -> Self {
+        self.spec.options = self.spec.options.max_backlog(messages);
+        self
+    }
+
+    /// For queues: sends the acknowledgements of so many messages together, at
+    /// most 10,000 and never more than the backlog the server grants; with 1,
+    /// the default, each at once. A third of the backlog is a good choice. A
+    /// batch that is not full is sent a second after its first message, or as
+    /// [`ack_timeout`](Self::ack_timeout) says.
+    #[must_use]
+    pub fn ack_batch(mut self, messages: usize) -> Self {
+        self.ack_batch = messages;
+        self
+    }
+
+    /// For queues: how long a batch of acknowledgements waits to be full. Zero
+    /// is for ever.
+    #[must_use]
+    pub fn ack_timeout(mut self, timeout: Duration) -> Self {
+        self.ack_timeout = Some(timeout);
+        self
+    }
+
+    pub(crate) fn ack_batching(&self) -> AckBatching {
+        let timeout = self.ack_timeout.unwrap_or(ACK_TIMEOUT);
+        AckBatching { size: self.ack_batch, timeout: Some(timeout).filter(|timeout| !timeout.is_zero()) }
     }
 
     /// Only messages that match this filter.
@@ -269,10 +308,10 @@ pub struct Subscription {
     pub(crate) reader: QueueReader,
     pub(crate) client: Arc<Inner>,
     pub(crate) kept: Kept,
-    /// A message is discarded when the next item is asked for.
-    pub(crate) discards: bool,
-    /// The message to be discarded then.
-    current: Option<Bookmark>,
+    /// A message is done with when the next item is asked for.
+    pub(crate) done_on_next: bool,
+    /// That message.
+    current: Option<Message>,
 }
 
 /// How a bookmark store keeps a subscription.
@@ -286,21 +325,21 @@ pub(crate) struct Kept {
 
 impl Subscription {
     pub(crate) fn new(reader: QueueReader, client: Arc<Inner>, kept: Kept) -> Self {
-        Self { reader, client, kept, discards: false, current: None }
+        Self { reader, client, kept, done_on_next: false, current: None }
     }
 
     fn poll_event(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<SubscriptionEvent, CommandError>>> {
-        self.discard_current();
+        self.current_is_done();
         let event = self.reader.poll_next(context);
-        if let (true, Poll::Ready(Some(Ok(Item::Message(message))))) = (self.discards, &event) {
-            self.current = message.bookmark();
+        if let (true, Poll::Ready(Some(Ok(Item::Message(message))))) = (self.done_on_next, &event) {
+            self.current = Some(message.clone());
         }
         event
     }
 
-    fn discard_current(&mut self) {
-        if let Some(bookmark) = self.current.take() {
-            self.discard_at(bookmark);
+    fn current_is_done(&mut self) {
+        if let Some(message) = self.current.take() {
+            self.done(&message);
         }
     }
 
@@ -323,10 +362,10 @@ impl Subscription {
     /// # Cancel safety
     /// Safe: no message is lost.
     pub async fn next_message(&mut self) -> Result<Option<Message>, CommandError> {
-        self.discard_current();
+        self.current_is_done();
         if let Some(message) = self.reader.next_message() {
-            if self.discards {
-                self.current = message.bookmark();
+            if self.done_on_next {
+                self.current = Some(message.clone());
             }
             return Ok(Some(message));
         }

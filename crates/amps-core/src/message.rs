@@ -177,6 +177,13 @@ impl Message {
         self.run.bookmark(self.index as usize)
     }
 
+    /// The number of the connection it came on, as its
+    /// [decoder](crate::MessageDecoder::connection) was told; 0 otherwise. What
+    /// a server leases to a client ends with the connection.
+    pub fn connection(&self) -> u64 {
+        self.run.connection
+    }
+
     /// The SOW key.
     pub fn sow_key(&self) -> Option<Cow<'_, str>> {
         self.text(Field::SowKey)

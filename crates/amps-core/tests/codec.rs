@@ -1,7 +1,7 @@
 //! The codec against serde_json as its oracle, and against anything at all.
 
 use amps_core::header::FrameWriter;
-use amps_core::{Field, FrameDecoder, Message, Messages, batch};
+use amps_core::{AckType, Bookmark, Command, Field, FrameDecoder, Message, Messages, batch};
 use bytes::{Bytes, BytesMut};
 use proptest::prelude::*;
 use serde_json::Value;
@@ -267,5 +267,25 @@ fn every_field_can_be_asked_for_and_what_has_no_name_stays_in_the_header() {
     let bare = Message::decode(Bytes::from_static(b"{\"c\":\"p\"}")).unwrap();
     for field in Field::ALL.iter().filter(|field| **field != Field::Command) {
         assert_eq!(bare.raw(*field), None, "{field:?}");
+    }
+}
+
+/// An acknowledgement of queues' messages built by hand, with or without an
+/// answer.
+///
+/// Covers 8.4#1.
+#[test]
+fn messages_of_a_queue_are_acknowledged_by_their_bookmarks() {
+    let list = [Bookmark { publisher: 77, sequence: 3 }, Bookmark { publisher: 78, sequence: u64::MAX }];
+    let ack = Command::sow_delete("work").bookmarks(list);
+    for (command, end) in [
+        (ack.clone(), "}"),
+        (ack.clone().id("9").acks(AckType::Persisted), r#","cid":"9","a":"persisted"}"#),
+        (ack.id("9").acks(AckType::Processed | AckType::Stats), r#","cid":"9","a":"processed,stats"}"#),
+    ] {
+        let mut wire = BytesMut::new();
+        command.encode(&mut wire);
+        let begin = r#"{"c":"sow_delete","t":"work","bm":"77|3|,78|18446744073709551615|""#;
+        assert_eq!(String::from_utf8_lossy(&wire[4..]), format!("{begin}{end}"));
     }
 }

@@ -13,6 +13,7 @@ mod changes;
 mod commands;
 mod logon;
 mod moves;
+mod queue_acks;
 mod receive;
 mod recovery;
 mod reentry;
@@ -164,6 +165,10 @@ pub struct ClientCore {
     reentry: reentry::Reentry,
     /// The log has refused messages that are not told yet.
     untold: bool,
+    /// The number of the connection, for what ends with it.
+    connection: u64,
+    /// Messages of queues were acknowledged on this connection.
+    acknowledged_messages: bool,
     /// Nothing behind this is sent any more before the connection is left.
     drain_end: u64,
 }
@@ -202,7 +207,7 @@ impl ClientCore {
     /// A client that does nothing until [`start`](Self::start).
     pub fn new(config: CoreConfig, session: Session, log: Arc<SharedLog>, outlets: Outlets) -> Self {
         let Outlets { events, summary, stalled } = outlets;
-        let decoder = MessageDecoder::new(config.frame_limit);
+        let decoder = MessageDecoder::new(config.frame_limit).connection(1);
         Self {
             config,
             session,
@@ -235,6 +240,8 @@ impl ClientCore {
             failed_resubscribe: recovery::Decider::default(),
             reentry: reentry::Reentry::default(),
             untold: false,
+            connection: 1,
+            acknowledged_messages: false,
             drain_end: u64::MAX,
         }
     }
@@ -368,11 +375,15 @@ impl ClientCore {
     }
 }
 
-/// Whether a frame came from the publish log; all others are commands.
+/// Whether a frame came from the publish log; all others are commands, the
+/// acknowledgement of a queue's messages too.
 fn is_of_the_log(frame: &[u8]) -> bool {
     use amps_core::message::MessageKind::{DeltaPublish, Publish, SowDelete};
-    Message::decode(Bytes::copy_from_slice(&frame[PREFIX_LEN..]))
-        .is_ok_and(|message| matches!(message.kind(), Publish | DeltaPublish | SowDelete))
+    Message::decode(Bytes::copy_from_slice(&frame[PREFIX_LEN..])).is_ok_and(|message| match message.kind() {
+        Publish | DeltaPublish => true,
+        SowDelete => message.raw(Field::Bookmark).is_none(),
+        _ => false,
+    })
 }
 
 fn encode(command: &Command) -> Bytes {
@@ -468,6 +479,7 @@ impl Protocol for ClientCore {
         self.tell_failed_writes();
         self.session.timeout(now);
         self.act(now);
+        self.acks_due(now);
         self.expire(now);
         self.act(now);
         self.check_drained(now);
@@ -532,7 +544,9 @@ impl ClientCore {
             self.notify(Event::Dropped { messages: dropped });
         }
         self.outbox = Outbox::default();
-        self.decoder = MessageDecoder::new(self.config.frame_limit);
+        self.connection += 1;
+        self.acknowledged_messages = false;
+        self.decoder = MessageDecoder::new(self.config.frame_limit).connection(self.connection);
         self.received = None;
         self.buffered = 0;
         self.heartbeat = None;

@@ -1,6 +1,9 @@
 //! Subscriptions: what to enter again after a disconnect, and the queues in
 //! which their messages wait.
 
+mod acks;
+#[cfg(test)]
+mod acks_tests;
 mod item;
 mod queue;
 mod reader;
@@ -11,6 +14,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 
+pub use acks::{ACK_TIMEOUT, AckBatch, AckBatching, AckOption, Added, QueueAcks};
 pub use item::{EndCause, Item, QueueLimits, QueueStats, Waiting};
 pub use queue::SubscriptionQueue;
 pub use reader::QueueReader;

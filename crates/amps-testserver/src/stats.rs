@@ -32,6 +32,12 @@ pub struct Stats {
     pub replica_duplicates: u64,
     /// Outgoing replication links that stand.
     pub linked_peers: usize,
+    /// Messages of queues that were acknowledged, given back or expired by
+    /// consumers.
+    pub acknowledged: u64,
+    /// Of those that consumers named, the ones their connection did not have
+    /// leased.
+    pub unleased: u64,
     /// All commands received, counted.
     pub received: u64,
     /// The latest commands received; [`Config::history_limit`](crate::Config::history_limit) of them.

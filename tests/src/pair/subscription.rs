@@ -8,7 +8,7 @@ use amps_ha::bookmarks::{Bookmarks, DEFAULT_OVERLAP};
 use amps_ha::client_core::{Flow, Request};
 use amps_ha::error::CommandError;
 use amps_ha::subscriptions::{
-    Item, QueueLimits, QueueReader, Replacement, SubscriptionKind, SubscriptionQueue, SubscriptionSpec,
+    AckBatching, Item, QueueLimits, QueueReader, Replacement, SubscriptionKind, SubscriptionQueue, SubscriptionSpec,
 };
 use tokio::sync::oneshot;
 
@@ -74,9 +74,22 @@ impl Pair {
     /// Enters a subscription or query; with a start it is a bookmark
     /// subscription.
     pub fn enter(&mut self, client: usize, spec: SubscriptionSpec, limits: QueueLimits) -> Entered {
+        self.enter_acking(client, spec, limits, AckBatching::default())
+    }
+
+    /// Enters a subscription that acknowledges messages of queues in such
+    /// batches.
+    pub fn enter_acking(
+        &mut self,
+        client: usize,
+        spec: SubscriptionSpec,
+        limits: QueueLimits,
+        batching: AckBatching,
+    ) -> Entered {
         let bookmarks = spec.start.clone().map(|start| Bookmarks::new(start, DEFAULT_OVERLAP));
         let wake = Arc::clone(&self.running(client).wake);
-        let queue = Arc::new(SubscriptionQueue::new(limits, bookmarks, wake).at_most(spec.most()));
+        let queue = SubscriptionQueue::new(limits, bookmarks, wake).at_most(spec.most());
+        let queue = Arc::new(queue.ack_batching(batching));
         let (topic, (reply, answer)) = (spec.topic.clone(), oneshot::channel());
         self.request(client, Request::Enter { spec, queue: Arc::clone(&queue), reply });
         let reader = QueueReader::new(Arc::clone(&queue));

@@ -24,6 +24,7 @@ pub struct MessageDecoder {
     /// That was made for a long frame; it is not kept.
     long: bool,
     limit: usize,
+    connection: u64,
     buffers: VecDeque<BytesMut>,
     given: VecDeque<Messages>,
 }
@@ -32,7 +33,16 @@ impl MessageDecoder {
     /// A decoder that refuses frames longer than `limit` bytes, or than 2 GiB.
     pub fn new(limit: usize) -> Self {
         let limit = limit.min(RUN_LEN);
-        Self { buffer: BytesMut::new(), long: false, limit, buffers: VecDeque::new(), given: VecDeque::new() }
+        let (buffers, given) = (VecDeque::new(), VecDeque::new());
+        Self { buffer: BytesMut::new(), long: false, limit, connection: 0, buffers, given }
+    }
+
+    /// Gives this number to all messages, for
+    /// [`Message::connection`](crate::Message::connection).
+    #[must_use]
+    pub fn connection(mut self, number: u64) -> Self {
+        self.connection = number;
+        self
     }
 
     /// The buffer to read into; append only. It has room for `len` bytes.
@@ -80,6 +90,7 @@ impl MessageDecoder {
         let Some(run) = Arc::get_mut(&mut messages.run) else { unreachable!("a table nobody holds") };
         let whole = run.decode(&self.buffer, self.limit)?;
         run.bytes = self.buffer.split_to(whole).freeze();
+        run.connection = self.connection;
         let len = messages.run.heads.len().max(messages.run.entries.len());
         // One that is kept does not keep a long frame alive.
         if len <= SPARE_ENTRIES && whole <= BUFFER_LEN {

@@ -31,6 +31,8 @@ pub(crate) struct Run {
     /// Of each message its bookmark, once somebody wanted all.
     bookmarks: OnceLock<Vec<Option<Bookmark>>>,
     pub(super) error: Option<MessageError>,
+    /// The number of the connection they came on.
+    pub(crate) connection: u64,
 }
 
 /// Where one message stands. The frame runs from `start` to `end`.
@@ -175,7 +177,7 @@ impl Run {
     pub(crate) fn records(batch: &Self, index: usize) -> Self {
         let head = &batch.heads[index];
         let of_batch = batch.fields(index).filter(|entry| !PER_RECORD.contains(&entry.field)).collect();
-        let mut run = Self { common: of_batch, ..Self::default() };
+        let mut run = Self { common: of_batch, connection: batch.connection, ..Self::default() };
         // A first guess at how many there are; records are rarely shorter.
         run.heads.reserve((head.len() / 128).min(super::SPARE_ENTRIES));
         let bytes = &batch.bytes[..head.end as usize];
@@ -259,6 +261,7 @@ impl Run {
             groups: groups.collect(),
             entries: self.entries[span(&entries)].into(),
             common,
+            connection: self.connection,
             ..Self::default()
         }
     }

@@ -70,6 +70,15 @@ pub enum Request {
         /// The answer.
         reply: Reply,
     },
+    /// Look at the acknowledgements that the subscription with this queue has.
+    Acks(Arc<SubscriptionQueue>),
+    /// Send all of them, and answer once the server has processed them.
+    FlushAcks {
+        /// Of the subscription with this queue, or of all.
+        queue: Option<Arc<SubscriptionQueue>>,
+        /// The answer.
+        reply: Reply,
+    },
     /// Drain the connection and go on at another server.
     Move {
         /// Where.
@@ -98,10 +107,15 @@ impl Request {
                 queue.end(EndCause::Failed(error.clone()));
                 let _ = reply.send(Err(error));
             }
-            Self::Flush { reply, .. } => reply.answer(Err(error)),
+            Self::Flush { reply, .. } | Self::FlushAcks { reply, .. } => reply.answer(Err(error)),
             Self::Replace { reply, .. } | Self::Flow { reply, .. } => drop(reply.send(Err(error))),
             Self::Move { reply, .. } => drop(reply.send(Err(MoveError::Closed))),
-            Self::Reconnect { .. } | Self::Leave(_) | Self::Blame(_) | Self::Answer(_) | Self::Probed(_) => {}
+            Self::Reconnect { .. }
+            | Self::Leave(_)
+            | Self::Acks(_)
+            | Self::Blame(_)
+            | Self::Answer(_)
+            | Self::Probed(_) => {}
         }
     }
 
@@ -136,6 +150,8 @@ impl ClientCore {
             Request::Blame(cause) => self.blame(cause),
             Request::Answer(answer) => self.authenticator_answered(now, answer),
             Request::Probed(uri) => self.session.probed(now, &uri),
+            Request::Acks(queue) => self.send_acks(now, &queue),
+            Request::FlushAcks { queue, reply } => self.flush_acks(now, queue, reply),
             _ if (request.needs_connection() || matches!(request, Request::Enter { .. }))
                 && self.session.is_idle()
                 && self.down().is_some() =>
@@ -174,6 +190,11 @@ impl ClientCore {
 
     /// Ends a subscription or query, here and on the server.
     pub(super) fn leave(&mut self, now: Instant, id: u64) {
+        if let Some(queue) = self.subscriptions.get_mut(id).map(|route| Arc::clone(&route.queue)) {
+            // Before its leases end.
+            self.send_all_acks(now, std::slice::from_ref(&queue));
+            queue.with_acks(|acks| acks.lost());
+        }
         let Some(mut route) = self.subscriptions.remove(id) else { return };
         route.queue.end(EndCause::Complete);
         route.answer_replacement(CommandError::SubscriptionEnded);

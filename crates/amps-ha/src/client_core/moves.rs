@@ -55,14 +55,17 @@ impl ClientCore {
         }
     }
 
-    /// Sends what there is and nothing newer. Without a store only a flush
-    /// tells that the server has it.
+    /// Sends what there is and nothing newer. Without a store, and of
+    /// acknowledgements of queues' messages, only a flush tells that the server
+    /// has it.
     pub(super) fn drain(&mut self, now: Instant) {
+        let queues = self.all_queues();
+        self.send_all_acks(now, &queues);
         self.drain_end = self.log.with(|log| {
             log.leaving();
             log.end()
         });
-        if !self.log.peek(|log| log.is_sequenced()) {
+        if self.acknowledged_messages || !self.log.peek(|log| log.is_sequenced()) {
             let id = self.id();
             let flush = Command::new(CommandKind::Flush).id(command_id(id)).acks(AckType::Completed);
             self.pending.insert(id, None, Waiter::Drain);

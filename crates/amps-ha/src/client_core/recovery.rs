@@ -118,6 +118,7 @@ impl ClientCore {
         route.entered = Entered::Asked;
         route.owed = AckTypes::from(AckType::Completed) | route.spec.acks;
         route.owed = route.owed.without(AckType::Processed).without(AckType::Persisted).without(AckType::Received);
+        route.queue.with_acks(|acks| acks.entered(self.connection));
         let mut extra = Vec::new();
         if resumes && can_refuse {
             extra.push("bookmark_not_found=fail");
@@ -137,6 +138,9 @@ impl ClientCore {
     /// A server confirmed or refused a subscription.
     pub(super) fn enter_answered(&mut self, now: Instant, id: u64, ack: &Message) -> Result<(), Cause> {
         let uri = self.session.uri().cloned();
+        if ack.status() == Status::Success {
+            self.backlog_granted(now, id, ack);
+        }
         let Some(route) = self.subscriptions.get_mut(id) else { return Ok(()) };
         if let Some(replacing) = route.replacing.take() {
             self.replace_answered(now, id, replacing, ack);
@@ -209,6 +213,12 @@ impl ClientCore {
                 cut.push(route.id);
             }
             route.entered = Entered::No;
+            route.acks_due = None;
+            let dropped = route.queue.with_acks(|acks| acks.lost());
+            if dropped > 0 {
+                let topic = &route.spec.topic;
+                tracing::debug!(%topic, dropped, "acknowledgements were dropped with the leases of their connection");
+            }
         }
         for id in cut {
             self.subscriptions.remove(id);

@@ -8,6 +8,7 @@ use std::time::Instant;
 use amps_core::{Bookmark, Message, Messages};
 use tokio::sync::{Notify, broadcast};
 
+use super::acks::{AckBatching, QueueAcks};
 use super::item::{EndCause, Item, QueueLimits, QueueStats, Waiting};
 use crate::bookmarks::store::ChangeSource;
 use crate::bookmarks::{BookmarkState, Bookmarks, Receipt};
@@ -40,6 +41,8 @@ pub struct SubscriptionQueue {
     state: Mutex<State>,
     /// Locked after `state` where both are.
     discards: Mutex<Discards>,
+    /// Acknowledgements of a queue's messages. Locked by itself.
+    acks: Mutex<QueueAcks>,
 }
 
 /// What the application discarded and the bookmarks do not know yet. Apart, so
@@ -102,6 +105,7 @@ impl SubscriptionQueue {
             has_bookmarks,
             state: Mutex::new(state),
             discards: Mutex::default(),
+            acks: Mutex::default(),
         }
     }
 
@@ -118,6 +122,18 @@ impl SubscriptionQueue {
     pub fn duplicates_to(mut self, duplicates: broadcast::Sender<Message>) -> Self {
         self.duplicates = Some(duplicates);
         self
+    }
+
+    /// Sends the acknowledgements of a queue's messages in such batches.
+    #[must_use]
+    pub fn ack_batching(mut self, batching: AckBatching) -> Self {
+        self.acks = Mutex::new(QueueAcks::new(batching));
+        self
+    }
+
+    /// Does something with the acknowledgements of a queue's messages.
+    pub fn with_acks<T>(&self, act: impl FnOnce(&mut QueueAcks) -> T) -> T {
+        act(&mut self.acks.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -220,6 +236,11 @@ impl SubscriptionQueue {
                 Poll::Pending
             }
         }
+    }
+
+    /// Whether this is a bookmark subscription.
+    pub fn has_bookmarks(&self) -> bool {
+        self.has_bookmarks
     }
 
     /// Does something with the bookmark state, if this is a bookmark

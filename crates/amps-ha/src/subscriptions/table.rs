@@ -43,6 +43,8 @@ pub struct Route {
     pub was_active: bool,
     /// It was resumed together with those that have the same number here.
     pub(crate) together: Option<u64>,
+    /// When acknowledgements of a queue's messages have to be looked at.
+    pub(crate) acks_due: Option<Instant>,
     /// What it is being replaced with, on this connection.
     pub(crate) replacing: Option<Replacing>,
 }
@@ -75,10 +77,10 @@ impl Route {
         waiter.is_some_and(|(_, deadline)| *deadline <= now)
     }
 
-    /// Until when somebody waits for an answer.
+    /// Until when somebody waits for an answer, or acknowledgements wait.
     fn deadline(&self) -> Option<Instant> {
         let replacing = self.replacing.as_ref().and_then(|replacing| replacing.waiter.as_ref());
-        self.waiter.iter().chain(replacing).map(|(_, deadline)| *deadline).min()
+        self.waiter.iter().chain(replacing).map(|(_, deadline)| *deadline).chain(self.acks_due).min()
     }
 
     /// Answers whoever waits for the confirmation. `false` when nobody does.
@@ -105,7 +107,7 @@ impl Table {
         let serial = self.serial;
         self.serial += 1;
         let entered = Entered::No;
-        let (owed, was_active, together, replacing) = (AckTypes::NONE, false, None, None);
+        let (owed, was_active, together, acks_due, replacing) = (AckTypes::NONE, false, None, None, None);
         self.routes.insert(|id| Route {
             id,
             spec,
@@ -116,6 +118,7 @@ impl Table {
             owed,
             was_active,
             together,
+            acks_due,
             replacing,
         })
     }
@@ -159,7 +162,8 @@ impl Table {
         ids.into_iter().map(|(_, id)| id).collect()
     }
 
-    /// The earliest moment somebody stops waiting for a confirmation.
+    /// The earliest moment somebody stops waiting for a confirmation, or
+    /// acknowledgements do.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
         self.routes.iter().filter_map(Route::deadline).min()

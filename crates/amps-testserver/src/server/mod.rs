@@ -17,7 +17,7 @@ pub use self::builder::TestServerBuilder;
 use self::driver::Shared;
 use self::listener::Listener;
 use crate::config::Config;
-use crate::engine::Engine;
+use crate::engine::{Engine, QueueDepth};
 use crate::faults::Faults;
 use crate::journal::LoggedMessage;
 use crate::stats::Stats;
@@ -162,6 +162,20 @@ impl TestServer {
     /// Safe.
     pub async fn wait_for_log(&self, mut condition: impl FnMut(&[LoggedMessage]) -> bool) -> Vec<LoggedMessage> {
         self.shared.wait_for(|engine| Some(engine.log()).filter(|log| condition(log))).await
+    }
+
+    /// Waits until a queue is as `condition` says, and answers how it is.
+    ///
+    /// No time limit of its own: wrap it in one.
+    ///
+    /// # Panics
+    /// When the server has no such queue.
+    ///
+    /// # Cancel safety
+    /// Safe.
+    pub async fn wait_for_queue(&self, topic: &str, mut condition: impl FnMut(QueueDepth) -> bool) -> QueueDepth {
+        let depth = |engine: &Engine| engine.queue(topic).expect("a queue of the configuration");
+        self.shared.wait_for(|engine| Some(depth(engine)).filter(|depth| condition(*depth))).await
     }
 
     /// Why the server stopped serving for good, if it did: its journal could

@@ -58,6 +58,7 @@ impl Engine {
         for position in self.acknowledged(ix, id, message, &topic)? {
             deleted.deleted += u64::from(self.settle_message(ix, position, id, verdict));
         }
+        self.stats.acknowledged += deleted.deleted;
         Ok(())
     }
 
@@ -90,8 +91,10 @@ impl Engine {
     fn settle_message(&mut self, ix: usize, position: usize, id: ConnId, verdict: Verdict) -> bool {
         let now = self.now();
         let queue = &mut self.queues.list[ix];
-        let Some(holder) = queue.holder(position).map(|holder| holder.cloned()) else { return false };
-        let own = holder.as_ref().is_some_and(|holder| holder.connection == id);
+        let holder = queue.holder(position).map(|holder| holder.cloned());
+        let own = holder.iter().flatten().any(|holder| holder.connection == id);
+        self.stats.unleased += u64::from(!own);
+        let Some(holder) = holder else { return false };
         if queue.config.leasing == Leasing::Strict && !own {
             return false;
         }
