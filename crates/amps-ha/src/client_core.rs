@@ -557,3 +557,23 @@ impl ClientCore {
         self.leave_subscriptions();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use amps_core::Bookmark;
+    use amps_core::header::FrameWriter;
+
+    use super::*;
+
+    /// What was not written with a lost connection is counted as lost, but for
+    /// acknowledgements of queues: their messages come again.
+    #[test]
+    fn acknowledging_a_queues_message_is_no_write() {
+        let done = Command::sow_delete("work").bookmarks([Bookmark { publisher: 1, sequence: 2 }]);
+        assert!(!is_of_the_log(&encode(&done)));
+        assert!(!is_of_the_log(&encode(&Command::new(CommandKind::Subscribe).topic("t"))));
+        let mut wire = BytesMut::new();
+        FrameWriter::sow_delete(&mut wire, "t", None).text(Field::Filter, "1=1").finish(&[]);
+        assert!(is_of_the_log(&wire));
+    }
+}

@@ -48,8 +48,8 @@ impl ClientCore {
     pub(super) fn flush_acks(&mut self, now: Instant, queue: Option<Arc<SubscriptionQueue>>, reply: Reply) {
         let queues = queue.map_or_else(|| self.all_queues(), |queue| vec![queue]);
         self.send_all_acks(now, &queues);
-        let whole = queues.iter().fold(true, |whole, queue| queue.with_acks(|acks| acks.confirm()) && whole);
-        if !self.session.is_live() || !whole {
+        let broken = queues.iter().filter(|queue| !queue.with_acks(|acks| acks.confirm())).count();
+        if !self.session.is_live() || broken > 0 {
             // What was not sent is dropped, what was sent may be lost.
             return reply.answer(Err(CommandError::Disconnected));
         }
