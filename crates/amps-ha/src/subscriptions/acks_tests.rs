@@ -137,7 +137,7 @@ fn several_go_together_with_what_waits() {
     assert_eq!(acks.add_all(&messages[1..2]), (0, Added::Refused));
 }
 
-/// Covers 8#1 and 8.2#3.
+/// Covers 8#1, 8.2#3.
 #[test]
 fn what_waits_and_what_was_leased_end_with_the_connection() {
     let mut acks = acks(10, Some(SECOND), 10);
