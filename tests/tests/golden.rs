@@ -99,7 +99,6 @@ async fn every_command_has_its_bytes() {
             r#"{"c":"sow","cid":"12884901890","t":"s","query_id":"12884901890","bs":1,"sow_keys":"1,2","o":"no_sowkey","a":"processed,completed"}"#,
         ]
     );
-    // This server has no deltas to subscribe to; what is asked is what counts.
     let _ = client.subscribe(Subscribe::deltas_of("s")).await;
     let _ = client.subscribe(Subscribe::sow_and_deltas_of("s").options("no_empties").batch_size(100)).await;
     let _ = client.subscribe(Subscribe::to("t").filter("/a = 'x' OR /\"b\\c\" = 1")).await;

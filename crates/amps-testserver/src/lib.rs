@@ -59,14 +59,15 @@
 //! publisher's messages once and in order, each log in an order of its own
 //! between publishers.
 //!
-//! Not there: bookmarks that are times or ranges, delta subscribing,
-//! conflation, replicated queues. Deltas are merged as JSON, and filters look
-//! into JSON bodies. What is asked for and not there is answered
-//! with a failure. All connections share one message type.
+//! Not there: bookmarks that are times or ranges, conflation, replicated
+//! queues. Deltas are made and merged as JSON, and filters look into JSON
+//! bodies; a delta says nothing about fields that are gone. What is asked for
+//! and not there is answered with a failure. All connections share one message type.
 
 pub mod journal;
 
 mod config;
+mod delta;
 mod engine;
 mod faults;
 mod filter;

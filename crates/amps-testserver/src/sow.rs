@@ -1,10 +1,12 @@
 //! SOW topics: the last message of every key.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use serde_json::Value;
 
+use crate::delta::merge;
 use crate::identity::fnv1a;
 
 /// The record of one key.
@@ -19,13 +21,14 @@ pub(crate) struct SowRecord {
 #[derive(Debug)]
 pub(crate) struct SowTopic {
     pub(crate) topic: String,
-    key: String,
+    /// The paths of its key, separated by commas.
+    pub(crate) key: Arc<str>,
     records: BTreeMap<u64, SowRecord>,
 }
 
 impl SowTopic {
     pub(crate) fn new(topic: &str, key: &str) -> Self {
-        Self { topic: topic.to_owned(), key: key.to_owned(), records: BTreeMap::new() }
+        Self { topic: topic.to_owned(), key: key.into(), records: BTreeMap::new() }
     }
 
     /// The SOW key of a body: a hash over topic and key values. `None` when the
@@ -47,9 +50,7 @@ impl SowTopic {
     }
 
     /// A record with a delta merged into it, and its correlation id (AMPS User
-    /// Guide, "Incremental Message Updates"): what the delta has replaces what
-    /// was there, objects field by field, arrays as a whole; nothing is removed.
-    /// `None` without such a record.
+    /// Guide, "Incremental Message Updates"). `None` without such a record.
     pub(crate) fn merged(&self, key: u64, delta: &[u8]) -> Option<(Bytes, Option<Box<str>>)> {
         let record = self.records.get(&key)?;
         let mut whole = serde_json::from_slice(&record.body).ok()?;
@@ -72,20 +73,6 @@ impl SowTopic {
 
     pub(crate) fn len(&self) -> usize {
         self.records.len()
-    }
-}
-
-fn merge(whole: &mut Value, delta: Value) {
-    match (whole, delta) {
-        (Value::Object(whole), Value::Object(delta)) => {
-            for (name, value) in delta.into_iter().filter(|(_, value)| !value.is_null()) {
-                match whole.get_mut(&name) {
-                    Some(old) => merge(old, value),
-                    None => drop(whole.insert(name, value)),
-                }
-            }
-        }
-        (whole, delta) => *whole = delta,
     }
 }
 

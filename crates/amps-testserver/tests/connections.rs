@@ -179,12 +179,9 @@ fn received_commands_are_recorded_in_order_and_bounded() {
 fn what_is_not_supported_says_so() {
     let mut bench = bench(Config::new("A").sow("w", "/id"));
     let mut wire = bench.logon("me");
-    for (command, reason) in [
-        ("delta_subscribe", "delta_subscribe is not supported by this server"),
-        ("sow_and_delta_subscribe", "sow_and_delta_subscribe is not supported by this server"),
-    ] {
-        bench.send_raw(&wire, &format!(r#"{{"c":"{command}","cid":"1","t":"w","a":"processed"}}"#));
-        assert_eq!(bench.lines(&mut wire), [format!("ack processed cid=1 failure={reason}")]);
+    for command in ["subscribe", "delta_subscribe", "sow_and_subscribe", "sow_and_delta_subscribe"] {
+        bench.send_raw(&wire, &format!(r#"{{"c":"{command}","cid":"1","t":"w","o":"conflation=1s","a":"processed"}}"#));
+        assert_eq!(bench.lines(&mut wire), ["ack processed cid=1 failure=invalid options"]);
     }
 }
 

@@ -9,7 +9,8 @@ use bytes::BytesMut;
 
 use super::ack::AckFrame;
 use super::connection::Role;
-use super::interest::Interest;
+use super::delta::Update;
+use super::interest::{Before, Interest};
 use super::outbox::CHUNK_BYTES;
 use super::topics::{Recipients, Route, push_id};
 use super::{ConnId, Engine};
@@ -30,6 +31,9 @@ impl Engine {
         let (topic, instance) = (Arc::clone(&self.topics.get(entry.topic).name), Arc::clone(&self.name));
         let message = Subject::new(&instance, &topic, &entry.body);
         let old = before.map(|record| Subject::new(&instance, &topic, &record.body));
+        let key = self.topics.get(entry.topic).sow.map(|sow| Arc::clone(&self.sow[sow].key));
+        let update = before.zip(key).map(|(record, key)| Update::new(key, &record.body, &entry.body));
+        let old = old.as_ref().zip(update.as_ref()).map(|(record, update)| Before { record, update });
         for route in routes.iter() {
             let Some(connection) = self.connections.get_mut(&route.connection) else { continue };
             if connection.close.is_some() {
@@ -38,11 +42,13 @@ impl Engine {
             let out = connection.outbox.tail();
             let length = out.len();
             if route.some.is_empty() {
-                write_message(out, &topic, &route.all, entry, bookmark);
+                write_message(out, &topic, &route.all, entry, bookmark, &entry.body);
             } else {
-                let reach = route.reach(&message, old.as_ref());
+                let reach = route.reach(&message, old);
                 if !reach.delivered.sids.is_empty() {
-                    write_message(out, &topic, &reach.delivered, entry, bookmark);
+                    let delta = old.filter(|_| !reach.whole).map(|old| old.update.body(reach.send_keys));
+                    let body = delta.as_ref().unwrap_or(&entry.body);
+                    write_message(out, &topic, &reach.delivered, entry, bookmark, body);
                 }
                 if !reach.unmatched.is_empty() {
                     let (key, id) = (entry.sow_key, entry.correlation_id.as_deref());
@@ -81,6 +87,7 @@ impl Engine {
 
     fn find_routes(&mut self, topic: u32) -> Arc<[Route]> {
         let name = Arc::clone(&self.topics.get(topic).name);
+        let has_records = self.topics.get(topic).sow.is_some();
         let mut routes = Vec::new();
         if self.queues.is_queue(&name) {
             // The queue has its messages.
@@ -97,7 +104,9 @@ impl Engine {
                 }
                 let (send_bookmark, send_key) = (subscription.send_bookmark, subscription.send_key);
                 let terms = subscription.terms(topic);
-                if terms.is_empty() {
+                // Without records there are no deltas.
+                let deltas = subscription.deltas.filter(|_| has_records);
+                if terms.is_empty() && deltas.is_none() {
                     route.all.add(&subscription.id, send_bookmark, send_key);
                     if subscription.oof {
                         push_id(&mut route.told, &subscription.id);
@@ -109,6 +118,7 @@ impl Engine {
                     own: terms.own.cloned(),
                     entitled: terms.entitled.cloned(),
                     oof: subscription.oof,
+                    deltas,
                     send_bookmark,
                     send_key,
                 });
@@ -169,7 +179,7 @@ impl Engine {
             }
             if !recipients.sids.is_empty() {
                 let bookmark = Some(self.log.bookmark(position));
-                write_message(connection.outbox.tail(), topic, &recipients, entry, bookmark);
+                write_message(connection.outbox.tail(), topic, &recipients, entry, bookmark, &entry.body);
             }
             moved = true;
         }
@@ -255,7 +265,14 @@ impl Engine {
 }
 
 /// One publish message to a client.
-fn write_message(out: &mut BytesMut, topic: &str, to: &Recipients, entry: &Entry, bookmark: Option<Bookmark>) {
+fn write_message(
+    out: &mut BytesMut,
+    topic: &str,
+    to: &Recipients,
+    entry: &Entry,
+    bookmark: Option<Bookmark>,
+    body: &[u8],
+) {
     let bookmark = bookmark.filter(|_| to.send_bookmark).map(|bookmark| bookmark.to_string());
     let key = entry.sow_key.filter(|_| to.send_key).map(|key| key.to_string());
     FrameWriter::new(out, "p")
@@ -264,7 +281,7 @@ fn write_message(out: &mut BytesMut, topic: &str, to: &Recipients, entry: &Entry
         .maybe(Field::Bookmark, bookmark.as_deref())
         .maybe(Field::SowKey, key.as_deref())
         .maybe(Field::CorrelationId, entry.correlation_id.as_deref())
-        .finish(&entry.body);
+        .finish(body);
 }
 
 /// Tells subscriptions that a record is no longer what they asked for: its key,

@@ -1,5 +1,6 @@
 //! Who wants a message, by what is in it.
 
+use super::delta::{Deltas, Update};
 use super::topics::{Recipients, Route, push_id};
 use crate::filter::{Filter, Subject};
 
@@ -44,13 +45,16 @@ impl Terms<'_> {
     }
 }
 
-/// A subscription that looks at what is in a topic's messages.
+/// A subscription that looks at what is in a topic's messages, or wants a part
+/// of them.
 #[derive(Debug)]
 pub(super) struct Interest {
     pub(super) id: String,
     pub(super) own: Option<Filter>,
     pub(super) entitled: Option<Filter>,
     pub(super) oof: bool,
+    /// It wants no more than what changed.
+    pub(super) deltas: Option<Deltas>,
     pub(super) send_bookmark: bool,
     pub(super) send_key: bool,
 }
@@ -66,6 +70,10 @@ impl Interest {
 pub(super) struct Reach {
     /// Subscriptions it is delivered to.
     pub(super) delivered: Recipients,
+    /// One of them wants all of it.
+    pub(super) whole: bool,
+    /// One of them wants the fields of the key.
+    pub(super) send_keys: bool,
     /// Ids of subscriptions its record left because it matches no more.
     pub(super) unmatched: String,
     /// Ids of subscriptions its record left because their user may not read it
@@ -73,16 +81,38 @@ pub(super) struct Reach {
     pub(super) hidden: String,
 }
 
+/// The record a message took the place of.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Before<'b> {
+    pub(super) record: &'b Subject<'b>,
+    pub(super) update: &'b Update<'b>,
+}
+
+impl Reach {
+    /// A record that is new, and one that comes into focus where focus is
+    /// followed, is sent as a whole also to those who want deltas.
+    fn deliver(&mut self, interest: &Interest, before: Option<Before<'_>>) {
+        let had = before.filter(|before| !interest.oof || interest.terms().accept(before.record));
+        match (interest.deltas, had) {
+            (Some(Deltas { no_empties: true, .. }), Some(before)) if before.update.is_empty() => return,
+            (Some(deltas), Some(_)) => self.send_keys |= deltas.send_keys,
+            _ => self.whole = true,
+        }
+        self.delivered.add(&interest.id, interest.send_bookmark, interest.send_key);
+    }
+}
+
 impl Route {
     /// Who gets a message, and who is told that it took the place of one they
     /// had (AMPS User Guide, "Out-of-Focus Messages").
-    pub(super) fn reach(&self, message: &Subject<'_>, before: Option<&Subject<'_>>) -> Reach {
-        let mut reach = Reach { delivered: self.all.clone(), ..Reach::default() };
+    pub(super) fn reach(&self, message: &Subject<'_>, before: Option<Before<'_>>) -> Reach {
+        let whole = !self.all.sids.is_empty();
+        let mut reach = Reach { delivered: self.all.clone(), whole, ..Reach::default() };
         for interest in &self.some {
             let terms = interest.terms();
-            let left = || interest.oof && before.is_some_and(|before| terms.accept(before));
+            let left = || interest.oof && before.is_some_and(|before| terms.accept(before.record));
             match terms.focus(message) {
-                Focus::In => reach.delivered.add(&interest.id, interest.send_bookmark, interest.send_key),
+                Focus::In => reach.deliver(interest, before),
                 Focus::Out if left() => push_id(&mut reach.unmatched, &interest.id),
                 Focus::Hidden if left() => push_id(&mut reach.hidden, &interest.id),
                 Focus::Out | Focus::Hidden => {}

@@ -5,6 +5,7 @@ mod ack;
 mod connection;
 mod control;
 mod deliver;
+mod delta;
 mod dispatch;
 mod flow;
 mod heartbeat;

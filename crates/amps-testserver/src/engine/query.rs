@@ -1,4 +1,5 @@
-//! `sow` and `sow_and_subscribe` (AMPS Command Reference).
+//! `sow`, `sow_and_subscribe` and `sow_and_delta_subscribe` (AMPS Command
+//! Reference).
 
 use std::collections::VecDeque;
 
@@ -10,7 +11,7 @@ use super::ack::AckFrame;
 use super::deliver::write_out_of_focus;
 use super::interest::Terms;
 use super::outbox::Query;
-use super::subscribe::{Options, Subscription};
+use super::subscribe::{DELTAS_FROM_BOOKMARK, Options, Subscription};
 use super::{ConnId, Engine};
 use crate::faults::Access;
 use crate::filter::{Filter, Subject};
@@ -35,9 +36,6 @@ struct Found {
 
 impl Engine {
     pub(super) fn query(&mut self, id: ConnId, message: &Message, acks: AckTypes) {
-        if message.kind() == MessageKind::SowAndDeltaSubscribe {
-            return self.refuse(id, message, acks, "sow_and_delta_subscribe is not supported by this server");
-        }
         let Some((options, pattern)) = self.checked(id, message, acks) else { return };
         let batch_size = message.number(Field::BatchSize).unwrap_or(1);
         if !(1..=BATCH_SIZE_MAX).contains(&batch_size) {
@@ -46,7 +44,7 @@ impl Engine {
         if message.raw(Field::OrderBy).is_some_and(|order| !order.is_empty()) {
             return self.refuse(id, message, acks, "invalid orderby");
         }
-        let subscribes = message.kind() == MessageKind::SowAndSubscribe;
+        let subscribes = message.kind() != MessageKind::Sow;
         let queue = self.queues.matched(&pattern);
         if !subscribes && !queue && !self.sow.iter().any(|sow| pattern.matches(&sow.topic)) {
             return self.refuse(id, message, acks, "invalid topic");
@@ -81,6 +79,9 @@ impl Engine {
                 "0|1|" | "0|1" => Some(self.log.len()),
                 _ => return self.refuse(id, message, acks, "invalid bookmark"),
             };
+            if start.is_some() && message.kind() == MessageKind::SowAndDeltaSubscribe {
+                return self.refuse(id, message, acks, DELTAS_FROM_BOOKMARK);
+            }
             if options.contradict(start.is_some()) {
                 return self.refuse(id, message, acks, "invalid options");
             }
@@ -106,7 +107,7 @@ impl Engine {
     /// what that one had is not sent twice (AMPS User Guide, "Replacing
     /// Subscriptions").
     fn requeried(&self, id: ConnId, message: &Message, options: &Options) -> Option<&Subscription> {
-        let again = options.replace && message.kind() == MessageKind::SowAndSubscribe;
+        let again = options.replace && message.kind() != MessageKind::Sow;
         self.replaced(id, message).filter(|subscription| again && subscription.queried)
     }
 
@@ -176,7 +177,7 @@ impl Engine {
     fn finish_query(&mut self, id: ConnId, message: &Message, acks: AckTypes, query_id: &str, counts: (u64, u64, u64)) {
         let frame = AckFrame { query_id: Some(query_id), ..AckFrame::default() };
         // A bookmark subscription completes when its replay has.
-        let replays = message.kind() == MessageKind::SowAndSubscribe && message.raw(Field::Bookmark).is_some();
+        let replays = message.kind() != MessageKind::Sow && message.raw(Field::Bookmark).is_some();
         if acks.contains(AckType::Completed) && !replays {
             self.ack(id, AckType::Completed, message, frame);
         }

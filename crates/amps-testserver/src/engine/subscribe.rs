@@ -7,6 +7,7 @@ use amps_core::{AckType, AckTypes, Field, Message, StartAt};
 
 use super::ack::AckFrame;
 use super::connection::Close;
+use super::delta::Deltas;
 use super::interest::Terms;
 use super::queue::Backlog;
 use super::{ConnId, Engine};
@@ -19,6 +20,9 @@ use crate::topic::TopicPattern;
 const SUBSCRIPTION_ID_MAX: usize = 256;
 const SUBSCRIPTIONS_MAX: usize = 2_000;
 
+/// Why a delta subscription from a bookmark is refused.
+pub(super) const DELTAS_FROM_BOOKMARK: &str = "a delta subscription takes no bookmark";
+
 /// One subscription of a connection.
 #[derive(Debug)]
 pub(super) struct Subscription {
@@ -29,6 +33,8 @@ pub(super) struct Subscription {
     pub(super) filter: Option<Filter>,
     /// Told about records that stop to match.
     pub(super) oof: bool,
+    /// Of updates of records it gets only what changed.
+    pub(super) deltas: Option<Deltas>,
     /// Began with a query of the SOW that sent every record that matches.
     pub(super) queried: bool,
     pub(super) send_bookmark: bool,
@@ -108,6 +114,8 @@ pub(super) struct Options {
     pub(super) pause: bool,
     pub(super) resume: bool,
     pub(super) oof: bool,
+    pub(super) send_keys: bool,
+    pub(super) no_empties: bool,
     pub(super) filter: Option<Filter>,
     /// Behind a query that is not bounded.
     pub(super) queried: bool,
@@ -133,7 +141,9 @@ impl Options {
         let text = message.text(Field::Options).unwrap_or_default();
         for option in text.split(',').map(str::trim) {
             match option {
-                "" | "none" | "send_keys" => {}
+                "" | "none" => {}
+                "send_keys" => options.send_keys = true,
+                "no_empties" => options.no_empties = true,
                 "oof" => options.oof = true,
                 // Beyond that nothing: delivery follows local logging anyway.
                 "live" => options.live = true,
@@ -162,14 +172,19 @@ impl Options {
     pub(super) fn contradict(&self, has_bookmark: bool) -> bool {
         self.resume || self.pause && (self.live || !has_bookmark)
     }
+
+    /// What a subscription by this command gets of updates, if it is for deltas.
+    fn deltas(&self, kind: MessageKind) -> Option<Deltas> {
+        matches!(kind, MessageKind::DeltaSubscribe | MessageKind::SowAndDeltaSubscribe).then_some(Deltas {
+            no_empties: self.no_empties,
+            // Always there by default, but where empty deltas are left out.
+            send_keys: self.send_keys || !self.no_empties,
+        })
+    }
 }
 
 impl Engine {
     pub(super) fn subscribe(&mut self, id: ConnId, message: &Message, acks: AckTypes) {
-        let queue = message.topic().is_some_and(|topic| self.queues.is_queue(&topic));
-        if message.kind() == MessageKind::DeltaSubscribe && !queue {
-            return self.refuse(id, message, acks, "delta_subscribe is not supported by this server");
-        }
         let Some((options, mut pattern)) = self.checked(id, message, acks) else { return };
         let starts = message.raw(Field::Bookmark).is_some_and(|bookmark| !bookmark.is_empty());
         if let (true, TopicPattern::Literal(name)) = (starts, &pattern)
@@ -185,6 +200,9 @@ impl Engine {
             Ok(start) => start,
             Err(reason) => return self.refuse(id, message, acks, reason),
         };
+        if replay.is_some() && message.kind() == MessageKind::DeltaSubscribe {
+            return self.refuse(id, message, acks, DELTAS_FROM_BOOKMARK);
+        }
         if options.contradict(replay.is_some()) || options.top_n.is_some() && replay.is_none() {
             return self.refuse(id, message, acks, "invalid options");
         }
@@ -282,6 +300,7 @@ impl Engine {
             pattern,
             filter: options.filter.clone(),
             oof: options.oof,
+            deltas: options.deltas(message.kind()),
             queried: options.queried,
             send_bookmark: options.bookmark,
             send_key: !options.no_sowkey,

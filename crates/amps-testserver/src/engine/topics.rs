@@ -32,7 +32,7 @@ pub(super) struct Route {
     pub(super) all: Recipients,
     /// The ids of those of them that are told about deleted records.
     pub(super) told: String,
-    /// Subscriptions that look at what is in it.
+    /// Subscriptions that look at what is in it, or want a part of it.
     pub(super) some: Vec<Interest>,
 }
 

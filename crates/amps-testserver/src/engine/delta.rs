@@ -1,0 +1,67 @@
+//! What delta subscriptions get of an update (AMPS User Guide, "Delta
+//! Subscribe").
+
+use std::cell::OnceCell;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use serde_json::{Map, Value};
+
+use crate::delta::{changes, copy_path};
+
+/// What a delta subscription asks for.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Deltas {
+    /// Nothing when nothing changed.
+    pub(super) no_empties: bool,
+    /// The fields of the key, whether they changed or not.
+    pub(super) send_keys: bool,
+}
+
+/// A message that took the place of another in its SOW. The difference is found
+/// when the first asks for it.
+#[derive(Debug)]
+pub(super) struct Update<'m> {
+    /// The paths of the key.
+    key: Arc<str>,
+    before: &'m [u8],
+    now: &'m Bytes,
+    difference: OnceCell<Option<Difference>>,
+}
+
+#[derive(Debug)]
+struct Difference {
+    changed: Option<Value>,
+    now: Value,
+}
+
+impl<'m> Update<'m> {
+    pub(super) fn new(key: Arc<str>, before: &'m [u8], now: &'m Bytes) -> Self {
+        Self { key, before, now, difference: OnceCell::new() }
+    }
+
+    /// `None` when they are no JSON.
+    fn difference(&self) -> Option<&Difference> {
+        let find = || {
+            let now = serde_json::from_slice(self.now).ok()?;
+            let changed = changes(&serde_json::from_slice(self.before).ok()?, &now);
+            Some(Difference { changed, now })
+        };
+        self.difference.get_or_init(find).as_ref()
+    }
+
+    /// Whether no field changed.
+    pub(super) fn is_empty(&self) -> bool {
+        self.difference().is_some_and(|difference| difference.changed.is_none())
+    }
+
+    /// The message that says it.
+    pub(super) fn body(&self, send_keys: bool) -> Bytes {
+        let Some(Difference { changed, now }) = self.difference() else { return self.now.clone() };
+        let mut delta = changed.clone().unwrap_or_else(|| Value::Object(Map::new()));
+        for path in self.key.split(',').filter(|_| send_keys) {
+            copy_path(now, path, &mut delta);
+        }
+        delta.to_string().into()
+    }
+}
