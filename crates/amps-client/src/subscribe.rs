@@ -47,7 +47,9 @@ impl Subscribe {
         Self::of(SubscriptionKind::Subscribe, topic)
     }
 
-    /// Of messages published to a SOW topic, the fields that changed.
+    /// Of messages published to a SOW topic, the fields that changed. What is
+    /// published while the client is not connected is missed, and no later delta
+    /// makes that good; [`sow_and_deltas_of`](Self::sow_and_deltas_of) does.
     pub fn deltas_of(topic: impl Into<String>) -> Self {
         Self::of(SubscriptionKind::DeltaSubscribe, topic)
     }
@@ -57,7 +59,9 @@ impl Subscribe {
         Self::of(SubscriptionKind::SowAndSubscribe, topic)
     }
 
-    /// The current records of a SOW topic, then the fields that change.
+    /// The current records of a SOW topic, then the fields that change. After a
+    /// reconnect the records come again. [`DeltaRecords`](crate::DeltaRecords)
+    /// makes whole records of it.
     pub fn sow_and_deltas_of(topic: impl Into<String>) -> Self {
         Self::of(SubscriptionKind::SowAndDeltaSubscribe, topic)
     }
