@@ -110,7 +110,7 @@ fn value() -> impl Strategy<Value = Value> {
     leaf.prop_recursive(3, 12, 3, |inner| {
         prop_oneof![
             prop::collection::vec(inner.clone(), 0..3).prop_map(Value::from),
-            prop::collection::btree_map("[xyz]", inner, 0..3).prop_map(|fields| Value::from_iter(fields)),
+            prop::collection::btree_map("[xyz]", inner, 0..3).prop_map(Value::from_iter),
         ]
     })
 }
@@ -161,7 +161,7 @@ proptest! {
                     *record = serde_json::from_slice(held.data()).unwrap();
                 }
             }
-            while by_id(records.iter().map(|(_, record)| record)).get(&9).is_none() {
+            while !by_id(records.iter().map(|(_, record)| record)).contains_key(&9) {
                 records.apply(&event(&mut stream).await).unwrap();
             }
             let merged = by_id(records.iter().map(|(_, record)| record));
