@@ -59,8 +59,9 @@
 //! publisher's messages once and in order, each log in an order of its own
 //! between publishers.
 //!
-//! Not there: bookmarks that are times or ranges, conflation, replicated
-//! queues. Deltas are made and merged as JSON, and filters look into JSON
+//! Not there: bookmarks that are times or ranges, conflation, aggregation,
+//! paginated subscriptions, replicated queues. Timestamps of messages of an
+//! earlier life are those of the restart. Deltas are made and merged as JSON, and filters look into JSON
 //! bodies; a delta says nothing about fields that are gone. What is asked for
 //! and not there is answered with a failure. All connections share one message type.
 
@@ -75,6 +76,7 @@ mod identity;
 mod interval;
 mod log;
 mod queue_config;
+mod select;
 mod server;
 mod sow;
 mod stats;

@@ -22,6 +22,8 @@ pub(crate) struct Entry {
     /// Of a `sow_delete`: the keys of the records it deleted.
     pub(crate) deletes: Option<Box<[u64]>>,
     pub(crate) correlation_id: Option<Box<str>>,
+    /// When this instance took it, in microseconds since the beginning of 1970.
+    pub(crate) processed: u64,
     pub(crate) body: Bytes,
 }
 

@@ -14,6 +14,9 @@ use crate::identity::fnv1a;
 pub(crate) struct SowRecord {
     pub(crate) key: u64,
     pub(crate) correlation_id: Option<Box<str>>,
+    /// When its last message was processed, in microseconds since the beginning
+    /// of 1970.
+    pub(crate) processed: u64,
     pub(crate) body: Bytes,
 }
 
@@ -93,7 +96,12 @@ mod tests {
             let key = sow.key_of(body.as_bytes());
             assert_eq!(key.is_some(), keyed, "{body}");
             if let Some(key) = key {
-                sow.upsert(SowRecord { key, correlation_id: None, body: Bytes::from_static(body.as_bytes()) });
+                sow.upsert(SowRecord {
+                    key,
+                    correlation_id: None,
+                    processed: 0,
+                    body: Bytes::from_static(body.as_bytes()),
+                });
             }
         }
         let bodies: Vec<_> = sow.select(None).into_iter().map(|record| record.body).collect();
@@ -116,7 +124,7 @@ mod tests {
         let body = Bytes::from_static(br#"{"id":1,"a":{"x":1,"y":2},"l":[1,2]}"#);
         let key = sow.key_of(&body).unwrap();
         assert_eq!(sow.merged(key, b"{}"), None);
-        sow.upsert(SowRecord { key, correlation_id: Some("c".into()), body });
+        sow.upsert(SowRecord { key, correlation_id: Some("c".into()), processed: 0, body });
         for (delta, whole) in [
             (r#"{"id":1,"a":{"y":9},"l":[3]}"#, r#"{"a":{"x":1,"y":9},"id":1,"l":[3]}"#),
             (r#"{"id":1,"l":null,"n":{"m":1}}"#, r#"{"a":{"x":1,"y":2},"id":1,"l":[1,2],"n":{"m":1}}"#),

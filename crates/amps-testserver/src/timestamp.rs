@@ -12,6 +12,11 @@ pub(crate) fn iso8601(since_1970: Duration) -> String {
     format!("{year:04}{month:02}{day:02}T{hour:02}{minute:02}{second:02}.{micros:06}Z")
 }
 
+/// The same for microseconds.
+pub(crate) fn iso8601_micros(since_1970: u64) -> String {
+    iso8601(Duration::from_micros(since_1970))
+}
+
 /// The date so many days after the beginning of 1970. Counted from March of
 /// the year 0, a leap day is the last of its year.
 fn date(days: u64) -> (u64, u64, u64) {

@@ -5,14 +5,14 @@ use std::sync::Arc;
 
 use amps_core::header::FrameWriter;
 use amps_core::{AckType, Bookmark, Field};
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 
 use super::ack::AckFrame;
 use super::connection::Role;
 use super::delta::Update;
 use super::interest::{Before, Interest};
 use super::outbox::CHUNK_BYTES;
-use super::topics::{Recipients, Route, push_id};
+use super::topics::{Recipients, Route};
 use super::{ConnId, Engine};
 use crate::faults::Access;
 use crate::filter::Subject;
@@ -50,14 +50,16 @@ impl Engine {
                     let body = delta.as_ref().unwrap_or(&entry.body);
                     write_message(out, &topic, &reach.delivered, entry, bookmark, body);
                 }
-                if !reach.unmatched.is_empty() {
+                if !reach.unmatched.sids.is_empty() {
                     let (key, id) = (entry.sow_key, entry.correlation_id.as_deref());
-                    write_out_of_focus(out, &topic, &reach.unmatched, "match", (key, id, &entry.body));
+                    let record = (key, id, &entry.body);
+                    write_out_of_focus(out, &topic, &reach.unmatched, "match", record, entry.processed);
                 }
-                if let Some(record) = before.filter(|_| !reach.hidden.is_empty()) {
+                if let Some(record) = before.filter(|_| !reach.hidden.sids.is_empty()) {
                     // Its user may not see the new one.
                     let (key, id) = (Some(record.key), record.correlation_id.as_deref());
-                    write_out_of_focus(out, &topic, &reach.hidden, "entitlement", (key, id, &record.body));
+                    let record = (key, id, &record.body);
+                    write_out_of_focus(out, &topic, &reach.hidden, "entitlement", record, entry.processed);
                 }
             }
             if out.len() > length {
@@ -72,14 +74,15 @@ impl Engine {
         let routes = self.topics.routes(topic).unwrap_or_else(|| self.find_routes(topic));
         let (topic, instance) = (Arc::clone(&self.topics.get(topic).name), Arc::clone(&self.name));
         let subject = Subject::new(&instance, &topic, &record.body);
+        let now = self.processed_now();
         for route in routes.iter() {
-            let sids = route.lose(&subject);
+            let to = route.lose(&subject);
             let Some(connection) = self.connections.get_mut(&route.connection) else { continue };
-            if connection.close.is_some() || sids.is_empty() {
+            if connection.close.is_some() || to.sids.is_empty() {
                 continue;
             }
-            let record = (Some(record.key), record.correlation_id.as_deref(), record.body.as_ref());
-            write_out_of_focus(connection.outbox.tail(), &topic, &sids, "deleted", record);
+            let record = (Some(record.key), record.correlation_id.as_deref(), &record.body);
+            write_out_of_focus(connection.outbox.tail(), &topic, &to, "deleted", record, now);
             self.mark(route.connection);
             self.limit_outbox(route.connection);
         }
@@ -95,21 +98,20 @@ impl Engine {
         }
         for (id, connection) in &mut self.connections {
             let mut route =
-                Route { connection: *id, all: Recipients::default(), told: String::new(), some: Vec::new() };
+                Route { connection: *id, all: Recipients::default(), told: Recipients::default(), some: Vec::new() };
             let (user, subscriptions) = connection.readers();
             for subscription in subscriptions {
                 let content = |name: &str| self.faults.content(|| user, Access::Read, name);
                 if subscription.replay.is_some() || !subscription.matches(topic, &name, content) {
                     continue;
                 }
-                let (send_bookmark, send_key) = (subscription.send_bookmark, subscription.send_key);
                 let terms = subscription.terms(topic);
                 // Without records there are no deltas.
                 let deltas = subscription.deltas.filter(|_| has_records);
                 if terms.is_empty() && deltas.is_none() {
-                    route.all.add(&subscription.id, send_bookmark, send_key);
+                    route.all.add(&subscription.id, &subscription.wants);
                     if subscription.oof {
-                        push_id(&mut route.told, &subscription.id);
+                        route.told.add(&subscription.id, &subscription.wants);
                     }
                     continue;
                 }
@@ -119,8 +121,7 @@ impl Engine {
                     entitled: terms.entitled.cloned(),
                     oof: subscription.oof,
                     deltas,
-                    send_bookmark,
-                    send_key,
+                    wants: subscription.wants.clone(),
                 });
             }
             if !route.all.sids.is_empty() || !route.some.is_empty() {
@@ -158,7 +159,6 @@ impl Engine {
             let topic = &self.topics.get(entry.topic).name;
             let message = Subject::new(&self.name, topic, &entry.body);
             recipients.sids.clear();
-            recipients.send_key = false;
             let (user, subscriptions) = connection.readers();
             for subscription in subscriptions {
                 let Some(replay) = &mut subscription.replay else { continue };
@@ -172,7 +172,7 @@ impl Engine {
                 if entry.deletes.is_some() || !matches || !subscription.terms(entry.topic).accept(&message) {
                     continue;
                 }
-                recipients.add(&subscription.id, true, subscription.send_key);
+                recipients.add(&subscription.id, &subscription.wants);
                 if let Some(remaining) = subscription.replay.as_mut().and_then(|replay| replay.remaining.as_mut()) {
                     *remaining = remaining.saturating_sub(1);
                 }
@@ -271,17 +271,19 @@ fn write_message(
     to: &Recipients,
     entry: &Entry,
     bookmark: Option<Bookmark>,
-    body: &[u8],
+    body: &Bytes,
 ) {
-    let bookmark = bookmark.filter(|_| to.send_bookmark).map(|bookmark| bookmark.to_string());
-    let key = entry.sow_key.filter(|_| to.send_key).map(|key| key.to_string());
+    let wants = &to.wants;
+    let bookmark = bookmark.filter(|_| wants.bookmark).map(|bookmark| bookmark.to_string());
+    let key = entry.sow_key.filter(|_| wants.key).map(|key| key.to_string());
     FrameWriter::new(out, "p")
         .text(Field::Topic, topic)
         .text(Field::SubscriptionIds, &to.sids)
         .maybe(Field::Bookmark, bookmark.as_deref())
         .maybe(Field::SowKey, key.as_deref())
         .maybe(Field::CorrelationId, entry.correlation_id.as_deref())
-        .finish(body);
+        .maybe(Field::Timestamp, wants.timestamp(entry.processed).as_deref())
+        .finish(&wants.part(body));
 }
 
 /// Tells subscriptions that a record is no longer what they asked for: its key,
@@ -289,17 +291,20 @@ fn write_message(
 pub(super) fn write_out_of_focus(
     out: &mut BytesMut,
     topic: &str,
-    sids: &str,
+    to: &Recipients,
     reason: &str,
-    (key, correlation_id, body): (Option<u64>, Option<&str>, &[u8]),
+    (key, correlation_id, body): (Option<u64>, Option<&str>, &Bytes),
+    processed: u64,
 ) {
+    let body = to.wants.part(body);
     let key = key.map(|key| key.to_string());
     FrameWriter::new(out, "oof")
         .text(Field::Topic, topic)
         .maybe(Field::SowKey, key.as_deref())
-        .text(Field::SubscriptionIds, sids)
+        .text(Field::SubscriptionIds, &to.sids)
         .text(Field::Reason, reason)
         .maybe(Field::CorrelationId, correlation_id)
+        .maybe(Field::Timestamp, to.wants.timestamp(processed).as_deref())
         .number(Field::MessageLength, body.len() as u64)
-        .finish(body);
+        .finish(&body);
 }

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use serde_json::{Map, Value};
 
 use crate::delta::{changes, copy_path};
+use crate::select::Select;
 
 /// What a delta subscription asks for.
 #[derive(Debug, Clone, Copy)]
@@ -50,9 +51,14 @@ impl<'m> Update<'m> {
         self.difference.get_or_init(find).as_ref()
     }
 
-    /// Whether no field changed.
-    pub(super) fn is_empty(&self) -> bool {
-        self.difference().is_some_and(|difference| difference.changed.is_none())
+    /// Whether no field changed of those that are wanted.
+    pub(super) fn is_empty(&self, select: Option<&Select>) -> bool {
+        let Some(difference) = self.difference() else { return false };
+        let is_wanted = |changed: &Value| match select.map(|select| select.apply(changed)) {
+            None => true,
+            Some(part) => part.is_some_and(|part| part.as_object().is_none_or(|fields| !fields.is_empty())),
+        };
+        !difference.changed.as_ref().is_some_and(is_wanted)
     }
 
     /// The message that says it.

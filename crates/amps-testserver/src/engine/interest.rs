@@ -1,7 +1,8 @@
 //! Who wants a message, by what is in it.
 
 use super::delta::{Deltas, Update};
-use super::topics::{Recipients, Route, push_id};
+use super::topics::{Recipients, Route};
+use super::wants::Wants;
 use crate::filter::{Filter, Subject};
 
 /// What a message has to match to reach a subscription.
@@ -55,8 +56,7 @@ pub(super) struct Interest {
     pub(super) oof: bool,
     /// It wants no more than what changed.
     pub(super) deltas: Option<Deltas>,
-    pub(super) send_bookmark: bool,
-    pub(super) send_key: bool,
+    pub(super) wants: Wants,
 }
 
 impl Interest {
@@ -74,11 +74,10 @@ pub(super) struct Reach {
     pub(super) whole: bool,
     /// One of them wants the fields of the key.
     pub(super) send_keys: bool,
-    /// Ids of subscriptions its record left because it matches no more.
-    pub(super) unmatched: String,
-    /// Ids of subscriptions its record left because their user may not read it
-    /// any more.
-    pub(super) hidden: String,
+    /// Subscriptions its record left because it matches no more.
+    pub(super) unmatched: Recipients,
+    /// Subscriptions its record left because their user may not read it any more.
+    pub(super) hidden: Recipients,
 }
 
 /// The record a message took the place of.
@@ -94,11 +93,15 @@ impl Reach {
     fn deliver(&mut self, interest: &Interest, before: Option<Before<'_>>) {
         let had = before.filter(|before| !interest.oof || interest.terms().accept(before.record));
         match (interest.deltas, had) {
-            (Some(Deltas { no_empties: true, .. }), Some(before)) if before.update.is_empty() => return,
+            (Some(Deltas { no_empties: true, .. }), Some(before))
+                if before.update.is_empty(interest.wants.select.as_deref()) =>
+            {
+                return;
+            }
             (Some(deltas), Some(_)) => self.send_keys |= deltas.send_keys,
             _ => self.whole = true,
         }
-        self.delivered.add(&interest.id, interest.send_bookmark, interest.send_key);
+        self.delivered.add(&interest.id, &interest.wants);
     }
 }
 
@@ -113,20 +116,20 @@ impl Route {
             let left = || interest.oof && before.is_some_and(|before| terms.accept(before.record));
             match terms.focus(message) {
                 Focus::In => reach.deliver(interest, before),
-                Focus::Out if left() => push_id(&mut reach.unmatched, &interest.id),
-                Focus::Hidden if left() => push_id(&mut reach.hidden, &interest.id),
+                Focus::Out if left() => reach.unmatched.add(&interest.id, &interest.wants),
+                Focus::Hidden if left() => reach.hidden.add(&interest.id, &interest.wants),
                 Focus::Out | Focus::Hidden => {}
             }
         }
         reach
     }
 
-    /// The ids of those who are told that a record they had was deleted.
-    pub(super) fn lose(&self, record: &Subject<'_>) -> String {
-        let mut sids = self.told.clone();
+    /// Who is told that a record they had was deleted.
+    pub(super) fn lose(&self, record: &Subject<'_>) -> Recipients {
+        let mut told = self.told.clone();
         for interest in self.some.iter().filter(|interest| interest.oof && interest.terms().accept(record)) {
-            push_id(&mut sids, &interest.id);
+            told.add(&interest.id, &interest.wants);
         }
-        sids
+        told
     }
 }

@@ -19,6 +19,7 @@ mod replicate;
 mod sow_delete;
 mod subscribe;
 mod topics;
+mod wants;
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
@@ -165,6 +166,7 @@ impl Engine {
                     sow_key: self.sow_key(topic, &message.body).filter(|_| message.deletes.is_none()),
                     deletes: message.deletes.map(Into::into),
                     correlation_id: message.correlation_id.map(Into::into),
+                    processed: self.processed_now(),
                     body: message.body,
                 };
                 match &entry.deletes {
@@ -348,6 +350,12 @@ impl Engine {
         self.config.wall_clock + at.saturating_duration_since(self.began.unwrap_or(at))
     }
 
+    /// The latest time anybody told, as microseconds since the beginning of
+    /// 1970.
+    fn processed_now(&self) -> u64 {
+        self.now.map_or(self.config.wall_clock, |now| self.wall_clock(now)).as_micros() as u64
+    }
+
     fn arm(&mut self, at: Instant) {
         self.timeout = Some(self.timeout.map_or(at, |timeout| timeout.min(at)));
     }
@@ -434,7 +442,7 @@ impl Engine {
     fn keep(&mut self, entry: &Entry) -> Option<SowRecord> {
         let (sow, key) = (self.topics.get(entry.topic).sow?, entry.sow_key?);
         let (correlation_id, body) = (entry.correlation_id.clone(), entry.body.clone());
-        self.sow[sow].upsert(SowRecord { key, correlation_id, body })
+        self.sow[sow].upsert(SowRecord { key, correlation_id, processed: entry.processed, body })
     }
 
     /// Deletes records; answers them with the number of their SOW.

@@ -6,6 +6,7 @@ use amps_core::Field;
 use amps_core::header::FrameWriter;
 use bytes::{BufMut, Bytes, BytesMut};
 
+use super::wants::Wants;
 use crate::sow::SowRecord;
 
 /// About how many bytes one transmit holds, and how many a replay or query
@@ -103,8 +104,8 @@ pub(super) struct Query {
     pub(super) records: VecDeque<(String, SowRecord)>,
     /// Records in one frame, at most.
     pub(super) batch_size: usize,
-    /// Whether records carry their SOW key.
-    pub(super) send_key: bool,
+    /// What of the records.
+    pub(super) wants: Wants,
 }
 
 impl Query {
@@ -119,7 +120,7 @@ impl Query {
             if count == self.batch_size || (count > 0 && body.len() + record.body.len() > 16 * CHUNK_BYTES) {
                 break;
             }
-            write_record(&mut body, record, self.send_key);
+            write_record(&mut body, record, &self.wants);
             self.records.pop_front();
             count += 1;
         }
@@ -132,17 +133,21 @@ impl Query {
     }
 }
 
-fn write_record(out: &mut BytesMut, record: &SowRecord, send_key: bool) {
+fn write_record(out: &mut BytesMut, record: &SowRecord, wants: &Wants) {
+    let body = wants.part(&record.body);
     out.put_u8(b'{');
-    if send_key {
+    if wants.key {
         out.put_slice(format!("\"k\":\"{}\",", record.key).as_bytes());
     }
-    out.put_slice(format!("\"l\":{}", record.body.len()).as_bytes());
+    out.put_slice(format!("\"l\":{}", body.len()).as_bytes());
     if let Some(id) = &record.correlation_id {
         // Correlation ids hold base64 characters only, nothing to escape.
         let clean = id.chars().filter(|c| c.is_ascii_alphanumeric() || "+/=-_".contains(*c));
         out.put_slice(format!(",\"x\":\"{}\"", clean.collect::<String>()).as_bytes());
     }
+    if let Some(time) = wants.timestamp(record.processed) {
+        out.put_slice(format!(",\"ts\":\"{time}\"").as_bytes());
+    }
     out.put_u8(b'}');
-    out.put_slice(&record.body);
+    out.put_slice(&body);
 }

@@ -158,6 +158,7 @@ impl Engine {
             topic,
             sequence: sequence.unwrap_or(0),
             direct: true,
+            processed: self.processed_now(),
             sow_key,
             deletes: None,
             correlation_id,

@@ -12,9 +12,11 @@ use super::deliver::write_out_of_focus;
 use super::interest::Terms;
 use super::outbox::Query;
 use super::subscribe::{DELTAS_FROM_BOOKMARK, Options, Subscription};
+use super::topics::Recipients;
+use super::wants::Wants;
 use super::{ConnId, Engine};
 use crate::faults::Access;
-use crate::filter::{Filter, Subject};
+use crate::filter::{Filter, Order, Subject};
 use crate::sow::SowRecord;
 use crate::topic::TopicPattern;
 
@@ -41,10 +43,16 @@ impl Engine {
         if !(1..=BATCH_SIZE_MAX).contains(&batch_size) {
             return self.refuse(id, message, acks, "invalid options");
         }
-        if message.raw(Field::OrderBy).is_some_and(|order| !order.is_empty()) {
+        let order = message.text(Field::OrderBy).filter(|order| !order.is_empty());
+        let Ok(order) = order.as_deref().map(str::parse::<Order>).transpose() else {
             return self.refuse(id, message, acks, "invalid orderby");
-        }
+        };
         let subscribes = message.kind() != MessageKind::Sow;
+        // A window that moves is not there, only a page of what is there now.
+        let windowed = subscribes || options.top_n.is_none() || order.is_none();
+        if options.skip_n.is_some() && (windowed || !matches!(pattern, TopicPattern::Literal(_))) {
+            return self.refuse(id, message, acks, "invalid options");
+        }
         let queue = self.queues.matched(&pattern);
         if !subscribes && !queue && !self.sow.iter().any(|sow| pattern.matches(&sow.topic)) {
             return self.refuse(id, message, acks, "invalid topic");
@@ -64,6 +72,11 @@ impl Engine {
             found.records.extend(browsed);
         }
         let Found { compared, matched, mut records, left } = found;
+        if let Some(order) = &order {
+            self.sort(&mut records, order);
+        }
+        let skipped = options.skip_n.map_or(0, |skip_n| records.len().min(skip_n as usize));
+        records.drain(..skipped);
         records.truncate(options.top_n.map_or(usize::MAX, |top_n| top_n as usize));
         let returned = records.len();
 
@@ -89,15 +102,15 @@ impl Engine {
                 return self.refuse(id, message, acks, reason);
             }
             if options.oof && start.is_none() {
-                self.tell_left(id, message, &left);
+                self.tell_left(id, message, &options.wants(), &left);
             }
-            self.send_records(id, &query_id, records, batch_size as usize, !options.no_sowkey);
+            self.send_records(id, &query_id, records, batch_size as usize, options.wants());
         } else {
             if acks.contains(AckType::Processed) {
                 let frame = AckFrame { query_id: Some(&query_id), ..AckFrame::default() };
                 self.ack(id, AckType::Processed, message, frame);
             }
-            self.send_records(id, &query_id, records, batch_size as usize, !options.no_sowkey);
+            self.send_records(id, &query_id, records, batch_size as usize, options.wants());
         }
         let counts = (compared, matched, returned as u64);
         self.finish_query(id, message, acks, &query_id, counts);
@@ -146,13 +159,23 @@ impl Engine {
         found
     }
 
+    /// Puts records in order. Where there is none they come by topic and key.
+    fn sort(&self, records: &mut VecDeque<(String, SowRecord)>, order: &Order) {
+        let place = |(topic, record): &(String, SowRecord)| order.place(&Subject::new(&self.name, topic, &record.body));
+        let mut placed: Vec<_> = records.drain(..).map(|record| (place(&record), record)).collect();
+        placed.sort_by(|(left, _), (right, _)| left.compare(right));
+        records.extend(placed.into_iter().map(|(_, record)| record));
+    }
+
     /// Tells a replaced subscription about the records it had and has no more.
-    fn tell_left(&mut self, id: ConnId, message: &Message, left: &[(String, SowRecord)]) {
-        let sub_id = message.text(Field::SubscriptionId).unwrap_or_default();
+    fn tell_left(&mut self, id: ConnId, message: &Message, wants: &Wants, left: &[(String, SowRecord)]) {
+        let mut to = Recipients::default();
+        to.add(&message.text(Field::SubscriptionId).unwrap_or_default(), wants);
+        let now = self.processed_now();
         let Some(connection) = self.connections.get_mut(&id) else { return };
         for (topic, record) in left {
-            let record = (Some(record.key), record.correlation_id.as_deref(), record.body.as_ref());
-            write_out_of_focus(connection.outbox.tail(), topic, &sub_id, "match", record);
+            let record = (Some(record.key), record.correlation_id.as_deref(), &record.body);
+            write_out_of_focus(connection.outbox.tail(), topic, &to, "match", record, now);
         }
         self.mark(id);
         self.limit_outbox(id);
@@ -165,11 +188,11 @@ impl Engine {
         query_id: &str,
         records: VecDeque<(String, SowRecord)>,
         batch_size: usize,
-        send_key: bool,
+        wants: Wants,
     ) {
         let Some(connection) = self.connections.get_mut(&id) else { return };
         FrameWriter::new(connection.outbox.tail(), "group_begin").text(Field::QueryId, query_id).finish(&[]);
-        connection.outbox.query(Query { id: query_id.to_owned(), records, batch_size, send_key });
+        connection.outbox.query(Query { id: query_id.to_owned(), records, batch_size, wants });
         FrameWriter::new(connection.outbox.tail(), "group_end").text(Field::QueryId, query_id).finish(&[]);
         self.mark(id);
     }

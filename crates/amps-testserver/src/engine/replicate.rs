@@ -284,7 +284,18 @@ impl Engine {
             let correlation_id = message.text(Field::CorrelationId).map(|id| id.as_ref().into());
             let sequence = bookmark.sequence;
             let direct = false;
-            self.append(Entry { publisher, topic, sequence, direct, sow_key, deletes, correlation_id, body });
+            let processed = self.processed_now();
+            self.append(Entry {
+                publisher,
+                topic,
+                sequence,
+                direct,
+                sow_key,
+                deletes,
+                correlation_id,
+                processed,
+                body,
+            });
         } else {
             self.stats.replica_duplicates += 1;
         }

@@ -61,6 +61,7 @@ impl Engine {
             topic: self.topic(topic),
             sequence: sequence.unwrap_or(0),
             direct: true,
+            processed: self.processed_now(),
             sow_key: None,
             deletes: Some(keys.into()),
             correlation_id: None,

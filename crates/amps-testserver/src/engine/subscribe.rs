@@ -1,18 +1,21 @@
 //! `subscribe` and `unsubscribe` (AMPS Command Reference).
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use amps_core::message::MessageKind;
-use amps_core::{AckType, AckTypes, Field, Message, StartAt};
+use amps_core::{AckType, AckTypes, CommandOptions, Field, Message, StartAt};
 
 use super::ack::AckFrame;
 use super::connection::Close;
 use super::delta::Deltas;
 use super::interest::Terms;
 use super::queue::Backlog;
+use super::wants::Wants;
 use super::{ConnId, Engine};
 use crate::faults::Access;
 use crate::filter::Filter;
+use crate::select::Select;
 use crate::topic::TopicPattern;
 
 /// The longest subscription id in bytes, and the subscriptions of one
@@ -37,8 +40,8 @@ pub(super) struct Subscription {
     pub(super) deltas: Option<Deltas>,
     /// Began with a query of the SOW that sent every record that matches.
     pub(super) queried: bool,
-    pub(super) send_bookmark: bool,
-    pub(super) send_key: bool,
+    /// What of its messages.
+    pub(super) wants: Wants,
     /// Its part in the queues it matches; `None` when there are none.
     pub(super) backlog: Option<Backlog>,
     /// Persisted acks were asked for.
@@ -108,6 +111,8 @@ pub(super) struct Options {
     pub(super) replace: bool,
     pub(super) bookmark: bool,
     pub(super) no_sowkey: bool,
+    pub(super) timestamp: bool,
+    pub(super) select: Option<Arc<Select>>,
     pub(super) literal: bool,
     pub(super) fully_durable: bool,
     pub(super) live: bool,
@@ -121,6 +126,7 @@ pub(super) struct Options {
     pub(super) queried: bool,
     pub(super) not_found: NotFound,
     pub(super) top_n: Option<u64>,
+    pub(super) skip_n: Option<u64>,
     pub(super) max_backlog: Option<u64>,
 }
 
@@ -138,30 +144,32 @@ impl Options {
     /// supported.
     pub(super) fn parse(message: &Message) -> Option<Self> {
         let mut options = Self { top_n: message.number(Field::TopN), ..Self::default() };
-        let text = message.text(Field::Options).unwrap_or_default();
-        for option in text.split(',').map(str::trim) {
-            match option {
-                "" | "none" => {}
-                "send_keys" => options.send_keys = true,
-                "no_empties" => options.no_empties = true,
-                "oof" => options.oof = true,
+        let given = CommandOptions::from(message.text(Field::Options).unwrap_or_default().as_ref());
+        given.check().ok()?;
+        for (name, value) in given.iter() {
+            match (name, value) {
+                ("none", None) => {}
+                ("send_keys", None) => options.send_keys = true,
+                ("no_empties", None) => options.no_empties = true,
+                ("oof", None) => options.oof = true,
                 // Beyond that nothing: delivery follows local logging anyway.
-                "live" => options.live = true,
-                "pause" => options.pause = true,
-                "resume" => options.resume = true,
-                "replace" => options.replace = true,
-                "bookmark" => options.bookmark = true,
-                "no_sowkey" => options.no_sowkey = true,
-                "non_regex_topic" => options.literal = true,
-                "fully_durable" => options.fully_durable = true,
-                "bookmark_not_found=now" => options.not_found = NotFound::Now,
-                "bookmark_not_found=epoch" => options.not_found = NotFound::Epoch,
-                "bookmark_not_found=fail" => options.not_found = NotFound::Fail,
-                other => match other.split_once('=')? {
-                    ("top_n", count) => options.top_n = Some(count.parse().ok()?),
-                    ("max_backlog", messages) => options.max_backlog = Some(messages.parse().ok()?),
-                    _ => return None,
-                },
+                ("live", None) => options.live = true,
+                ("pause", None) => options.pause = true,
+                ("resume", None) => options.resume = true,
+                ("replace", None) => options.replace = true,
+                ("bookmark", None) => options.bookmark = true,
+                ("no_sowkey", None) => options.no_sowkey = true,
+                ("timestamp", None) => options.timestamp = true,
+                ("non_regex_topic", None) => options.literal = true,
+                ("fully_durable", None) => options.fully_durable = true,
+                ("bookmark_not_found", Some("now")) => options.not_found = NotFound::Now,
+                ("bookmark_not_found", Some("epoch")) => options.not_found = NotFound::Epoch,
+                ("bookmark_not_found", Some("fail")) => options.not_found = NotFound::Fail,
+                ("top_n", Some(count)) => options.top_n = Some(count.parse().ok()?),
+                ("skip_n", Some(count)) => options.skip_n = Some(count.parse().ok()?),
+                ("max_backlog", Some(messages)) => options.max_backlog = Some(messages.parse().ok()?),
+                ("select", Some(list)) => options.select = Some(Arc::new(Select::parse(list)?)),
+                _ => return None,
             }
         }
         Some(options)
@@ -171,6 +179,12 @@ impl Options {
     /// with these: only one with a place in the log can stay there.
     pub(super) fn contradict(&self, has_bookmark: bool) -> bool {
         self.resume || self.pause && (self.live || !has_bookmark)
+    }
+
+    /// What is wanted of messages and records.
+    pub(super) fn wants(&self) -> Wants {
+        let (bookmark, timestamp, select) = (self.bookmark, self.timestamp, self.select.clone());
+        Wants { bookmark, key: !self.no_sowkey, timestamp, select }
     }
 
     /// What a subscription by this command gets of updates, if it is for deltas.
@@ -203,7 +217,8 @@ impl Engine {
         if replay.is_some() && message.kind() == MessageKind::DeltaSubscribe {
             return self.refuse(id, message, acks, DELTAS_FROM_BOOKMARK);
         }
-        if options.contradict(replay.is_some()) || options.top_n.is_some() && replay.is_none() {
+        let bounded = options.top_n.is_some() && replay.is_none();
+        if options.contradict(replay.is_some()) || bounded || options.skip_n.is_some() {
             return self.refuse(id, message, acks, "invalid options");
         }
         if let Err(reason) = self.enter(id, message, acks, &options, pattern, replay) {
@@ -282,6 +297,10 @@ impl Engine {
         }
         let target = self.log.len();
         let granted = self.queues.granted(&pattern, options.max_backlog).filter(|_| start.is_none());
+        if granted.is_some() && (options.timestamp || options.select.is_some()) {
+            // Not there for messages of queues.
+            return Err("invalid options");
+        }
         let Some(connection) = self.connections.get_mut(&id) else { return Ok(()) };
         let replaced = connection.subscriptions.iter().find(|subscription| subscription.id == sub_id);
         // The leases of one that is replaced stay.
@@ -302,8 +321,7 @@ impl Engine {
             oof: options.oof,
             deltas: options.deltas(message.kind()),
             queried: options.queried,
-            send_bookmark: options.bookmark,
-            send_key: !options.no_sowkey,
+            wants: Wants { bookmark: options.bookmark || start.is_some(), ..options.wants() },
             backlog: granted.map(|most| Backlog { most, leased, served }),
             wants_persisted: acks.contains(AckType::Persisted),
             replay: start.map(|cursor| Replay {

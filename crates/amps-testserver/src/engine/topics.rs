@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::ConnId;
 use super::interest::Interest;
+use super::wants::Wants;
 
 /// What is fixed about a topic by the configuration.
 pub(super) struct Kind {
@@ -30,36 +31,31 @@ pub(super) struct Route {
     pub(super) connection: ConnId,
     /// Subscriptions that get every message.
     pub(super) all: Recipients,
-    /// The ids of those of them that are told about deleted records.
-    pub(super) told: String,
+    /// Those of them that are told about deleted records.
+    pub(super) told: Recipients,
     /// Subscriptions that look at what is in it, or want a part of it.
     pub(super) some: Vec<Interest>,
 }
 
-/// Subscriptions of one connection that get the same message, and what the
-/// most demanding of them asks for.
+/// Subscriptions of one connection that get the same message, and what they
+/// want together.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Recipients {
     /// Their ids, comma separated.
     pub(super) sids: String,
-    pub(super) send_bookmark: bool,
-    pub(super) send_key: bool,
+    pub(super) wants: Wants,
 }
 
 impl Recipients {
-    pub(super) fn add(&mut self, id: &str, send_bookmark: bool, send_key: bool) {
-        push_id(&mut self.sids, id);
-        self.send_bookmark |= send_bookmark;
-        self.send_key |= send_key;
+    pub(super) fn add(&mut self, id: &str, wants: &Wants) {
+        if self.sids.is_empty() {
+            self.wants = wants.clone();
+        } else {
+            self.sids.push(',');
+            self.wants.join(wants);
+        }
+        self.sids.push_str(id);
     }
-}
-
-/// Adds an id to a comma separated list.
-pub(super) fn push_id(sids: &mut String, id: &str) {
-    if !sids.is_empty() {
-        sids.push(',');
-    }
-    sids.push_str(id);
 }
 
 /// The table of topics.

@@ -9,6 +9,7 @@ mod eval;
 mod expr;
 mod function;
 mod lexer;
+mod order;
 mod parser;
 mod pattern;
 mod print;
@@ -26,6 +27,7 @@ use std::sync::Arc;
 pub(crate) use self::document::{Fields, Subject};
 pub use self::error::FilterError;
 use self::expr::Expr;
+pub(crate) use self::order::Order;
 
 /// The longest filter in bytes.
 const TEXT_MAX: usize = 64 << 10;

@@ -26,6 +26,16 @@ pub(super) enum Number {
 }
 
 impl<'a> Value<'a> {
+    /// The same value, with its own bytes.
+    pub(super) fn into_owned(self) -> Value<'static> {
+        match self {
+            Self::Null => Value::Null,
+            Self::Int(value) => Value::Int(value),
+            Self::Float(value) => Value::Float(value),
+            Self::Text(bytes) => Value::Text(Cow::Owned(bytes.into_owned())),
+        }
+    }
+
     /// A string; the empty one is NULL.
     pub(super) fn text(bytes: impl Into<Cow<'a, [u8]>>) -> Self {
         let bytes = bytes.into();

@@ -151,7 +151,7 @@ impl Engine {
                 takers.push(Taker {
                     holder: Holder { connection: *id, subscription: subscription.id.clone() },
                     backlog,
-                    send_key: subscription.send_key,
+                    send_key: subscription.wants.key,
                     own: terms.own.cloned(),
                     entitled: terms.entitled.cloned(),
                 });

@@ -143,7 +143,8 @@ impl Engine {
                 let entry = self.log.entry(position);
                 if terms.accept(&Subject::new(&self.name, topic, &entry.body)) {
                     let (key, correlation_id) = (position as u64, entry.correlation_id.clone());
-                    found.push((topic.clone(), SowRecord { key, correlation_id, body: entry.body.clone() }));
+                    let (processed, body) = (entry.processed, entry.body.clone());
+                    found.push((topic.clone(), SowRecord { key, correlation_id, processed, body }));
                 }
             }
         }

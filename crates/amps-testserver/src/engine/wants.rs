@@ -1,0 +1,47 @@
+//! What of a message is wanted: which header fields, and which part of its body.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::select::Select;
+use crate::timestamp::iso8601_micros;
+
+/// What a subscription or a query wants of its messages.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Wants {
+    pub(super) bookmark: bool,
+    pub(super) key: bool,
+    /// When this instance processed them.
+    pub(super) timestamp: bool,
+    /// All of the body without a list.
+    pub(super) select: Option<Arc<Select>>,
+}
+
+impl Wants {
+    /// What both want: several subscriptions of a connection get one message,
+    /// which has all that any of them asks for (AMPS User Guide, "Delta
+    /// Subscribe").
+    pub(super) fn join(&mut self, other: &Self) {
+        self.bookmark |= other.bookmark;
+        self.key |= other.key;
+        self.timestamp |= other.timestamp;
+        if self.select != other.select {
+            self.select = None;
+        }
+    }
+
+    /// The time in microseconds as text, if it is wanted.
+    pub(super) fn timestamp(&self, processed: u64) -> Option<String> {
+        self.timestamp.then(|| iso8601_micros(processed))
+    }
+
+    /// The part of a body that is wanted.
+    pub(super) fn part<'b>(&self, body: &'b Bytes) -> Cow<'b, [u8]> {
+        match &self.select {
+            None => Cow::Borrowed(body),
+            Some(select) => Cow::Owned(select.cut(body)),
+        }
+    }
+}
