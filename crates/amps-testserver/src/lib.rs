@@ -60,10 +60,11 @@
 //! between publishers.
 //!
 //! Not there: bookmarks that are times or ranges, conflation, aggregation,
-//! paginated subscriptions, replicated queues. Timestamps of messages of an
-//! earlier life are those of the restart. Deltas are made and merged as JSON, and filters look into JSON
-//! bodies; a delta says nothing about fields that are gone. What is asked for
-//! and not there is answered with a failure. All connections share one message type.
+//! paginated subscriptions, replicated queues. What is asked for and not there
+//! is answered with a failure. Deltas are made and merged as JSON, and filters
+//! look into JSON bodies. A delta says nothing about fields that are gone.
+//! Timestamps of messages of an earlier life are those of the restart. All
+//! connections share one message type.
 
 pub mod journal;
 
