@@ -3,11 +3,12 @@
 //! `docs/acceptance.tsv` and `docs/lessons.tsv` have the rules. Each is covered by tests that say so
 //! (see the module `covers`), or `docs/differences.md` says how this client differs, or
 //! `docs/later.tsv` which chapter of work brings it. `docs/parity.md` is
-//! written from these.
+//! written from these, and from `docs/surface.tsv`, which has the names of the Python client.
 
 mod bullets;
 mod covers;
 mod listed;
+mod surface;
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
@@ -27,7 +28,8 @@ const HEAD: &str = "\
 
 Written by `cargo xtask parity` from [acceptance.tsv](acceptance.tsv) (AMPS's public guides) and
 [lessons.tsv](lessons.tsv) (what other clients of message servers got wrong), from what the tests say they cover, from
-[differences.md](differences.md) and from [later.tsv](later.tsv); not to be edited.
+[differences.md](differences.md) and from [later.tsv](later.tsv); not to be edited. Below, where each
+name of the Python client is here.
 
 ";
 
@@ -44,7 +46,8 @@ pub(crate) struct Args {
 pub(crate) fn parity(args: &Args) -> Result<(), Failure> {
     let root = &workspace();
     let covers = covers(root)?;
-    let table = table(root, &covers)?;
+    let symbols = surface::symbols(&read(root, "docs/surface.tsv")?)?;
+    let table = table(root, &covers)? + &surface::table(&symbols);
     if !args.check {
         let path = root.join("docs/parity.md");
         return fs::write(&path, table).map_err(|error| Failure::new(format!("{}: {error}", path.display())));
@@ -52,9 +55,15 @@ pub(crate) fn parity(args: &Args) -> Result<(), Failure> {
     up_to_date(root, &table)?;
     let listed = Listed::ask(root)?;
     let missing: BTreeSet<_> = covers.iter().filter(|cover| !listed.has(root, cover)).map(named).collect();
-    match missing.is_empty() {
+    let unshown = symbols.iter().filter(|symbol| !listed.has_named(&symbol.test));
+    let missing: BTreeSet<_> = missing.into_iter().chain(unshown.map(|symbol| symbol.test.clone())).collect();
+    if !missing.is_empty() {
+        return Err(complaint("`cargo test -- --list` does not print", missing));
+    }
+    let undefined = surface::undefined(&symbols, &covers::texts(root)?);
+    match undefined.is_empty() {
         true => Ok(()),
-        false => Err(complaint("`cargo test -- --list` does not print", missing)),
+        false => Err(complaint("docs/surface.tsv names what is not public", undefined.into_iter().map(str::to_owned))),
     }
 }
 
@@ -136,10 +145,14 @@ mod tests {
 
     /// The rest of the check, whether the tests exist, is `cargo xtask parity
     /// --check`: it needs every test program built.
+    ///
+    /// Covers 17#1.
     #[test]
     fn every_rule_is_accounted_for_and_the_table_is_up_to_date() {
         let root = &workspace();
         let table = table(root, &covers(root).unwrap()).unwrap_or_else(|failure| panic!("{failure}"));
+        let symbols = surface::symbols(&read(root, "docs/surface.tsv").unwrap()).unwrap();
+        let table = table + &surface::table(&symbols);
         up_to_date(root, &table).unwrap_or_else(|failure| panic!("{failure}"));
     }
 }

@@ -39,6 +39,14 @@ pub(crate) fn covers(root: &Path) -> Result<Vec<Cover>, Failure> {
     Ok(covers)
 }
 
+/// The texts of the crates' sources.
+pub(crate) fn texts(root: &Path) -> Result<Vec<String>, Failure> {
+    let mut files = Vec::new();
+    let found = sources(&root.join("crates"), &mut files);
+    let texts = found.and_then(|()| files.iter().map(fs::read_to_string).collect());
+    texts.map_err(|error| Failure::new(format!("cannot read the sources in crates: {error}")))
+}
+
 fn sources(dir: &Path, found: &mut Vec<PathBuf>) -> io::Result<()> {
     for entry in fs::read_dir(dir)? {
         let path = entry?.path();

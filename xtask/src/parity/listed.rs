@@ -33,6 +33,11 @@ impl Listed {
         Ok(listed)
     }
 
+    /// Whether a test of this name is listed anywhere.
+    pub(crate) fn has_named(&self, name: &str) -> bool {
+        self.0.values().flatten().any(|test| test.rsplit("::").next() == Some(name))
+    }
+
     /// Whether the test a source file speaks of is listed by the program that
     /// the file belongs to.
     pub(crate) fn has(&self, root: &Path, cover: &Cover) -> bool {

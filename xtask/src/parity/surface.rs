@@ -1,0 +1,66 @@
+//! What the official Python client calls something, and where it is here:
+//! `docs/surface.tsv`, a name, a path and a test in each line.
+
+use std::collections::BTreeSet;
+use std::fmt::Write;
+
+use crate::failure::Failure;
+
+/// Where one name of theirs is here.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Symbol {
+    pub(super) theirs: String,
+    pub(super) path: String,
+    pub(super) test: String,
+}
+
+/// Reads the file.
+pub(super) fn symbols(text: &str) -> Result<Vec<Symbol>, Failure> {
+    let line = |(number, line): (usize, &str)| match line.split('\t').collect::<Vec<_>>()[..] {
+        [theirs, path, test] => Ok(Symbol { theirs: theirs.into(), path: path.into(), test: test.into() }),
+        _ => Err(Failure::new(format!("docs/surface.tsv:{}: not a name, a path and a test", number + 1))),
+    };
+    text.lines().enumerate().map(line).collect()
+}
+
+/// The table.
+pub(super) fn table(symbols: &[Symbol]) -> String {
+    let mut table = "\n## Names\n\nWhat the Python client calls something, from [surface.tsv](surface.tsv).\n\n\
+                     | there | here | shown by |\n| --- | --- | --- |\n"
+        .to_owned();
+    for Symbol { theirs, path, test } in symbols {
+        let _ = writeln!(table, "| {theirs} | `{path}` | {test} |");
+    }
+    table
+}
+
+/// The paths whose last names are not defined in `sources`, each the text of a
+/// file.
+pub(super) fn undefined<'a>(symbols: &'a [Symbol], sources: &[String]) -> Vec<&'a str> {
+    let defined: BTreeSet<&str> = sources.iter().flat_map(|text| text.lines()).filter_map(defined).collect();
+    let last = |symbol: &'a Symbol| symbol.path.rsplit("::").next().unwrap_or_default();
+    symbols.iter().filter(|symbol| !defined.contains(last(symbol))).map(|symbol| symbol.path.as_str()).collect()
+}
+
+/// The public name that a line of source defines.
+fn defined(line: &str) -> Option<&str> {
+    let mut rest = line.trim_start().strip_prefix("pub ")?;
+    for word in ["const ", "async "] {
+        rest = rest.strip_prefix(word).unwrap_or(rest);
+    }
+    let name = ["fn ", "struct ", "enum ", "trait ", "type "].into_iter().find_map(|word| rest.strip_prefix(word))?;
+    name.split(|letter: char| !letter.is_alphanumeric() && letter != '_').next()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_whose_name_is_gone_is_found() {
+        let symbols = symbols("a\tx::Client::publish\tt\nb\tx::Client\tt\nc\tx::Client::sow\tt\n").unwrap();
+        let source = "pub struct Client;\nimpl Client {\n    pub async fn publish(&self) {}\n    fn sow(&self) {}\n}";
+        assert_eq!(undefined(&symbols, &[source.to_owned()]), ["x::Client::sow"]);
+        assert!(super::symbols("a\tb\n").is_err());
+    }
+}
