@@ -101,7 +101,7 @@ impl Worker {
                 (false, _) => ledger.refused += 1,
             }
         }
-        if self.flush.is_none() && pair.random.random_range(0..4) == 0 {
+        if self.flush.is_none() && pair.random.random_range(0..20) == 0 {
             let (reply, answer) = oneshot::channel();
             let queue = Some(Arc::clone(self.queue()));
             pair.request(self.client, Request::FlushAcks { queue, reply: reply.into() });
