@@ -205,6 +205,23 @@ impl Subscribe {
         self
     }
 
+    /// Only the newest of what is not read yet: a message takes the place of an
+    /// unread one with the same SOW key, and the application never sees that one
+    /// (AMPS developer guides, "Client Side Conflation"). An out-of-focus message
+    /// takes the place of its record's update in the same way. What is replaced
+    /// does not count against the bound of the queue;
+    /// [`stats`](Subscription::stats) says how many were.
+    ///
+    /// Messages without a SOW key, and those of queues, are delivered as ever, and
+    /// nothing is replaced across another event such as the beginning of the
+    /// records. Refused for deltas, of which each says something else, and for
+    /// bookmark subscriptions, which deliver every message.
+    #[must_use]
+    pub fn conflate(mut self) -> Self {
+        self.spec.conflates = true;
+        self
+    }
+
     pub(crate) fn key(&self) -> String {
         let filter = self.spec.filter.as_deref().unwrap_or_default();
         self.id.clone().unwrap_or_else(|| format!("{}#{filter}", self.spec.topic))

@@ -4,6 +4,9 @@
 mod acks;
 #[cfg(test)]
 mod acks_tests;
+mod conflation;
+#[cfg(test)]
+mod conflation_tests;
 mod item;
 mod queue;
 mod reader;

@@ -69,6 +69,9 @@ pub struct QueueStats {
     pub delivered: u64,
     /// Messages dropped because they were delivered or discarded before.
     pub duplicates: u64,
+    /// Messages replaced by newer ones before they were read; the newer ones do
+    /// not count as delivered again.
+    pub conflated: u64,
 }
 
 /// What waits for a consumer: messages of one read, or something else.

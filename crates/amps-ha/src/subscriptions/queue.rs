@@ -9,6 +9,7 @@ use amps_core::{Bookmark, Message, Messages};
 use tokio::sync::{Notify, broadcast};
 
 use super::acks::{AckBatching, QueueAcks};
+use super::conflation::{self, Conflation};
 use super::item::{EndCause, Item, QueueLimits, QueueStats, Waiting};
 use crate::bookmarks::store::ChangeSource;
 use crate::bookmarks::{BookmarkState, Bookmarks, Receipt};
@@ -56,6 +57,9 @@ struct Discards {
 
 struct State {
     waiting: VecDeque<Waiting>,
+    /// Set when newer messages take the place of older ones; each then waits
+    /// by itself.
+    conflation: Option<Conflation>,
     /// What waits: items and bytes of frames.
     held: (usize, usize),
     /// The same of what the reader took last and may still have.
@@ -86,6 +90,7 @@ impl SubscriptionQueue {
         let has_bookmarks = bookmarks.is_some();
         let state = State {
             waiting: VecDeque::new(),
+            conflation: None,
             held: (0, 0),
             taken: (0, 0),
             bookmarks,
@@ -113,6 +118,14 @@ impl SubscriptionQueue {
     #[must_use]
     pub fn at_most(mut self, messages: Option<u64>) -> Self {
         self.most = messages.unwrap_or(u64::MAX);
+        self
+    }
+
+    /// A message that is not read yet is replaced, at its place, by a newer one
+    /// with the same SOW key. Not together with bookmarks.
+    #[must_use]
+    pub fn conflating(self, conflates: bool) -> Self {
+        self.lock().conflation = conflates.then(Conflation::default);
         self
     }
 
@@ -149,6 +162,12 @@ impl SubscriptionQueue {
         if state.is_over() {
             return range.end;
         }
+        if state.conflation.is_some() {
+            let end = state.conflate(&self.limits, messages, range.clone());
+            state.refused |= end < range.end;
+            wake(state);
+            return end;
+        }
         let end = state.fitting(&self.limits, messages, range.clone());
         state.refused |= end < range.end;
         if end > range.start {
@@ -182,6 +201,9 @@ impl SubscriptionQueue {
             state.held.0 -= 1;
         }
         state.append(Waiting::Control(item));
+        if let Some(conflation) = &mut state.conflation {
+            conflation.separate();
+        }
         wake(state);
     }
 
@@ -197,6 +219,7 @@ impl SubscriptionQueue {
         let mut state = self.lock();
         state.abandoned = true;
         state.waiting.clear();
+        state.conflation = None;
         state.held = (0, 0);
         let refused = std::mem::take(&mut state.refused);
         drop(state);
@@ -379,11 +402,53 @@ impl State {
         self.waiting.push_back(waiting);
     }
 
+    /// Queues messages one by one, or in the place of older ones, in which case
+    /// there is one place less to be found. Answers the first there was no room
+    /// for.
+    fn conflate(&mut self, limits: &QueueLimits, messages: &Messages, range: Range<usize>) -> usize {
+        for index in range.clone() {
+            let key = conflation::key(messages, index);
+            let place = key.zip(self.conflation.as_ref()).and_then(|(key, conflation)| conflation.place(key));
+            let (items, bytes) = self.size();
+            let replaced = place.map_or(0, |place| self.waiting[place].bytes());
+            let grown = bytes - replaced + messages.size(index);
+            let fits = place.is_some() || items < limits.messages;
+            // The only one that waits is let in whatever its size.
+            let alone = items == usize::from(place.is_some());
+            if !alone && !(fits && grown <= limits.bytes) {
+                return index;
+            }
+            // Copied: one message is not to keep its whole read alive.
+            let message = Waiting::Messages(messages.copy(index..index + 1), 0..1);
+            match place {
+                Some(place) => {
+                    self.held.1 = self.held.1 - replaced + message.bytes();
+                    self.waiting[place] = message;
+                    self.stats.conflated += 1;
+                }
+                None => {
+                    let place = self.waiting.len();
+                    if let Some((key, conflation)) = key.zip(self.conflation.as_mut()) {
+                        conflation.waits(key, place);
+                    }
+                    self.stats.delivered += 1;
+                    self.append(message);
+                }
+            }
+        }
+        range.end
+    }
+
     fn take(&mut self, to: &mut VecDeque<Waiting>) {
         self.taken = (0, 0);
-        while self.taken.0 < TAKE
+        // What a reader has taken nothing replaces any more.
+        let most = if self.conflation.is_some() { 1 } else { TAKE };
+        while self.taken.0 < most
             && let Some(waiting) = self.waiting.pop_front()
         {
+            if let Some(conflation) = &mut self.conflation {
+                conflation.took(&waiting);
+            }
             self.taken.0 += waiting.len();
             self.taken.1 += waiting.bytes();
             to.push_back(waiting);

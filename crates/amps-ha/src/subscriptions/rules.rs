@@ -25,6 +25,12 @@ impl SubscriptionSpec {
         Some(match () {
             () if self.topic.is_empty() => "a topic is missing",
             () if self.paused && !self.can_pause() => "only a bookmark subscription has a place to go on from",
+            () if self.conflates && kind.is_delta() => {
+                "deltas that are replaced would lose what they changed: do not conflate"
+            }
+            () if self.conflates && start.is_some() => {
+                "a bookmark subscription delivers every message: do not conflate"
+            }
             () if kind.is_delta() && start.is_some() => "deltas are not replayed: give no bookmark",
             () if *kind == SubscriptionKind::Sow && matches!(start, Some(StartAt::MostRecent | StartAt::Now)) => {
                 "a query of the past needs a timestamp or a bookmark"
@@ -114,6 +120,25 @@ mod tests {
             let broken = spec(kind, start, options).broken_rule();
             let expected = rule.is_none_or(|part| broken.is_some_and(|rule| rule.contains(part)));
             assert!(expected && broken.is_some() == rule.is_some(), "{kind:?} {start:?} {options}: {broken:?}");
+        }
+    }
+
+    #[test]
+    fn only_whole_messages_that_need_not_all_be_seen_are_conflated() {
+        use SubscriptionKind::{DeltaSubscribe, SowAndDeltaSubscribe, SowAndSubscribe, Subscribe};
+        for (kind, start, rule) in [
+            (Subscribe, None, None),
+            (SowAndSubscribe, None, None),
+            (DeltaSubscribe, None, Some("deltas")),
+            (SowAndDeltaSubscribe, None, Some("deltas")),
+            (Subscribe, Some("0"), Some("every message")),
+            (SowAndSubscribe, Some("0|1|"), Some("every message")),
+        ] {
+            let mut spec = spec(kind, start, "");
+            spec.conflates = true;
+            let broken = spec.broken_rule();
+            assert_eq!(broken.is_some(), rule.is_some(), "{kind:?} {start:?}: {broken:?}");
+            assert!(rule.is_none_or(|part| broken.is_some_and(|broken| broken.contains(part))));
         }
     }
 

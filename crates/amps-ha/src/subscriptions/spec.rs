@@ -148,6 +148,8 @@ pub struct SubscriptionSpec {
     pub order_by: Option<String>,
     /// For queries: only the records with these keys, comma-separated.
     pub sow_keys: Option<String>,
+    /// A message that is not read yet gives way to a newer one with its SOW key.
+    pub conflates: bool,
     /// Acknowledgements that are given to the application as items.
     pub acks: AckTypes,
 }
@@ -167,6 +169,7 @@ impl SubscriptionSpec {
             top_n: None,
             order_by: None,
             sow_keys: None,
+            conflates: false,
             acks: AckTypes::NONE,
         }
     }
