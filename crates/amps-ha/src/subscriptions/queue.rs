@@ -415,7 +415,8 @@ impl State {
             let fits = place.is_some() || items < limits.messages;
             // The only one that waits is let in whatever its size.
             let alone = items == usize::from(place.is_some());
-            if !alone && !(fits && grown <= limits.bytes) {
+            let room = alone || fits && grown <= limits.bytes;
+            if !room {
                 return index;
             }
             // Copied: one message is not to keep its whole read alive.
