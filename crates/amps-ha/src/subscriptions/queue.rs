@@ -402,9 +402,8 @@ impl State {
         self.waiting.push_back(waiting);
     }
 
-    /// Queues messages one by one, or in the place of older ones, in which case
-    /// there is one place less to be found. Answers the first there was no room
-    /// for.
+    /// Queues messages one by one, in the place of older ones where there are
+    /// such. Answers the first there was no room for.
     fn conflate(&mut self, limits: &QueueLimits, messages: &Messages, range: Range<usize>) -> usize {
         for index in range.clone() {
             let key = conflation::key(messages, index);
