@@ -538,3 +538,36 @@ fn a_bounded_replay_gives_no_more_than_it_was_asked_for() {
         assert!(entered.bodies() == expected, "{} messages: {}", entered.bodies().len(), pair.describe());
     }
 }
+
+/// At another server it goes on within the overlap: what comes twice counts for
+/// nobody.
+#[test]
+fn a_bounded_replay_is_whole_after_a_failover() {
+    for seed in 0..20 {
+        let mut pair = Pair::with_servers(seed, 2, Some(amps_testserver::Link::Sync));
+        let publisher = pair.client(ClientSetup::new("publisher", [1]));
+        let client = pair.client(ClientSetup::new("p", [0, 1]));
+        let mut spec = SubscriptionSpec::new(SubscriptionKind::Subscribe, "t");
+        (spec.start, spec.top_n) = (Some(StartAt::Epoch), Some(50));
+        let mut entered = pair.enter(client, spec, QueueLimits::default());
+        pair.run_live(client);
+        for id in 0..30 {
+            pair.publish(publisher, id.to_string()).unwrap();
+        }
+        pair.run_settled(publisher);
+        pair.run_for(SECOND);
+        pair.crash_server(0);
+        pair.run_until(60 * SECOND, |pair| !pair.is_live(client));
+        pair.run_live(client);
+        pair.start_server(0);
+        for id in 30..90 {
+            pair.publish(publisher, id.to_string()).unwrap();
+        }
+        pair.run_settled(publisher);
+        pair.run_for(10 * SECOND);
+        entered.take(usize::MAX);
+        let expected: Vec<_> = (0..50).map(|id| id.to_string()).collect();
+        assert!(entered.bodies() == expected, "{} messages: {}", entered.bodies().len(), pair.describe());
+        assert!(entered.has_ended());
+    }
+}

@@ -34,8 +34,6 @@ const DISCARDS: usize = 256;
 pub struct SubscriptionQueue {
     limits: QueueLimits,
     driver: Arc<Notify>,
-    /// It is complete with so many messages.
-    most: u64,
     /// Copies of duplicates go there.
     duplicates: Option<broadcast::Sender<Message>>,
     has_bookmarks: bool,
@@ -57,6 +55,8 @@ struct Discards {
 
 struct State {
     waiting: VecDeque<Waiting>,
+    /// It is complete with so many messages.
+    most: u64,
     /// Set when newer messages take the place of older ones; each then waits
     /// by itself.
     conflation: Option<Conflation>,
@@ -90,6 +90,7 @@ impl SubscriptionQueue {
         let has_bookmarks = bookmarks.is_some();
         let state = State {
             waiting: VecDeque::new(),
+            most: u64::MAX,
             conflation: None,
             held: (0, 0),
             taken: (0, 0),
@@ -105,7 +106,6 @@ impl SubscriptionQueue {
         Self {
             limits,
             driver,
-            most: u64::MAX,
             duplicates: None,
             has_bookmarks,
             state: Mutex::new(state),
@@ -116,8 +116,8 @@ impl SubscriptionQueue {
 
     /// Ends it, complete, behind so many messages.
     #[must_use]
-    pub fn at_most(mut self, messages: Option<u64>) -> Self {
-        self.most = messages.unwrap_or(u64::MAX);
+    pub fn at_most(self, messages: Option<u64>) -> Self {
+        self.lock().most = messages.unwrap_or(u64::MAX);
         self
     }
 
@@ -173,9 +173,6 @@ impl SubscriptionQueue {
         if end > range.start {
             let listener = self.duplicates.as_ref().filter(|listener| listener.receiver_count() > 0);
             let duplicates = state.push(now, messages, range.start..end, listener.is_some());
-            if state.stats.delivered >= self.most {
-                state.ended.get_or_insert(EndCause::Complete);
-            }
             wake(state);
             if let Some(listener) = listener {
                 for message in duplicates {
@@ -389,7 +386,12 @@ impl State {
         duplicates.into_iter().filter(|_| wanted).map(|index| messages.get(index).detached()).collect()
     }
 
-    fn deliver(&mut self, messages: &Messages, range: Range<usize>) {
+    fn deliver(&mut self, messages: &Messages, mut range: Range<usize>) {
+        let left = self.most - self.stats.delivered;
+        if range.len() as u64 >= left {
+            range.end = range.start + left as usize;
+            self.ended.get_or_insert(EndCause::Complete);
+        }
         if !range.is_empty() {
             self.stats.delivered += range.len() as u64;
             self.append(Waiting::Messages(messages.clone(), range));

@@ -220,9 +220,11 @@ impl SubscriptionSpec {
         if self.kind.queries() {
             command = command.text(Field::QueryId, &id).number(Field::BatchSize, self.batch_size.unwrap_or(10));
         }
-        if let Some(top_n) = self.top_n {
-            let before = if self.kind.queries() { 0 } else { delivered };
-            command = command.number(Field::TopN, top_n.saturating_sub(before));
+        // The server would count what comes twice, which is not delivered: a
+        // replay that goes on is bounded by its queue alone.
+        let begins = self.kind.queries() || delivered == 0 && start == self.start.as_ref();
+        if let Some(top_n) = self.top_n.filter(|_| begins) {
+            command = command.number(Field::TopN, top_n);
         }
         command
             .maybe(Field::Filter, self.filter.as_deref())
