@@ -130,6 +130,43 @@ proptest! {
     }
 }
 
+/// A server that holds messages back (here until its peer has them) has not
+/// sent them when their subscription is replaced.
+#[test]
+fn a_subscription_at_now_that_is_replaced_at_once_misses_nothing() {
+    for (before, ask_at) in [(0, 0), (0, 100), (0, 190), (1, 0), (1, 100), (1, 190), (1, 300)] {
+        let mut pair = Pair::with_servers(11, 2, Some(amps_testserver::Link::Sync));
+        let publisher = pair.client(ClientSetup::new("publisher", [0]));
+        let client = pair.client(ClientSetup::new("p", [0]));
+        pair.run_live(publisher);
+        pair.run_live(client);
+        for _ in 0..before {
+            pair.publish_to(publisher, "a", "before").unwrap();
+        }
+        pair.run_settled(publisher);
+        pair.run_for(SECOND);
+        pair.latency(Duration::from_millis(100));
+        pair.partition(0, 1, true);
+        let mut spec = SubscriptionSpec::new(SubscriptionKind::Subscribe, "^[ab]$");
+        (spec.start, spec.options) = (Some(StartAt::Now), "fully_durable".into());
+        let mut entered = pair.enter(client, spec, QueueLimits::default());
+        pair.run_for(Duration::from_millis(20));
+        // They arrive behind the subscription.
+        pair.publish_to(publisher, "a", "a").unwrap();
+        pair.publish_to(publisher, "b", "b").unwrap();
+        pair.run_for(Duration::from_millis(ask_at));
+        let answer = pair.replace(client, &entered, Replacement::new().topic("^[bc]$"));
+        pair.run_for(SECOND);
+        pair.publish_to(publisher, "c", "c").unwrap();
+        pair.partition(0, 1, false);
+        confirmed(&mut pair, answer);
+        pair.run_settled(publisher);
+        pair.run_for(SECOND);
+        entered.take(10);
+        assert_eq!(entered.bodies(), ["b", "c"], "{before} {ask_at}: {}", pair.describe());
+    }
+}
+
 /// Covers 4.1.1#2.
 #[test]
 fn a_refused_replacement_leaves_the_subscription_as_it_was() {

@@ -47,6 +47,9 @@ use publisher::Publisher;
 /// The default resume overlap.
 pub const DEFAULT_OVERLAP: Duration = Duration::from_secs(10);
 
+/// Where a log begins: the place of a server whose log is empty, which says `0`.
+pub const LOG_START: Bookmark = Bookmark { publisher: 0, sequence: 0 };
+
 /// Whether a message is to be delivered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Receipt {
@@ -71,7 +74,8 @@ pub struct PublisherState {
 /// What is kept of one subscription, or what changed of it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct BookmarkState {
-    /// Where a subscription that started at NOW started.
+    /// Where a subscription that started at NOW started; [`LOG_START`] in an
+    /// empty log.
     pub base: Option<Bookmark>,
     /// Publishers by their hash. The order matters to a store: a publisher's
     /// first entry, without a floor, must be written before the floors of others.
@@ -169,6 +173,24 @@ impl Bookmarks {
         started_at
     }
 
+    /// Where the subscription is to go on if it is replaced now. `None` while
+    /// nobody knows: it started at NOW, and neither a message nor `completed`
+    /// has come since. At NOW again, what was published in between would be lost.
+    pub fn place(&self) -> Option<StartAt> {
+        let connection = self.connection.as_ref()?;
+        let known = connection.started_at != StartAt::Now || connection.here.is_some() || connection.completed;
+        known.then(|| connection.here.map_or_else(|| connection.started_at.clone(), StartAt::from))
+    }
+
+    /// The server replaced the subscription with one that started at `start`:
+    /// messages since then may come once more, and `completed` comes again.
+    pub fn replaced(&mut self, start: StartAt) {
+        if let Some(connection) = &mut self.connection {
+            connection.completed = false;
+            connection.started_at = start;
+        }
+    }
+
     /// The subscription was entered somewhere else than [`Bookmarks::connect`]
     /// said, because the server did not know those bookmarks.
     pub fn started_instead(&mut self, start: StartAt) {
@@ -233,19 +255,28 @@ impl Bookmarks {
     }
 
     /// The `completed` acknowledgment of the current connection came, with its
-    /// bookmark if it had one.
+    /// bookmark if it had one; [`LOG_START`] if the log was empty.
     pub fn completed(&mut self, now: Instant, bookmark: Option<Bookmark>) {
         let Some(connection) = &mut self.connection else { return };
         connection.completed = true;
-        let Some(bookmark) = bookmark.filter(is_a_message) else { return };
+        let Some(bookmark) = bookmark.filter(|bookmark| is_a_message(bookmark) || *bookmark == LOG_START) else {
+            return;
+        };
+        let started_now = connection.started_at == StartAt::Now;
+        if started_now && self.base.is_none() {
+            self.base = Some(bookmark);
+            self.base_changed = true;
+        }
+        if bookmark == LOG_START {
+            if started_now {
+                connection.started_at = StartAt::Epoch;
+            }
+            return;
+        }
         connection.here.get_or_insert(bookmark);
-        if connection.started_at == StartAt::Now {
+        if started_now {
             // What lies before was never asked for.
             self.publishers.entry(bookmark.publisher).or_default().skip_through(bookmark.sequence);
-            if self.base.is_none() {
-                self.base = Some(bookmark);
-                self.base_changed = true;
-            }
         }
         self.raise(now, bookmark);
     }
@@ -325,13 +356,18 @@ impl Bookmarks {
         match (&self.start, known) {
             (_, Some(known)) if placed && anchored => known,
             (StartAt::Now, known) => {
-                let base = self.base.map(StartAt::from).or(known);
+                let base = self.base.map(start_at).or(known);
                 base.or_else(|| self.first.map(StartAt::from)).unwrap_or(StartAt::Now)
             }
             (StartAt::MostRecent, _) => StartAt::Epoch,
             (start, _) => start.clone(),
         }
     }
+}
+
+/// What starts a subscription where another one did at NOW.
+fn start_at(base: Bookmark) -> StartAt {
+    if base == LOG_START { StartAt::Epoch } else { base.into() }
 }
 
 /// Special bookmarks such as `0|1|` name no message.

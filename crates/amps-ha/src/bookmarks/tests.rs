@@ -179,6 +179,22 @@ fn a_server_that_pauses_within_a_replay_is_not_drained() {
     assert!(matches!(bookmarks.connect(A), StartAt::Bookmarks(_)));
 }
 
+/// What comes into an empty log after a subscription at NOW is all for it,
+/// whichever connection, server or process asks next.
+#[test]
+fn now_in_an_empty_log_is_its_beginning() {
+    for server in [A, B] {
+        let mut bookmarks = Bookmarks::new(StartAt::Now, OVERLAP);
+        assert_eq!(bookmarks.connect(A), StartAt::Now);
+        assert_eq!(bookmarks.place(), None);
+        bookmarks.completed(Instant::now(), Some(LOG_START));
+        assert_eq!(bookmarks.place(), Some(StartAt::Epoch));
+        assert_eq!(bookmarks.connect(server), StartAt::Epoch);
+        let state = bookmarks.take_changes();
+        assert_eq!(Bookmarks::recovered(StartAt::Now, OVERLAP, &state).connect(server), StartAt::Epoch);
+    }
+}
+
 #[test]
 fn a_subscription_from_now_resumes_at_its_base() {
     let now = Instant::now();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use amps_core::connection::command_id;
-use amps_core::{AckType, Command, CommandKind, Field, Message, Status};
+use amps_core::{AckType, Command, CommandKind, Field, Message, StartAt, Status};
 use tokio::sync::oneshot;
 
 use super::recovery::reason_of;
@@ -87,11 +87,15 @@ impl ClientCore {
             // One after the other: each starts from what the one before left.
             return self.requests.push_back((deadline, Request::Replace { queue, with, reply }));
         }
-        let Some(uri) = self.session.uri() else { return };
-        let start = route.queue.with_bookmarks(|bookmarks| bookmarks.connect(&uri.to_string()));
+        let place = route.queue.with_bookmarks(|bookmarks| bookmarks.place());
+        // One that is paused gets neither a message nor `completed`.
+        if place == Some(None) && !route.spec.paused {
+            return self.requests.push_back((deadline, Request::Replace { queue, with, reply }));
+        }
+        let start = place.map(|place| place.unwrap_or(StartAt::Now));
         let extra: &[&str] = if spec.paused { &["replace", "pause"] } else { &["replace"] };
         let command = spec.command(route.id, start.as_ref(), extra, route.queue.stats().delivered);
-        route.replacing = Some(Replacing { with, waiter: Some((reply, deadline)) });
+        route.replacing = Some(Replacing { with, start, waiter: Some((reply, deadline)) });
         self.send(&command);
     }
 
@@ -102,6 +106,9 @@ impl ClientCore {
         let result = match ack.status() {
             Status::Success => {
                 route.spec = replacing.with.of(&route.spec);
+                if let Some(start) = replacing.start {
+                    route.queue.with_bookmarks(|bookmarks| bookmarks.replaced(start));
+                }
                 Ok(())
             }
             _ => {
@@ -207,7 +214,7 @@ impl ClientCore {
         }
         let replacing = |route: &mut Route| Some((Arc::clone(&route.queue), route.replacing.take()?));
         let replaced: Vec<_> = self.subscriptions.iter_mut().filter_map(replacing).collect();
-        for (queue, Replacing { with, waiter }) in replaced {
+        for (queue, Replacing { with, waiter, .. }) in replaced {
             if let Some((reply, deadline)) = waiter {
                 self.unanswered(deadline, Request::Replace { queue, with, reply });
             }

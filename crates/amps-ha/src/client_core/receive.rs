@@ -6,6 +6,7 @@ use amps_core::{AckType, Field, Message, Messages, Status, batch};
 
 use super::recovery::reason_of;
 use super::{ClientCore, Waiter};
+use crate::bookmarks::LOG_START;
 use crate::error::{Cause, CommandError};
 use crate::event::Event;
 use crate::subscriptions::{EndCause, Item, SubscriptionKind, Waiting};
@@ -189,11 +190,17 @@ impl ClientCore {
                 self.give_ack(id, ack);
                 let Some(route) = self.subscriptions.get_mut(id) else { return Ok(()) };
                 if kind == AckType::Completed {
-                    route.queue.with_bookmarks(|bookmarks| bookmarks.completed(now, bookmark));
+                    let empty = ack.raw(Field::Bookmark) == Some("0");
+                    let place = bookmark.or(empty.then_some(LOG_START));
+                    route.queue.with_bookmarks(|bookmarks| bookmarks.completed(now, place));
                 }
                 route.owed = route.owed.without(kind);
                 if route.spec.kind == SubscriptionKind::Sow {
                     self.end_query(id, ack);
+                }
+                // A replacement waits until its subscription's place is known.
+                if kind == AckType::Completed && self.session.is_live() && !self.requests.is_empty() {
+                    self.release_requests(now);
                 }
             }
             Some(AckType::Persisted) => {

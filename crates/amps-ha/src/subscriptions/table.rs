@@ -1,8 +1,8 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use amps_core::AckTypes;
 use amps_core::connection::Router;
+use amps_core::{AckTypes, StartAt};
 use tokio::sync::oneshot;
 
 use super::{Replacement, SubscriptionKind, SubscriptionQueue, SubscriptionSpec};
@@ -53,6 +53,8 @@ pub struct Route {
 #[derive(Debug)]
 pub struct Replacing {
     pub(crate) with: Replacement,
+    /// Where it starts, for one with bookmarks.
+    pub(crate) start: Option<StartAt>,
     /// Whoever waits for it, and until when.
     pub(crate) waiter: Option<Waiting>,
 }
