@@ -191,7 +191,7 @@ impl ClientCore {
                 let Some(route) = self.subscriptions.get_mut(id) else { return Ok(()) };
                 if kind == AckType::Completed {
                     let empty = ack.raw(Field::Bookmark) == Some("0");
-                    let place = bookmark.or(empty.then_some(LOG_START));
+                    let place = if empty { Some(LOG_START) } else { bookmark };
                     route.queue.with_bookmarks(|bookmarks| bookmarks.completed(now, place));
                 }
                 route.owed = route.owed.without(kind);
