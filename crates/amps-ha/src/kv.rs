@@ -49,7 +49,7 @@ pub const MAX_KEY: usize = 256;
 
 /// The least that [`Kv::max_value`] may be, in bytes. The publish store is the
 /// faster the nearer it comes to 64 KiB.
-pub const MIN_MAX_VALUE: usize = 4096;
+pub const MIN_MAX_VALUE: usize = 2048;
 
 /// What [`Kv::scan`] shows each key and value to.
 pub type Visit<'a> = dyn FnMut(&[u8], &[u8]) -> ControlFlow<()> + 'a;

@@ -74,9 +74,10 @@ impl Default for SledOptions {
 }
 
 impl SledOptions {
-    /// For small state: segments of 512 KiB, values to 4 KiB, a cache of 8 MiB.
+    /// For small state: segments of 256 KiB, values to 2 KiB, a cache of 8 MiB.
+    /// Each of sled's threads comes to keep a buffer as long as a segment.
     pub fn small() -> Self {
-        Self { segment: 512 << 10, cache: 8 << 20 }
+        Self { segment: 256 << 10, cache: 8 << 20 }
     }
 
     /// Sets the memory sled may use for its cache, in bytes, beside the values
@@ -404,7 +405,7 @@ impl Drop for SledKv {
 /// So that a full leaf, and a slot, stay far below a quarter of a segment. A
 /// multiple of slots fills a segment with little left.
 fn max_value(segment: usize) -> usize {
-    if segment < SLOTS_FROM { INLINE_MAX } else { SLOT_LEN }
+    if segment < SLOTS_FROM { INLINE_MAX.min(segment / 128) } else { SLOT_LEN }
 }
 
 /// sled writes each segment from a new buffer. glibc gets and returns a buffer

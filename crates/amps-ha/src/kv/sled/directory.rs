@@ -171,7 +171,7 @@ fn line(text: &str, name: &str) -> Option<u64> {
 /// The segment size in a text of ours, or of sled's.
 pub(super) fn segment_size(text: &str) -> Option<usize> {
     let size = usize::try_from(line(text, "segment_size")?).ok()?;
-    (size.is_power_of_two() && (1 << 19..=1 << 24).contains(&size)).then_some(size)
+    (size.is_power_of_two() && (1 << 18..=1 << 24).contains(&size)).then_some(size)
 }
 
 /// Refuses what another version of this module wrote; `text` is that of

@@ -135,7 +135,7 @@ fn a_store_in_use_is_not_read_and_looking_changes_nothing() {
 /// back, and damage is named unless all of them did.
 #[test]
 fn of_damaged_files_what_is_whole_is_read() {
-    for (options, long, flips) in [(SledOptions::small(), 4096, 300), (SledOptions::default(), 10_000, 40)] {
+    for (options, long, flips) in [(SledOptions::small(), 2048, 300), (SledOptions::default(), 10_000, 40)] {
         let dir = tempfile::tempdir().unwrap();
         let mut kv = SledKv::open(dir.path(), &options).unwrap();
         for i in 0..400u16 {
