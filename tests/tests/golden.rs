@@ -4,7 +4,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use amps_client::{
-    Client, CommandOptions, Direction, Publish, Replacement, SocketConnector, Sow, SowDelete, StartAt, Subscribe, Tap,
+    AckType, Client, Command, CommandKind, CommandOptions, Direction, ErrorKind, Executed, Field, Publish, Replacement,
+    SocketConnector, Sow, SowDelete, StartAt, Subscribe, Tap, Write,
 };
 use amps_core::{FrameDecoder, Message};
 use amps_testserver::TestServer;
@@ -115,6 +116,137 @@ async fn every_command_has_its_bytes() {
         ]
     );
     client.close(SOON).await;
+}
+
+fn command(kind: CommandKind, fields: &[(Field, &str)]) -> Command {
+    fields.iter().fold(Command::new(kind), |command, (field, value)| command.text(*field, *value))
+}
+
+/// A command put together field by field is what the method of its kind sends.
+#[tokio::test]
+async fn a_command_that_is_executed_has_the_same_bytes() {
+    use Field::{BatchSize, Bookmark, CorrelationId, Expiration, Filter, Options, OrderBy, SowKey, SowKeys, Topic};
+    let server = TestServer::builder().ack_conflation(Duration::from_millis(5)).sow("s", "/id").start().await.unwrap();
+    let sent = Sent::default();
+    let builder = Client::builder("me").server(server.uri()).connector(SocketConnector::new().tap(sent.tap()));
+    let client = builder.connect().await.unwrap();
+    sent.take();
+    let key = (SowKey, "a");
+    let deltas = Subscribe::sow_and_deltas_of("s").options("no_empties").batch_size(5);
+    let replay = Subscribe::to("t").bookmark(StartAt::Epoch).top_n(5).id("a").acks(AckType::Completed);
+    let subscriptions = [
+        (command(CommandKind::Subscribe, &[(Topic, "t"), (Filter, "/a = 1")]), Subscribe::to("t").filter("/a = 1")),
+        (
+            command(CommandKind::SowAndDeltaSubscribe, &[(Topic, "s"), (Options, "no_empties"), (BatchSize, "5")]),
+            deltas,
+        ),
+        (command(CommandKind::DeltaSubscribe, &[(Topic, "s")]), Subscribe::deltas_of("s")),
+        (
+            command(CommandKind::Subscribe, &[(Topic, "t"), (Bookmark, "0"), (Field::SubscriptionId, "a")])
+                .number(Field::TopN, 5)
+                .acks(AckType::Completed),
+            replay,
+        ),
+        (
+            command(CommandKind::SowAndSubscribe, &[(Topic, "s"), (OrderBy, "/id")]),
+            Subscribe::sow_and("s").order_by("/id"),
+        ),
+    ];
+    for (command, subscribe) in subscriptions {
+        let stream = client.execute(command.clone()).await.unwrap().stream().unwrap();
+        drop(stream);
+        drop(client.subscribe(subscribe).await.unwrap());
+        let entered: Vec<_> = sent.take().into_iter().filter(|header| !header.contains("unsubscribe")).collect();
+        let [executed, same] = without_ids(&entered).try_into().unwrap();
+        assert_eq!(executed, same, "{command:?}");
+    }
+    let query = command(CommandKind::Sow, &[(Topic, "s"), (SowKeys, "1,2")]);
+    assert!(client.execute(query).await.unwrap().stream().is_some());
+    drop(client.sow(Sow::of("s").keys(["1", "2"])).await.unwrap());
+    let queries: Vec<_> = sent.take().into_iter().filter(|header| header.contains(r#""sow""#)).collect();
+    let [executed, same] = without_ids(&queries).try_into().unwrap();
+    assert_eq!(executed, same);
+
+    let body = r#"{"id":1}"#;
+    let publish = command(CommandKind::Publish, &[(Topic, "t"), (CorrelationId, "YQ=="), key]).number(Expiration, 5);
+    let like = Publish::new("t", body).correlation_id("YQ==").expiration(Duration::from_secs(5)).sow_key("a");
+    let writes: [(Command, Write<'_>); 5] = [
+        (publish.body(body), like.into()),
+        (command(CommandKind::DeltaPublish, &[(Topic, "s")]).body(body), Publish::delta("s", body).into()),
+        (command(CommandKind::SowDelete, &[(Topic, "s"), (Filter, "1=1")]), SowDelete::by_filter("s", "1=1").into()),
+        (
+            command(CommandKind::SowDelete, &[(Topic, "s"), (SowKeys, "1,2")]),
+            SowDelete::by_keys("s", ["1", "2"]).into(),
+        ),
+        (command(CommandKind::SowDelete, &[(Topic, "s")]).body(body), SowDelete::by_data("s", body).into()),
+    ];
+    for (command, write) in writes {
+        assert!(matches!(client.execute(command).await.unwrap(), Executed::Written(_)));
+        client.write(write).await.unwrap();
+        assert!(matches!(client.execute(Command::new(CommandKind::Flush)).await.unwrap(), Executed::Flushed));
+        let both = sent.take();
+        assert_eq!(both.len(), 2, "{both:?}");
+        assert_eq!(both[0], both[1]);
+    }
+    client.close(SOON).await;
+}
+
+/// Ids are not the same every time.
+fn without_ids(headers: &[String]) -> Vec<String> {
+    let id = |word: &str| word.len() > 8 && word.bytes().all(|byte| byte.is_ascii_digit());
+    let name = |word: &str| if id(word) { "ID".to_owned() } else { word.to_owned() };
+    headers.iter().map(|header| header.split('"').map(name).collect::<Vec<_>>().join("\"")).collect()
+}
+
+/// Nothing is sent of what cannot be, and the error names the field.
+#[tokio::test]
+async fn a_command_with_a_field_it_does_not_take_is_refused() {
+    let server = TestServer::builder().start().await.unwrap();
+    let sent = Sent::default();
+    let builder = Client::builder("me").server(server.uri()).connector(SocketConnector::new().tap(sent.tap()));
+    let client = builder.connect().await.unwrap();
+    sent.take();
+    let at = (Field::Topic, "t");
+    for (command, error) in [
+        (
+            command(CommandKind::Subscribe, &[at, (Field::CommandId, "1")]),
+            "the subscribe cannot have the field 'cid': the client gives it a value of its own",
+        ),
+        (
+            command(CommandKind::Publish, &[at, (Field::Filter, "1=1")]),
+            "the p cannot have the field 'f': it does not take it (AMPS Command Reference)",
+        ),
+        (
+            command(CommandKind::Publish, &[at]).acks(AckType::Processed),
+            "the p cannot have the field 'a': what is written is acknowledged as persisted, which its receipt tells",
+        ),
+        (
+            command(CommandKind::Sow, &[at, (Field::TopN, "many")]),
+            "the sow cannot have the field 'top_n': it is not a number",
+        ),
+        (
+            command(CommandKind::SowDelete, &[at, (Field::Bookmark, "1|2|")]),
+            "the sow_delete cannot have the field 'bm': messages of a queue are acknowledged by their subscription",
+        ),
+        (
+            command(CommandKind::SowDelete, &[at, (Field::Filter, "1=1")]).body("{}"),
+            "the sow_delete on 't' cannot be: it names records by one of filter, keys and data",
+        ),
+        (command(CommandKind::SowDelete, &[at]), "a sow_delete names no records"),
+        (command(CommandKind::Subscribe, &[at]).body("{}"), "the subscribe on 't' cannot be: it takes no body"),
+        (
+            command(CommandKind::Subscribe, &[at, (Field::BatchSize, "5")]),
+            "the subscribe on 't' cannot be: only a query has batches",
+        ),
+        (command(CommandKind::Unsubscribe, &[]), "the unsubscribe on '' cannot be: dropping a stream unsubscribes it"),
+        (command(CommandKind::Logon, &[]), "the logon on '' cannot be: the client sends it by itself"),
+    ] {
+        let refused = client.execute(command).await.unwrap_err();
+        assert_eq!(refused.to_string(), error);
+        assert_eq!(refused.kind(), ErrorKind::Usage);
+    }
+    client.flush().await.unwrap();
+    assert_eq!(sent.take(), [""; 0]);
 }
 
 /// Covers 12#1.

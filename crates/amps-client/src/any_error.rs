@@ -1,3 +1,4 @@
+use amps_core::Field;
 use amps_ha::error::{CommandError, MoveError};
 
 use crate::error::{ConnectError, OpenError, PublishError};
@@ -28,6 +29,17 @@ pub enum Error {
     /// A command has no result.
     #[error(transparent)]
     Command(#[from] CommandError),
+    /// A command for [`Client::execute`](crate::Client::execute) has a header
+    /// field that it does not take; nothing was sent.
+    #[error("the {command} cannot have the field '{}': {rule}", field.key())]
+    Field {
+        /// The command.
+        command: &'static str,
+        /// The field.
+        field: Field,
+        /// The rule.
+        rule: &'static str,
+    },
     /// A planned move did not end at its server.
     #[error(transparent)]
     Move(#[from] MoveError),
@@ -77,12 +89,16 @@ impl Error {
                 CommandError::Disconnected | CommandError::NotConnected { .. } | CommandError::Corrupt(_) => {
                     ErrorKind::Connection
                 }
-                CommandError::IdInUse { .. } | CommandError::InvalidStart(_) => ErrorKind::Usage,
+                CommandError::IdInUse { .. }
+                | CommandError::InvalidStart(_)
+                | CommandError::Invalid { .. }
+                | CommandError::SubscriptionEnded => ErrorKind::Usage,
                 CommandError::Closed => ErrorKind::Closed,
                 CommandError::BookmarkStore(_) => ErrorKind::Store,
                 // Also what this crate has no name for: the server's word.
                 _ => ErrorKind::Refused,
             },
+            Self::Field { .. } => ErrorKind::Usage,
             Self::Move(MoveError::Closed) => ErrorKind::Closed,
             Self::Move(_) => ErrorKind::Connection,
         }
@@ -146,6 +162,9 @@ mod tests {
             (CommandError::Disconnected.into(), ErrorKind::Connection, true),
             (CommandError::NotConnected { cause: lost() }.into(), ErrorKind::Connection, true),
             (CommandError::IdInUse { id: "a".into() }.into(), ErrorKind::Usage, false),
+            (CommandError::Invalid { command: "sow", topic: "t".into(), rule: "no" }.into(), ErrorKind::Usage, false),
+            (CommandError::SubscriptionEnded.into(), ErrorKind::Usage, false),
+            (Error::Field { command: "sow", field: Field::Sequence, rule: "no" }, ErrorKind::Usage, false),
             (CommandError::Closed.into(), ErrorKind::Closed, false),
             (MoveError::Superseded.into(), ErrorKind::Connection, true),
             (MoveError::Closed.into(), ErrorKind::Closed, false),

@@ -40,6 +40,7 @@ mod deltas;
 mod disconnect;
 mod error;
 mod events;
+mod execute;
 mod handle;
 mod handling;
 mod inner;
@@ -57,8 +58,8 @@ pub use amps_core::payload;
 pub use amps_core::tls;
 pub use amps_core::uri::{Compression, IpFamily, Options, mask};
 pub use amps_core::{
-    AckType, AckTypes, Bookmark, BookmarkList, CommandOptions, Conflation, Connector, Direction, Field, LastHeaders,
-    Message, Rate, Reason, SeenHeader, SocketConnector, StartAt, Tap, Uri, UriError,
+    AckType, AckTypes, Bookmark, BookmarkList, Command, CommandKind, CommandOptions, Conflation, Connector, Direction,
+    Field, LastHeaders, Message, Rate, Reason, SeenHeader, SocketConnector, StartAt, Tap, Uri, UriError,
 };
 pub use amps_ha::bookmarks::store::{AdapterError, BookmarkStoreError, RecoveryPointAdapter};
 pub use amps_ha::client_core::StrayCounts;
@@ -82,6 +83,7 @@ pub use deltas::{DeltaError, DeltaRecords, merge_delta};
 pub use disconnect::{DisconnectHandler, Handling};
 pub use error::{ConnectError, OpenError, PublishError};
 pub use events::{Events, Stray, Strays};
+pub use execute::Executed;
 pub use handle::SubscriptionHandle;
 pub use handling::MessageGuard;
 pub use process::Processed;

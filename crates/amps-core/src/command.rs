@@ -177,6 +177,29 @@ impl Command {
         })
     }
 
+    /// A number field's value, or that of a string field of digits.
+    pub fn get_number(&self, field: Field) -> Option<u64> {
+        self.fields.iter().find(|(f, _)| *f == field).and_then(|(_, value)| match value {
+            Value::Number(number) => Some(*number),
+            Value::Text(text) => text.parse().ok(),
+        })
+    }
+
+    /// The fields that are set.
+    pub fn fields(&self) -> impl Iterator<Item = Field> + '_ {
+        self.fields.iter().map(|(field, _)| *field)
+    }
+
+    /// The acknowledgements asked for.
+    pub fn requested_acks(&self) -> AckTypes {
+        self.acks
+    }
+
+    /// The body.
+    pub fn data(&self) -> &[u8] {
+        &self.body
+    }
+
     /// Appends the command as one frame to `out`.
     pub fn encode(&self, out: &mut BytesMut) {
         let mut frame = FrameWriter::new(out, self.kind.as_str());

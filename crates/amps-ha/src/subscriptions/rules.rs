@@ -39,6 +39,7 @@ impl SubscriptionSpec {
             () if self.top_n.is_some() && !kind.queries() && live => {
                 "top_n bounds a query, or a replay from a bookmark"
             }
+            () if self.batch_size.is_some() && !kind.queries() => "only a query has batches",
             () if self.order_by.is_some() && !kind.queries() => "only a query has an order",
             () if self.sow_keys.is_some() && !kind.queries() => "only a query takes SOW keys",
             () if self.sow_keys.is_some() && self.filter.is_some() => "give either SOW keys or a filter",
