@@ -265,6 +265,8 @@ async fn every_write_has_its_bytes() {
     client.sow_delete(SowDelete::by_keys("s", ["1", "2"])).await.unwrap();
     client.sow_delete(SowDelete::by_filter("s", "1=1")).await.unwrap();
     client.sow_delete(SowDelete::by_data("s", r#"{"id":1}"#)).await.unwrap();
+    client.write(Publish::new("s", br#"{"id":2}"#).sow_key("key+1")).await.unwrap();
+    client.sow_delete_counted(SowDelete::by_filter("s", "1=1")).await.unwrap();
     client.flush().await.unwrap();
     assert_eq!(
         sent.take(),
@@ -274,6 +276,8 @@ async fn every_write_has_its_bytes() {
             r#"{"c":"sow_delete","s":N,"a":"persisted","t":"s","sow_keys":"1,2"}"#,
             r#"{"c":"sow_delete","s":N,"a":"persisted","t":"s","f":"1=1"}"#,
             r#"{"c":"sow_delete","s":N,"a":"persisted","t":"s"}"#,
+            r#"{"c":"p","s":N,"a":"persisted","t":"s","k":"key+1"}"#,
+            r#"{"c":"sow_delete","s":N,"a":"persisted,stats","t":"s","cid":"dN","f":"1=1"}"#,
         ]
     );
     client.close(SOON).await;
@@ -282,6 +286,14 @@ async fn every_write_has_its_bytes() {
     let client = builder.connect().await.unwrap();
     sent.take();
     client.publish("s", r#"{"id":1}"#).await.unwrap();
+    client.sow_delete_counted(SowDelete::by_keys("s", ["1"])).await.unwrap();
     client.flush().await.unwrap();
-    assert_eq!(sent.take(), [r#"{"c":"p","t":"s"}"#, r#"{"c":"flush","cid":"c3","a":"completed"}"#]);
+    assert_eq!(
+        sent.take(),
+        [
+            r#"{"c":"p","t":"s"}"#,
+            r#"{"c":"sow_delete","t":"s","a":"stats","cid":"d0","sow_keys":"1"}"#,
+            r#"{"c":"flush","cid":"c3","a":"completed"}"#
+        ]
+    );
 }

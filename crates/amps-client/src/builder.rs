@@ -1,4 +1,5 @@
 use std::fmt;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -7,7 +8,7 @@ use amps_core::uri::mask;
 use amps_core::{Connector, SocketConnector};
 use amps_ha::authenticator::Authenticator;
 use amps_ha::bookmarks::store::BookmarkStoreError;
-use amps_ha::client_core::{ClientCore, CoreConfig, Outlets, Strays};
+use amps_ha::client_core::{ClientCore, CoreConfig, Deletions, Outlets, Strays};
 use amps_ha::driver::{self, Inbox};
 use amps_ha::event::{ConnectionSummary, Event};
 use amps_ha::publish_log::{Durability, Identity, Limits, OnPublishGap, OnStoreFull, SharedLog, StoreThread};
@@ -401,7 +402,9 @@ impl ClientBuilder {
         let outlets = Outlets { events: events.clone(), summary, stalled };
         let inbox = Arc::new(Inbox::new(Arc::clone(&wake)));
         let strays = Strays::default();
-        let mut core = ClientCore::new(config, session, Arc::clone(&log), outlets).strays(strays.clone());
+        let deletions = Deletions::default();
+        let core = ClientCore::new(config, session, Arc::clone(&log), outlets);
+        let mut core = core.strays(strays.clone()).deletions(deletions.clone());
         if let Some(handler) = self.failed_resubscribe {
             core = core.failed_resubscribe(handler);
         }
@@ -419,6 +422,9 @@ impl ClientBuilder {
             wake,
             events,
             strays,
+            deletions,
+            counted: AtomicU64::new(0),
+            command_timeout: self.command_timeout,
             stalled: stalled_seen,
             state,
             bookmarks,

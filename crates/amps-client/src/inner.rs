@@ -1,8 +1,10 @@
 use std::collections::HashSet;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use amps_ha::bookmarks::store::BookmarkWriter;
-use amps_ha::client_core::Strays;
+use amps_ha::client_core::{Deletions, Strays};
 use amps_ha::driver::Inbox;
 use amps_ha::error::CommandError;
 use amps_ha::event::{ConnectionSummary, Event};
@@ -19,6 +21,10 @@ pub(crate) struct Inner {
     pub(crate) wake: Arc<Notify>,
     pub(crate) events: broadcast::Sender<Event>,
     pub(crate) strays: Strays,
+    pub(crate) deletions: Deletions,
+    /// Deletions that were counted without a publish store so far.
+    pub(crate) counted: AtomicU64,
+    pub(crate) command_timeout: Duration,
     pub(crate) stalled: watch::Receiver<Option<Arc<str>>>,
     pub(crate) state: watch::Receiver<ConnectionSummary>,
     pub(crate) bookmarks: Mutex<Option<Arc<BookmarkWriter>>>,

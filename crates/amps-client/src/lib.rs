@@ -62,7 +62,7 @@ pub use amps_core::{
     Field, LastHeaders, Message, Rate, Reason, SeenHeader, SocketConnector, StartAt, Tap, Uri, UriError,
 };
 pub use amps_ha::bookmarks::store::{AdapterError, BookmarkStoreError, RecoveryPointAdapter};
-pub use amps_ha::client_core::StrayCounts;
+pub use amps_ha::client_core::{Deleted, StrayCounts};
 pub use amps_ha::error::{Cause, CommandError, MoveError};
 pub use amps_ha::event::{ConnectionState, Event, HandlerFailed, StateChange};
 pub use amps_ha::publish_log::{

@@ -1,7 +1,8 @@
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use amps_core::header::FrameWriter;
-use amps_ha::client_core::Request;
+use amps_ha::client_core::{Deleted, Deletions, Request};
 use amps_ha::error::CommandError;
 use amps_ha::publish_log::{AppendError, Cursors, Full, SharedLog};
 use bytes::BytesMut;
@@ -116,8 +117,8 @@ impl Client {
 
     /// Deletes records of a SOW topic (AMPS Command Reference, "sow_delete").
     /// Stored and sent in order with what is published; returns when a
-    /// [`publish`](Self::publish) would. How many records that were is not
-    /// told.
+    /// [`publish`](Self::publish) would. How many records that were
+    /// [`sow_delete_counted`](Self::sow_delete_counted) tells.
     ///
     /// ```no_run
     /// # async fn example(client: amps_client::Client) -> Result<(), amps_client::PublishError> {
@@ -135,6 +136,49 @@ impl Client {
     /// As for [`publish`](Self::publish).
     pub async fn sow_delete(&self, delete: SowDelete<'_>) -> Result<(), PublishError> {
         self.write(delete).await
+    }
+
+    /// As [`sow_delete`](Self::sow_delete), and waits until the server has
+    /// deleted the records and tells how many there were.
+    ///
+    /// `None`: they are deleted, or will be, but nobody knows how many. The
+    /// connection was lost while the deletion was on its way; it is sent again
+    /// on the next, where the server may have carried it out already, so what
+    /// it counts then says nothing.
+    ///
+    /// # Errors
+    /// [`PublishError`], as for [`publish`](Self::publish), and
+    /// [`PublishError::Refused`] when the server refused it.
+    ///
+    /// # Cancel safety
+    /// As for [`publish`](Self::publish).
+    pub async fn sow_delete_counted(&self, delete: SowDelete<'_>) -> Result<Option<Deleted>, PublishError> {
+        let len = Write::from(delete.clone()).checked_len()?;
+        let append = || {
+            let mut answer = None;
+            let receipt = self.append(len, |sequence, out| {
+                let number = sequence.unwrap_or_else(|| self.inner.counted.fetch_add(1, Ordering::Relaxed));
+                // Before anybody can send it.
+                answer = Some(self.inner.deletions.expect(number));
+                delete.encode_counted(sequence, &Deletions::command_id(number), out);
+            })?;
+            Ok((receipt, answer))
+        };
+        let (receipt, answer) = self.with_room(append).await?;
+        receipt.durable().await?;
+        let Some(mut answer) = answer else { return Ok(None) };
+        let counted = tokio::select! {
+            biased;
+            counted = &mut answer => counted,
+            settled = receipt.persisted() => {
+                settled?;
+                // The counts come before that, or close behind.
+                let late = tokio::time::timeout(self.inner.command_timeout, answer).await;
+                late.unwrap_or(Ok(Ok(None)))
+            }
+        };
+        // Nobody to tell it: the client was closed.
+        counted.unwrap_or(Ok(None)).map_err(PublishError::Refused)
     }
 
     /// Publishes a [`Publish`] with its header fields, or deletes records:
@@ -179,7 +223,7 @@ impl Client {
         self.with_room(|| self.append_write(&write)).await
     }
 
-    async fn with_room(&self, append: impl Fn() -> Result<Receipt, PublishError>) -> Result<Receipt, PublishError> {
+    async fn with_room<T>(&self, append: impl Fn() -> Result<T, PublishError>) -> Result<T, PublishError> {
         loop {
             if let Some(bound) = self.inner.log.waits_for_disk() {
                 wait(&self.inner.log, |cursors| cursors.unstored <= bound).await?;

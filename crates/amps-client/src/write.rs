@@ -141,7 +141,7 @@ pub(crate) fn frame_len(topic: &str, rest: usize) -> Result<usize, PublishError>
         return Err(PublishError::NoTopic);
     }
     // Every byte of a topic may need an escape of six.
-    let len = 80 + topic.len() * 6 + rest;
+    let len = 120 + topic.len() * 6 + rest;
     match len <= MAX_FRAME_LEN {
         true => Ok(len),
         false => Err(PublishError::TooLarge { len, bound: MAX_FRAME_LEN }),
@@ -193,13 +193,25 @@ impl Write<'_> {
                 frame.maybe(Field::CorrelationId, *correlation_id).maybe(Field::SowKey, *sow_key).finish(body);
             }
             Self::SowDelete(SowDelete { topic, records }) => {
-                let frame = FrameWriter::sow_delete(out, topic, sequence);
-                match records {
-                    Records::Filter(filter) => frame.text(Field::Filter, filter).finish(&[]),
-                    Records::Keys(keys) => frame.text(Field::SowKeys, keys).finish(&[]),
-                    Records::Data(data) => frame.finish(data),
-                }
+                records.finish(FrameWriter::sow_delete(out, topic, sequence));
             }
+        }
+    }
+}
+
+impl SowDelete<'_> {
+    /// Writes the frame of one that is counted under this command id.
+    pub(crate) fn encode_counted(&self, sequence: Option<u64>, id: &str, out: &mut BytesMut) {
+        self.records.finish(FrameWriter::counted_sow_delete(out, self.topic, sequence, id));
+    }
+}
+
+impl Records<'_> {
+    fn finish(&self, frame: FrameWriter<'_>) {
+        match self {
+            Self::Filter(filter) => frame.text(Field::Filter, filter).finish(&[]),
+            Self::Keys(keys) => frame.text(Field::SowKeys, keys).finish(&[]),
+            Self::Data(data) => frame.finish(data),
         }
     }
 }

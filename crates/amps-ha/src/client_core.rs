@@ -11,6 +11,7 @@
 
 mod changes;
 mod commands;
+mod deletions;
 mod logon;
 mod moves;
 mod queue_acks;
@@ -42,6 +43,7 @@ use undelivered::Undelivered;
 
 pub use changes::Flow;
 pub use commands::Request;
+pub use deletions::{Counted, Deleted, Deletions};
 pub use strays::{StrayCounts, Strays};
 
 /// How many messages wait outside their full queues, at most, while recovery
@@ -161,6 +163,7 @@ pub struct ClientCore {
     unanswered: Option<(u64, Logon)>,
     moving: Option<moves::Moving>,
     strays: Strays,
+    deletions: Deletions,
     failed_resubscribe: recovery::Decider,
     reentry: reentry::Reentry,
     /// The log has refused messages that are not told yet.
@@ -237,6 +240,7 @@ impl ClientCore {
             unanswered: None,
             moving: None,
             strays: Strays::default(),
+            deletions: Deletions::default(),
             failed_resubscribe: recovery::Decider::default(),
             reentry: reentry::Reentry::default(),
             untold: false,
@@ -555,6 +559,7 @@ impl ClientCore {
         self.drain_end = u64::MAX;
         self.leave_changes();
         self.leave_subscriptions();
+        self.deletions.lost();
     }
 }
 

@@ -8,6 +8,7 @@ use amps_core::{Uri, UriError};
 use regex::Regex;
 
 use crate::queue_config::QueueConfig;
+use crate::sow_config::SowConfig;
 
 /// Whether the source of a replication link waits for its destination before
 /// it acknowledges a message as persisted (AMPS User Guide, "Sync and Async
@@ -49,16 +50,6 @@ impl FromStr for PeerConfig {
         uri.parse::<Uri>()?;
         Ok(Self { uri, link })
     }
-}
-
-/// A topic whose last message per key is kept (a SOW topic).
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SowConfig {
-    /// The topic, literal.
-    pub topic: String,
-    /// The key: a path into the JSON body such as `/station`, or several,
-    /// separated by commas.
-    pub key: String,
 }
 
 /// The configuration of one instance.
@@ -146,8 +137,14 @@ impl Config {
     /// Adds a SOW topic with its key, a path such as `/station`, or several,
     /// separated by commas.
     #[must_use]
-    pub fn sow(mut self, topic: impl Into<String>, key: impl Into<String>) -> Self {
-        self.sow.push(SowConfig { topic: topic.into(), key: key.into() });
+    pub fn sow(self, topic: impl Into<String>, key: impl Into<String>) -> Self {
+        self.sow_topic(SowConfig::new(topic, key))
+    }
+
+    /// Adds a SOW topic.
+    #[must_use]
+    pub fn sow_topic(mut self, sow: SowConfig) -> Self {
+        self.sow.push(sow);
         self
     }
 

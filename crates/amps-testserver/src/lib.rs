@@ -59,11 +59,10 @@
 //! publisher's messages once and in order, each log in an order of its own
 //! between publishers.
 //!
-//! Not there: bookmarks that are times or ranges, conflation, aggregation,
+//! Not there: bookmarks that are ranges, conflation, aggregation,
 //! paginated subscriptions, replicated queues. What is asked for and not there
 //! is answered with a failure. Deltas are made and merged as JSON, and filters
-//! look into JSON bodies. A delta says nothing about fields that are gone.
-//! Timestamps of messages of an earlier life are those of the restart. All
+//! look into JSON bodies. A delta says nothing about fields that are gone. All
 //! connections share one message type.
 
 pub mod journal;
@@ -80,11 +79,12 @@ mod queue_config;
 mod select;
 mod server;
 mod sow;
+mod sow_config;
 mod stats;
 mod timestamp;
 mod topic;
 
-pub use config::{Config, Link, PeerConfig, SowConfig};
+pub use config::{Config, Link, PeerConfig};
 pub use engine::{ConnId, Engine, PeerId, QueueDepth};
 pub use faults::{Access, Faults, Target};
 pub use filter::{Filter, FilterError};
@@ -92,4 +92,5 @@ pub use identity::publisher_id;
 pub use journal::{FileJournal, Journal, LoggedMessage, MemoryJournal, NoJournal};
 pub use queue_config::{Delivery, Fairness, Leasing, QueueConfig};
 pub use server::{TestServer, TestServerBuilder};
+pub use sow_config::{History, SowConfig};
 pub use stats::{ReceivedCommand, Stats};

@@ -19,6 +19,11 @@ pub(crate) struct Entry {
     /// Published here by a client, so that persisted waits for sync peers.
     pub(crate) direct: bool,
     pub(crate) sow_key: Option<u64>,
+    /// The key as its publisher gave it, where publishers do.
+    pub(crate) given_key: Option<Arc<str>>,
+    /// How long its record lives, in seconds, if its publisher said so; 0 is for
+    /// ever.
+    pub(crate) expiration: Option<u64>,
     /// Of a `sow_delete`: the keys of the records it deleted.
     pub(crate) deletes: Option<Box<[u64]>>,
     pub(crate) correlation_id: Option<Box<str>>,
@@ -119,6 +124,17 @@ impl Log {
         self.bytes += entry.body.len();
         self.entries.push(entry);
         position
+    }
+
+    /// How many messages were processed by a time, in microseconds since the
+    /// beginning of 1970.
+    pub(crate) fn processed_by(&self, micros: u64) -> usize {
+        self.entries.partition_point(|entry| entry.processed <= micros)
+    }
+
+    /// When the last message was processed.
+    pub(crate) fn last_processed(&self) -> u64 {
+        self.entries.last().map_or(0, |entry| entry.processed)
     }
 
     /// The bookmark of the entry at `position`.

@@ -1,6 +1,7 @@
 //! SOW topics: the last message of every key.
 
-use std::collections::BTreeMap;
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -8,35 +9,67 @@ use serde_json::Value;
 
 use crate::delta::merge;
 use crate::identity::fnv1a;
+use crate::log::Entry;
+use crate::sow_config::SowConfig;
 
 /// The record of one key.
 #[derive(Debug, Clone)]
 pub(crate) struct SowRecord {
+    /// The key as a number: of a key in the message it is the key, of one that
+    /// the publisher gave a hash.
     pub(crate) key: u64,
+    pub(crate) given_key: Option<Arc<str>>,
     pub(crate) correlation_id: Option<Box<str>>,
     /// When its last message was processed, in microseconds since the beginning
     /// of 1970.
     pub(crate) processed: u64,
+    /// When it expires, likewise.
+    pub(crate) expires: Option<u64>,
     pub(crate) body: Bytes,
 }
 
+impl SowRecord {
+    /// The key as clients know it.
+    pub(crate) fn key_text(&self) -> Cow<'_, str> {
+        key_text(self.key, self.given_key.as_deref())
+    }
+}
+
+/// A key as clients know it.
+pub(crate) fn key_text(key: u64, given: Option<&str>) -> Cow<'_, str> {
+    given.map_or_else(|| Cow::Owned(key.to_string()), Cow::Borrowed)
+}
+
 /// A topic with a SOW. Records are kept in key order.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct SowTopic {
     pub(crate) topic: String,
-    /// The paths of its key, separated by commas.
+    /// The paths of its key, separated by commas; empty where publishers give it.
     pub(crate) key: Arc<str>,
+    pub(crate) config: SowConfig,
     records: BTreeMap<u64, SowRecord>,
+    /// When records expire, with their keys.
+    ends: BTreeSet<(u64, u64)>,
 }
 
 impl SowTopic {
-    pub(crate) fn new(topic: &str, key: &str) -> Self {
-        Self { topic: topic.to_owned(), key: key.into(), records: BTreeMap::new() }
+    pub(crate) fn new(config: &SowConfig) -> Self {
+        Self {
+            topic: config.topic.clone(),
+            key: config.key.as_deref().unwrap_or_default().into(),
+            config: config.clone(),
+            records: BTreeMap::new(),
+            ends: BTreeSet::new(),
+        }
     }
 
-    /// The SOW key of a body: a hash over topic and key values. `None` when the
-    /// body is not JSON or lacks one of them.
-    pub(crate) fn key_of(&self, body: &[u8]) -> Option<u64> {
+    /// The SOW key of a message: a hash over topic and key values, or over topic
+    /// and the key it was given. `None` when the body is not JSON or lacks a
+    /// value, and when there is no proper key.
+    pub(crate) fn key_of(&self, given: Option<&str>, body: &[u8]) -> Option<u64> {
+        if self.config.key.is_none() {
+            return self.key_named(given?);
+        }
         let body: Value = serde_json::from_slice(body).ok()?;
         let mut parts = self.topic.clone();
         for path in self.key.split(',') {
@@ -47,9 +80,63 @@ impl SowTopic {
         Some(fnv1a(parts.as_bytes()))
     }
 
-    /// Inserts or replaces a record; answers the one before.
-    pub(crate) fn upsert(&mut self, record: SowRecord) -> Option<SowRecord> {
-        self.records.insert(record.key, record)
+    /// The key that clients know by this text: digits, or where publishers give
+    /// the keys the characters of base64.
+    pub(crate) fn key_named(&self, text: &str) -> Option<u64> {
+        if self.config.key.is_some() {
+            return text.parse().ok();
+        }
+        let proper = |byte: u8| byte.is_ascii_alphanumeric() || b"+/=-_".contains(&byte);
+        let is_key = !text.is_empty() && text.bytes().all(proper);
+        is_key.then(|| fnv1a(format!("{}\0{text}", self.topic).as_bytes()))
+    }
+
+    /// Keeps a message as the record of its key; answers the one before.
+    pub(crate) fn keep(&mut self, key: u64, entry: &Entry) -> Option<SowRecord> {
+        self.upsert(SowRecord {
+            key,
+            given_key: entry.given_key.clone(),
+            correlation_id: entry.correlation_id.clone(),
+            processed: entry.processed,
+            expires: self.expires(entry),
+            body: entry.body.clone(),
+        })
+    }
+
+    /// When a message's record expires: as the message says, or the topic.
+    fn expires(&self, entry: &Entry) -> Option<u64> {
+        let lifetime = self.config.expiration?;
+        let micros = entry.expiration.map_or(lifetime.as_micros() as u64, |seconds| seconds.saturating_mul(1_000_000));
+        (micros > 0).then(|| entry.processed.saturating_add(micros))
+    }
+
+    fn upsert(&mut self, record: SowRecord) -> Option<SowRecord> {
+        let (key, expires) = (record.key, record.expires);
+        let before = self.records.insert(key, record);
+        self.forget_end(before.as_ref());
+        self.ends.extend(expires.map(|at| (at, key)));
+        before
+    }
+
+    fn forget_end(&mut self, record: Option<&SowRecord>) {
+        if let Some((at, key)) = record.and_then(|record| Some((record.expires?, record.key))) {
+            self.ends.remove(&(at, key));
+        }
+    }
+
+    /// When the next record expires.
+    pub(crate) fn next_end(&self) -> Option<u64> {
+        self.ends.first().map(|(at, _)| *at)
+    }
+
+    /// Takes out the records that expired by then.
+    pub(crate) fn expire(&mut self, now: u64) -> Vec<SowRecord> {
+        let mut expired = Vec::new();
+        while let Some((_, key)) = self.ends.first().copied().filter(|(at, _)| *at <= now) {
+            self.ends.pop_first();
+            expired.extend(self.records.remove(&key));
+        }
+        expired
     }
 
     /// A record with a delta merged into it, and its correlation id (AMPS User
@@ -63,7 +150,9 @@ impl SowTopic {
 
     /// Deletes the records of these keys; answers them.
     pub(crate) fn delete(&mut self, keys: &[u64]) -> Vec<SowRecord> {
-        keys.iter().filter_map(|key| self.records.remove(key)).collect()
+        let deleted: Vec<_> = keys.iter().filter_map(|key| self.records.remove(key)).collect();
+        deleted.iter().for_each(|record| self.forget_end(Some(record)));
+        deleted
     }
 
     /// The records, all or those of `keys`.
@@ -83,9 +172,43 @@ impl SowTopic {
 mod tests {
     use super::*;
 
+    fn topic(key: &str) -> SowTopic {
+        SowTopic::new(&SowConfig::new("w", key))
+    }
+
+    fn record(key: u64, body: &'static str) -> SowRecord {
+        let body = Bytes::from_static(body.as_bytes());
+        SowRecord { key, given_key: None, correlation_id: Some("c".into()), processed: 0, expires: None, body }
+    }
+
+    #[test]
+    fn keys_that_are_given_are_text_and_need_no_body() {
+        let sow = SowTopic::new(&SowConfig::with_given_keys("w"));
+        assert_eq!(sow.key_of(Some("a+/="), b"no json"), sow.key_named("a+/="));
+        assert_ne!(sow.key_named("a"), sow.key_named("b"));
+        for none in [None, Some(""), Some("a b"), Some("a,b")] {
+            assert_eq!(sow.key_of(none, b"{}"), None, "{none:?}");
+        }
+    }
+
+    #[test]
+    fn a_record_expires_once_and_not_when_it_was_replaced() {
+        let mut sow = topic("/id");
+        let ends = |expires, key| SowRecord { expires, ..record(key, "{}") };
+        for (expires, key) in [(Some(5), 1), (Some(7), 2), (Some(6), 1), (None, 3), (Some(9), 4), (None, 4)] {
+            sow.upsert(ends(expires, key));
+        }
+        assert_eq!(sow.next_end(), Some(6));
+        let expired =
+            |sow: &mut SowTopic, now| sow.expire(now).into_iter().map(|record| record.key).collect::<Vec<_>>();
+        assert!(expired(&mut sow, 5).is_empty());
+        assert_eq!(expired(&mut sow, 7), [1, 2]);
+        assert_eq!((sow.next_end(), sow.len()), (None, 2));
+    }
+
     #[test]
     fn one_record_a_key_and_none_without_a_key() {
-        let mut sow = SowTopic::new("w", "/site/id");
+        let mut sow = topic("/site/id");
         for (body, keyed) in [
             (r#"{"site":{"id":1},"t":1}"#, true),
             (r#"{"site":{"id":2},"t":1}"#, true),
@@ -93,15 +216,10 @@ mod tests {
             (r#"{"site":{}}"#, false),
             ("no json", false),
         ] {
-            let key = sow.key_of(body.as_bytes());
+            let key = sow.key_of(None, body.as_bytes());
             assert_eq!(key.is_some(), keyed, "{body}");
             if let Some(key) = key {
-                sow.upsert(SowRecord {
-                    key,
-                    correlation_id: None,
-                    processed: 0,
-                    body: Bytes::from_static(body.as_bytes()),
-                });
+                sow.upsert(record(key, body));
             }
         }
         let bodies: Vec<_> = sow.select(None).into_iter().map(|record| record.body).collect();
@@ -111,8 +229,8 @@ mod tests {
 
     #[test]
     fn a_key_may_have_several_parts() {
-        let sow = SowTopic::new("w", "/a,/b/c");
-        let key = |body: &str| sow.key_of(body.as_bytes());
+        let sow = topic("/a,/b/c");
+        let key = |body: &str| sow.key_of(None, body.as_bytes());
         assert_eq!(key(r#"{"a":1,"b":{"c":"x"}}"#), key(r#"{"b":{"c":"x","d":2},"a":1}"#));
         assert_ne!(key(r#"{"a":1,"b":{"c":"x"}}"#), key(r#"{"a":1,"b":{"c":"y"}}"#));
         assert_eq!(key(r#"{"a":1}"#), None);
@@ -120,11 +238,11 @@ mod tests {
 
     #[test]
     fn a_delta_replaces_what_it_has_and_removes_nothing() {
-        let mut sow = SowTopic::new("w", "/id");
-        let body = Bytes::from_static(br#"{"id":1,"a":{"x":1,"y":2},"l":[1,2]}"#);
-        let key = sow.key_of(&body).unwrap();
+        let mut sow = topic("/id");
+        let body = r#"{"id":1,"a":{"x":1,"y":2},"l":[1,2]}"#;
+        let key = sow.key_of(None, body.as_bytes()).unwrap();
         assert_eq!(sow.merged(key, b"{}"), None);
-        sow.upsert(SowRecord { key, correlation_id: Some("c".into()), processed: 0, body });
+        sow.upsert(record(key, body));
         for (delta, whole) in [
             (r#"{"id":1,"a":{"y":9},"l":[3]}"#, r#"{"a":{"x":1,"y":9},"id":1,"l":[3]}"#),
             (r#"{"id":1,"l":null,"n":{"m":1}}"#, r#"{"a":{"x":1,"y":2},"id":1,"l":[1,2],"n":{"m":1}}"#),

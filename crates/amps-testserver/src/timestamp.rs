@@ -17,6 +17,34 @@ pub(crate) fn iso8601_micros(since_1970: u64) -> String {
     iso8601(Duration::from_micros(since_1970))
 }
 
+/// A time in seconds, `20260105T101530` with or without a `Z`, as microseconds
+/// since the beginning of 1970. `None` when it is none, or before that.
+pub(crate) fn parse_iso8601(text: &str) -> Option<u64> {
+    let text = text.strip_suffix('Z').unwrap_or(text);
+    let (date, time) = text.split_once('T')?;
+    let is_digits = |text: &str, count| text.len() == count && text.bytes().all(|byte| byte.is_ascii_digit());
+    if !is_digits(date, 8) || !is_digits(time, 6) {
+        return None;
+    }
+    let number = |text: &str| text.parse::<u64>().ok();
+    let days = days(number(&date[..4])?, number(&date[4..6])?, number(&date[6..])?)?;
+    let (hour, minute, second) = (number(&time[..2])?, number(&time[2..4])?, number(&time[4..])?);
+    // A second more for a leap second.
+    let seconds = (hour < 24 && minute < 60 && second <= 60).then_some(hour * 3_600 + minute * 60 + second)?;
+    Some((days * 86_400 + seconds) * 1_000_000)
+}
+
+/// Days from the beginning of 1970 to a date.
+fn days(year: u64, month: u64, day: u64) -> Option<u64> {
+    if !(1..=12).contains(&month) || !(1..=31).contains(&day) {
+        return None;
+    }
+    let from_march = (month + 9) % 12;
+    let year = if month <= 2 { year.checked_sub(1)? } else { year };
+    let days = year * 365 + year / 4 - year / 100 + year / 400 + (153 * from_march + 2) / 5 + day - 1;
+    days.checked_sub(719_468)
+}
+
 /// The date so many days after the beginning of 1970. Counted from March of
 /// the year 0, a leap day is the last of its year.
 fn date(days: u64) -> (u64, u64, u64) {
@@ -46,6 +74,26 @@ mod tests {
             (4_107_542_400, 0, "21000301T000000.000000Z"),
         ] {
             assert_eq!(iso8601(Duration::from_secs(seconds) + Duration::from_micros(micros)), text);
+            let whole = text.split('.').next().unwrap();
+            assert_eq!(parse_iso8601(whole), Some(seconds * 1_000_000));
+            assert_eq!(parse_iso8601(&format!("{whole}Z")), Some(seconds * 1_000_000));
+        }
+    }
+
+    #[test]
+    fn what_is_no_time_is_refused() {
+        for text in [
+            "",
+            "20260105",
+            "20260105T1015",
+            "20260105T101530+01",
+            "20261305T101530",
+            "20260100T000000",
+            "2026é105T101530",
+            "19691231T235959",
+            "20260105T240000",
+        ] {
+            assert_eq!(parse_iso8601(text), None, "{text}");
         }
     }
 }

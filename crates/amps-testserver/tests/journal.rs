@@ -123,6 +123,9 @@ fn records_larger_than_the_read_buffer_and_with_sync() {
             topic: "t".into(),
             correlation_id: Some("abc".into()),
             direct: n.is_multiple_of(2),
+            processed: (n > 1).then_some(u64::from(n)),
+            sow_key: (n > 2).then(|| "key".into()),
+            expiration: (n == 2).then_some(5),
             deletes: n.is_multiple_of(3).then(|| vec![1, u64::MAX]),
             body: body(n),
         })

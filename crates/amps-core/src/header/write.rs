@@ -33,27 +33,38 @@ impl<'a> FrameWriter<'a> {
     /// wish to have it acknowledged as persisted. The same as field by field,
     /// in fewer pieces.
     pub fn publish(out: &'a mut BytesMut, topic: &str, sequence: Option<u64>) -> Self {
-        Self::sequenced(out, b"\0\0\0\0{\"c\":\"p\"", topic, sequence)
+        Self::sequenced(out, b"\0\0\0\0{\"c\":\"p\"", topic, sequence, b",\"a\":\"persisted\"")
     }
 
     /// Starts a delta publish, as [`publish`](Self::publish) does a publish.
     pub fn delta_publish(out: &'a mut BytesMut, topic: &str, sequence: Option<u64>) -> Self {
-        Self::sequenced(out, b"\0\0\0\0{\"c\":\"delta_publish\"", topic, sequence)
+        Self::sequenced(out, b"\0\0\0\0{\"c\":\"delta_publish\"", topic, sequence, b",\"a\":\"persisted\"")
     }
 
     /// Starts a `sow_delete`, as [`publish`](Self::publish) does a publish.
     pub fn sow_delete(out: &'a mut BytesMut, topic: &str, sequence: Option<u64>) -> Self {
-        Self::sequenced(out, b"\0\0\0\0{\"c\":\"sow_delete\"", topic, sequence)
+        Self::sequenced(out, b"\0\0\0\0{\"c\":\"sow_delete\"", topic, sequence, b",\"a\":\"persisted\"")
+    }
+
+    /// Starts a `sow_delete` that also asks how many records it deleted, in an
+    /// answer with this command id.
+    pub fn counted_sow_delete(out: &'a mut BytesMut, topic: &str, sequence: Option<u64>, id: &str) -> Self {
+        let lead = b"\0\0\0\0{\"c\":\"sow_delete\"";
+        match sequence {
+            Some(_) => Self::sequenced(out, lead, topic, sequence, b",\"a\":\"persisted,stats\""),
+            None => Self::sequenced(out, lead, topic, None, b"").text(Field::AckType, "stats"),
+        }
+        .text(Field::CommandId, id)
     }
 
     #[inline]
-    fn sequenced(out: &'a mut BytesMut, lead: &[u8], topic: &str, sequence: Option<u64>) -> Self {
+    fn sequenced(out: &'a mut BytesMut, lead: &[u8], topic: &str, sequence: Option<u64>, acks: &[u8]) -> Self {
         let start = out.len();
         out.put_slice(lead);
         if let Some(sequence) = sequence {
             out.put_slice(b",\"s\":");
             out.put_slice(itoa::Buffer::new().format(sequence).as_bytes());
-            out.put_slice(b",\"a\":\"persisted\"");
+            out.put_slice(acks);
         }
         out.put_slice(b",\"t\":\"");
         escape(out, topic);

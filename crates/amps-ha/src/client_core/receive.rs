@@ -149,6 +149,9 @@ impl ClientCore {
     }
 
     fn acknowledged(&mut self, now: Instant, ack: &Message) -> Result<(), Cause> {
+        if ack.ack_type() == Some(AckType::Stats) && self.deletion_counted(ack) {
+            return Ok(());
+        }
         let id = ack.raw(Field::SubscriptionId).or_else(|| ack.command_id());
         if let Some(waiter) = ack.command_id().and_then(|id| self.pending.take(id)) {
             return self.answered(now, ack, waiter);

@@ -1,6 +1,7 @@
 //! Messages to subscribers: live ones as they are published, logged ones as
 //! each connection drains.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use amps_core::header::FrameWriter;
@@ -17,7 +18,7 @@ use super::{ConnId, Engine};
 use crate::faults::Access;
 use crate::filter::Subject;
 use crate::log::Entry;
-use crate::sow::SowRecord;
+use crate::sow::{SowRecord, key_text};
 
 impl Engine {
     /// Sends a message to the plain subscriptions that match it: one frame a
@@ -51,15 +52,11 @@ impl Engine {
                     write_message(out, &topic, &reach.delivered, entry, bookmark, body);
                 }
                 if !reach.unmatched.sids.is_empty() {
-                    let (key, id) = (entry.sow_key, entry.correlation_id.as_deref());
-                    let record = (key, id, &entry.body);
-                    write_out_of_focus(out, &topic, &reach.unmatched, "match", record, entry.processed);
+                    write_out_of_focus(out, &topic, &reach.unmatched, "match", entry.into(), entry.processed);
                 }
                 if let Some(record) = before.filter(|_| !reach.hidden.sids.is_empty()) {
                     // Its user may not see the new one.
-                    let (key, id) = (Some(record.key), record.correlation_id.as_deref());
-                    let record = (key, id, &record.body);
-                    write_out_of_focus(out, &topic, &reach.hidden, "entitlement", record, entry.processed);
+                    write_out_of_focus(out, &topic, &reach.hidden, "entitlement", record.into(), entry.processed);
                 }
             }
             if out.len() > length {
@@ -69,8 +66,8 @@ impl Engine {
         }
     }
 
-    /// Tells the plain subscriptions that asked that a record was deleted.
-    pub(super) fn deliver_deleted(&mut self, topic: u32, record: &SowRecord) {
+    /// Tells the plain subscriptions that asked that a record is gone, and why.
+    pub(super) fn deliver_deleted(&mut self, topic: u32, record: &SowRecord, reason: &str) {
         let routes = self.topics.routes(topic).unwrap_or_else(|| self.find_routes(topic));
         let (topic, instance) = (Arc::clone(&self.topics.get(topic).name), Arc::clone(&self.name));
         let subject = Subject::new(&instance, &topic, &record.body);
@@ -81,8 +78,7 @@ impl Engine {
             if connection.close.is_some() || to.sids.is_empty() {
                 continue;
             }
-            let record = (Some(record.key), record.correlation_id.as_deref(), &record.body);
-            write_out_of_focus(connection.outbox.tail(), &topic, &to, "deleted", record, now);
+            write_out_of_focus(connection.outbox.tail(), &topic, &to, reason, record.into(), now);
             self.mark(route.connection);
             self.limit_outbox(route.connection);
         }
@@ -275,7 +271,7 @@ fn write_message(
 ) {
     let wants = &to.wants;
     let bookmark = bookmark.filter(|_| wants.bookmark).map(|bookmark| bookmark.to_string());
-    let key = entry.sow_key.filter(|_| wants.key).map(|key| key.to_string());
+    let key = entry.sow_key.filter(|_| wants.key).map(|key| key_text(key, entry.given_key.as_deref()));
     FrameWriter::new(out, "p")
         .text(Field::Topic, topic)
         .text(Field::SubscriptionIds, &to.sids)
@@ -286,6 +282,26 @@ fn write_message(
         .finish(&wants.part(body));
 }
 
+/// A record that is no longer what somebody asked for, as it is told.
+pub(super) struct Lost<'r> {
+    key: Option<Cow<'r, str>>,
+    correlation_id: Option<&'r str>,
+    body: &'r Bytes,
+}
+
+impl<'r> From<&'r Entry> for Lost<'r> {
+    fn from(entry: &'r Entry) -> Self {
+        let key = entry.sow_key.map(|key| key_text(key, entry.given_key.as_deref()));
+        Self { key, correlation_id: entry.correlation_id.as_deref(), body: &entry.body }
+    }
+}
+
+impl<'r> From<&'r SowRecord> for Lost<'r> {
+    fn from(record: &'r SowRecord) -> Self {
+        Self { key: Some(record.key_text()), correlation_id: record.correlation_id.as_deref(), body: &record.body }
+    }
+}
+
 /// Tells subscriptions that a record is no longer what they asked for: its key,
 /// correlation id and body (AMPS Command Reference, "oof").
 pub(super) fn write_out_of_focus(
@@ -293,11 +309,11 @@ pub(super) fn write_out_of_focus(
     topic: &str,
     to: &Recipients,
     reason: &str,
-    (key, correlation_id, body): (Option<u64>, Option<&str>, &Bytes),
+    record: Lost<'_>,
     processed: u64,
 ) {
+    let Lost { key, correlation_id, body } = record;
     let body = to.wants.part(body);
-    let key = key.map(|key| key.to_string());
     FrameWriter::new(out, "oof")
         .text(Field::Topic, topic)
         .maybe(Field::SowKey, key.as_deref())

@@ -24,6 +24,7 @@ impl Engine {
         connection.bytes_received += allowed.unwrap_or(bytes.len()) as u64;
         connection.received_at = now;
         connection.decoder.extend(&bytes[..allowed.unwrap_or(bytes.len())]);
+        self.expire_records();
         self.process(id);
         if allowed.is_some() {
             self.close(id, Close::Abort, "cut by a fault after bytes received");

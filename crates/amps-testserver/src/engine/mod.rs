@@ -7,8 +7,10 @@ mod control;
 mod deliver;
 mod delta;
 mod dispatch;
+mod expire;
 mod flow;
 mod heartbeat;
+mod history;
 mod interest;
 mod logon;
 mod outbox;
@@ -114,10 +116,13 @@ impl Engine {
     /// configuration cannot be.
     pub fn new(config: Config, mut journal: Box<dyn Journal>) -> io::Result<Self> {
         let queues = Queues::new(&config)?;
+        for sow in &config.sow {
+            sow.check(config.topic_log.iter().any(|pattern| pattern.is_match(&sow.topic)))?;
+        }
         let mut records = Vec::new();
         journal.load(&mut |record| records.push(record))?;
         let peers = config.peers.iter().map(Peer::new).collect();
-        let sow = config.sow.iter().map(|sow| SowTopic::new(&sow.topic, &sow.key)).collect();
+        let sow = config.sow.iter().map(SowTopic::new).collect();
         let stats = Stats::new(config.history_limit);
         let mut engine = Self {
             topics: Topics::default(),
@@ -158,15 +163,19 @@ impl Engine {
                     return;
                 }
                 let topic = self.topic(&message.topic);
+                let given_key: Option<Arc<str>> = message.sow_key.map(Into::into);
+                let sow_key = self.sow_key(topic, given_key.as_deref(), &message.body);
                 let entry = Entry {
                     publisher,
                     topic,
                     sequence: message.sequence,
                     direct: message.direct,
-                    sow_key: self.sow_key(topic, &message.body).filter(|_| message.deletes.is_none()),
+                    sow_key: sow_key.filter(|_| message.deletes.is_none()),
+                    given_key,
+                    expiration: message.expiration,
                     deletes: message.deletes.map(Into::into),
                     correlation_id: message.correlation_id.map(Into::into),
-                    processed: self.processed_now(),
+                    processed: message.processed.unwrap_or_default().max(self.log.last_processed()),
                     body: message.body,
                 };
                 match &entry.deletes {
@@ -289,6 +298,7 @@ impl Engine {
             self.heartbeat_due(id, now);
         }
         self.queues_due(now);
+        self.expire_records();
         self.end_turn();
         self.arm_all();
     }
@@ -336,8 +346,13 @@ impl Engine {
     }
 
     fn advance(&mut self, now: Instant) {
+        let first = self.began.is_none();
         self.began.get_or_insert(now);
         self.now = Some(self.now.map_or(now, |last| last.max(now)));
+        if first {
+            // Records of an earlier life expire too.
+            self.arm_all();
+        }
     }
 
     /// The latest time anybody told.
@@ -351,9 +366,10 @@ impl Engine {
     }
 
     /// The latest time anybody told, as microseconds since the beginning of
-    /// 1970.
+    /// 1970; never before the last message of the log.
     fn processed_now(&self) -> u64 {
-        self.now.map_or(self.config.wall_clock, |now| self.wall_clock(now)).as_micros() as u64
+        let now = self.now.map_or(self.config.wall_clock, |now| self.wall_clock(now));
+        (now.as_micros() as u64).max(self.log.last_processed())
     }
 
     fn arm(&mut self, at: Instant) {
@@ -363,7 +379,7 @@ impl Engine {
     fn arm_all(&mut self) {
         let connections = self.connections.values().filter_map(|connection| connection.deadline(&self.config));
         let peers = self.peers.iter().filter_map(Peer::deadline);
-        let earliest = connections.chain(peers).chain(self.queues.deadline()).min();
+        let earliest = connections.chain(peers).chain(self.queues.deadline()).chain(self.next_expiry()).min();
         if let Some(at) = earliest {
             self.arm(at);
         }
@@ -441,8 +457,11 @@ impl Engine {
     /// it takes the place of.
     fn keep(&mut self, entry: &Entry) -> Option<SowRecord> {
         let (sow, key) = (self.topics.get(entry.topic).sow?, entry.sow_key?);
-        let (correlation_id, body) = (entry.correlation_id.clone(), entry.body.clone());
-        self.sow[sow].upsert(SowRecord { key, correlation_id, processed: entry.processed, body })
+        let before = self.sow[sow].keep(key, entry);
+        if let (Some(at), Some(_)) = (self.next_expiry(), self.now) {
+            self.arm(at);
+        }
+        before
     }
 
     /// Deletes records; answers them with the number of their SOW.
@@ -452,8 +471,8 @@ impl Engine {
         sows.flat_map(|(at, sow)| sow.delete(keys).into_iter().map(move |record| (at, record))).collect()
     }
 
-    fn sow_key(&self, topic: u32, body: &[u8]) -> Option<u64> {
-        self.sow[self.topics.get(topic).sow?].key_of(body)
+    fn sow_key(&self, topic: u32, given: Option<&str>, body: &[u8]) -> Option<u64> {
+        self.sow[self.topics.get(topic).sow?].key_of(given, body)
     }
 
     /// The number of a topic, with all that is fixed about it found out once.

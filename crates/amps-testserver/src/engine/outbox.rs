@@ -137,7 +137,8 @@ fn write_record(out: &mut BytesMut, record: &SowRecord, wants: &Wants) {
     let body = wants.part(&record.body);
     out.put_u8(b'{');
     if wants.key {
-        out.put_slice(format!("\"k\":\"{}\",", record.key).as_bytes());
+        // Characters of base64 only, nothing to escape.
+        out.put_slice(format!("\"k\":\"{}\",", record.key_text()).as_bytes());
     }
     out.put_slice(format!("\"l\":{}", body.len()).as_bytes());
     if let Some(id) = &record.correlation_id {

@@ -2,6 +2,7 @@
 //! live delivery.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use amps_core::frame::MAX_FRAME_LEN;
 use amps_core::message::MessageKind;
@@ -58,8 +59,9 @@ impl Engine {
         if acks.contains(AckType::Completed) && failure.is_none() {
             self.ack(id, AckType::Completed, message, frame);
         }
-        if acks.contains(AckType::Stats) && failure.is_none() && message.kind() == MessageKind::SowDelete {
-            self.ack(id, AckType::Stats, message, AckFrame { deleted: Some(deleted), ..frame });
+        if acks.contains(AckType::Stats) && message.kind() == MessageKind::SowDelete {
+            let deleted = Some(deleted).filter(|_| failure.is_none());
+            self.ack(id, AckType::Stats, message, AckFrame { deleted, ..frame });
         }
         if acks.contains(AckType::Persisted) {
             self.publish_persisted(id, message, sequence, &outcome);
@@ -133,7 +135,8 @@ impl Engine {
         let (name, target) = (topic, self.queues.underlying(topic).unwrap_or(topic).to_owned());
         let topic = self.topic(&target);
         let (logged, sow) = (self.topics.get(topic).logged, self.topics.get(topic).sow);
-        let sow_key = self.sow_key(topic, &body);
+        let given_key = self.given_key(topic, message);
+        let sow_key = self.sow_key(topic, given_key.as_deref(), &body);
         if sow.is_some() && sow_key.is_none() {
             return Outcome::Failed("bad sow key".into());
         }
@@ -160,11 +163,25 @@ impl Engine {
             direct: true,
             processed: self.processed_now(),
             sow_key,
+            given_key,
+            expiration: message.number(Field::Expiration).filter(|_| sow.is_some()),
             deletes: None,
             correlation_id,
             body,
         };
         self.take(id, entry, logged)
+    }
+
+    /// The key a message brings with it, on a topic where it counts.
+    pub(super) fn given_key(&self, topic: u32, message: &Message) -> Option<Arc<str>> {
+        let sow = self.topics.get(topic).sow?;
+        let given = self.sow[sow].config.key.is_none();
+        message.text(Field::SowKey).filter(|_| given).map(|key| key.as_ref().into())
+    }
+
+    pub(super) fn topic_of_sow(&mut self, sow: usize) -> u32 {
+        let name = self.sow[sow].topic.clone();
+        self.topic(&name)
     }
 
     /// Takes what a client of this instance wrote; numbered by the client, or
@@ -209,6 +226,9 @@ impl Engine {
             topic: self.topics.get(entry.topic).name.to_string(),
             correlation_id: entry.correlation_id.as_deref().map(str::to_owned),
             direct: entry.direct,
+            processed: Some(entry.processed),
+            sow_key: entry.given_key.as_deref().map(str::to_owned),
+            expiration: entry.expiration,
             deletes: entry.deletes.as_deref().map(<[u64]>::to_vec),
             body: entry.body.clone(),
         }));
@@ -227,9 +247,8 @@ impl Engine {
             return self.deliver_live(entry, bookmark, before.as_ref());
         };
         for (sow, record) in self.delete(keys) {
-            let name = self.sow[sow].topic.clone();
-            let topic = self.topic(&name);
-            self.deliver_deleted(topic, &record);
+            let topic = self.topic_of_sow(sow);
+            self.deliver_deleted(topic, &record, "deleted");
         }
     }
 

@@ -17,7 +17,7 @@ use super::wants::Wants;
 use super::{ConnId, Engine};
 use crate::faults::Access;
 use crate::filter::{Filter, Order, Subject};
-use crate::sow::SowRecord;
+use crate::sow::{SowRecord, SowTopic};
 use crate::topic::TopicPattern;
 
 /// The largest batch a client may ask for.
@@ -60,11 +60,14 @@ impl Engine {
         if subscribes && queue {
             return self.refuse(id, message, acks, "a queue is queried or subscribed to, not both");
         }
-        let keys: Option<Vec<u64>> = message
-            .text(Field::SowKeys)
-            .map(|keys| keys.split(',').filter_map(|key| key.trim().parse().ok()).collect());
+        let then = match self.then(message, &pattern) {
+            Ok(then) => then,
+            Err(reason) => return self.refuse(id, message, acks, reason),
+        };
+        let keys = message.text(Field::SowKeys);
         let earlier = self.requeried(id, message, &options);
-        let mut found = self.search(id, &pattern, options.filter.as_ref(), keys.as_deref(), earlier);
+        let state = self.state_at(then);
+        let mut found = self.search(id, &state, &pattern, options.filter.as_ref(), keys.as_deref(), earlier);
         if queue {
             let (waiting, browsed) = self.browse_queues(id, &pattern, options.filter.as_ref());
             found.compared += waiting;
@@ -86,12 +89,7 @@ impl Engine {
             // The query's bound is not one of the subscription behind it.
             let queried = keys.is_none() && options.top_n.is_none();
             let options = Options { top_n: None, queried, ..options };
-            // Without a history of the SOW only its present state can be had.
-            let start = match message.raw(Field::Bookmark).unwrap_or_default() {
-                "" => None,
-                "0|1|" | "0|1" => Some(self.log.len()),
-                _ => return self.refuse(id, message, acks, "invalid bookmark"),
-            };
+            let start = then.map(|then| then.position);
             if start.is_some() && message.kind() == MessageKind::SowAndDeltaSubscribe {
                 return self.refuse(id, message, acks, DELTAS_FROM_BOOKMARK);
             }
@@ -128,13 +126,16 @@ impl Engine {
     fn search(
         &self,
         id: ConnId,
+        state: &[SowTopic],
         pattern: &TopicPattern,
         own: Option<&Filter>,
-        keys: Option<&[u64]>,
+        keys: Option<&str>,
         earlier: Option<&Subscription>,
     ) -> Found {
         let mut found = Found::default();
-        for sow in &self.sow {
+        for sow in state {
+            let keys = keys.map(|keys| keys.split(',').filter_map(|key| sow.key_named(key.trim())).collect::<Vec<_>>());
+            let keys = keys.as_deref();
             let (searched, had) = (pattern.matches(&sow.topic), earlier.filter(|old| old.pattern.matches(&sow.topic)));
             if !searched && had.is_none() {
                 continue;
@@ -174,8 +175,7 @@ impl Engine {
         let now = self.processed_now();
         let Some(connection) = self.connections.get_mut(&id) else { return };
         for (topic, record) in left {
-            let record = (Some(record.key), record.correlation_id.as_deref(), &record.body);
-            write_out_of_focus(connection.outbox.tail(), topic, &to, "match", record, now);
+            write_out_of_focus(connection.outbox.tail(), topic, &to, "match", record.into(), now);
         }
         self.mark(id);
         self.limit_outbox(id);

@@ -280,7 +280,9 @@ impl Engine {
                 Some(keys) => Some(read_keys(&keys)?),
                 None => None,
             };
-            let sow_key = self.sow_key(topic, &body).filter(|_| deletes.is_none());
+            let given_key = self.given_key(topic, message);
+            let sow_key = self.sow_key(topic, given_key.as_deref(), &body).filter(|_| deletes.is_none());
+            let expiration = message.number(Field::Expiration);
             let correlation_id = message.text(Field::CorrelationId).map(|id| id.as_ref().into());
             let sequence = bookmark.sequence;
             let direct = false;
@@ -291,6 +293,8 @@ impl Engine {
                 sequence,
                 direct,
                 sow_key,
+                given_key,
+                expiration,
                 deletes,
                 correlation_id,
                 processed,
@@ -346,12 +350,17 @@ impl Engine {
             if destination.known.get(&publisher.id).is_none_or(|known| *known < entry.sequence) {
                 destination.outstanding = Some(cursor);
                 let deletes = entry.deletes.as_deref().map(write_keys);
-                FrameWriter::new(out, REPLICA)
+                let mut frame = FrameWriter::new(out, REPLICA);
+                if let Some(seconds) = entry.expiration {
+                    frame = frame.number(Field::Expiration, seconds);
+                }
+                frame
                     .text(Field::Topic, &self.topics.get(entry.topic).name)
                     .text(Field::Bookmark, &self.log.bookmark(cursor).to_string())
                     .text(Field::ClientName, &publisher.name)
                     .maybe(Field::CorrelationId, entry.correlation_id.as_deref())
                     .maybe(Field::SowKeys, deletes.as_deref())
+                    .maybe(Field::SowKey, entry.given_key.as_deref())
                     .number(Field::GroupSequence, cursor as u64)
                     .finish(&entry.body);
             }

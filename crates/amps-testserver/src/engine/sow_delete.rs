@@ -63,6 +63,8 @@ impl Engine {
             direct: true,
             processed: self.processed_now(),
             sow_key: None,
+            given_key: None,
+            expiration: None,
             deletes: Some(keys.into()),
             correlation_id: None,
             body: message.data_bytes(),
@@ -98,10 +100,14 @@ impl Engine {
         let body = message.data();
         match (given(Field::Filter), given(Field::SowKeys), !body.is_empty(), given(Field::Bookmark)) {
             (None, Some(keys), false, None) => {
-                keys.split(',').map(|key| key.trim().parse().map_err(|_| "bad sow key")).collect()
+                let named =
+                    |key: &str| searched.iter().filter_map(|at| self.sow[*at].key_named(key)).collect::<Vec<_>>();
+                let keys: Vec<_> = keys.split(',').map(|key| named(key.trim())).collect();
+                if keys.iter().any(Vec::is_empty) { Err("bad sow key") } else { Ok(keys.concat()) }
             }
             (None, None, true, None) => {
-                let keys: Vec<u64> = searched.iter().filter_map(|at| self.sow[*at].key_of(body)).collect();
+                // No key is in the data where publishers give it.
+                let keys: Vec<u64> = searched.iter().filter_map(|at| self.sow[*at].key_of(None, body)).collect();
                 if keys.is_empty() { Err("bad sow key") } else { Ok(keys) }
             }
             (Some(filter), None, false, None) => {

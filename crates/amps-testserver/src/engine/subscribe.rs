@@ -16,6 +16,7 @@ use super::{ConnId, Engine};
 use crate::faults::Access;
 use crate::filter::Filter;
 use crate::select::Select;
+use crate::timestamp::parse_iso8601;
 use crate::topic::TopicPattern;
 
 /// The longest subscription id in bytes, and the subscriptions of one
@@ -195,6 +196,11 @@ impl Options {
             send_keys: self.send_keys || !self.no_empties,
         })
     }
+}
+
+/// Whether a bookmark says that nothing is to be replayed.
+pub(super) fn is_now(bookmark: &str) -> bool {
+    matches!(bookmark.parse(), Ok(StartAt::Now))
 }
 
 impl Engine {
@@ -386,7 +392,12 @@ impl Engine {
                     (None, NotFound::Fail) => Err("bookmark not found"),
                 }
             }
-            // Timestamps and ranges are not kept or understood here.
+            // The nearest point: the first message of that time or after it.
+            Ok(StartAt::Timestamp(time)) => {
+                let time = parse_iso8601(&time).ok_or("invalid bookmark")?;
+                Ok(Some(time.checked_sub(1).map_or(0, |before| self.log.processed_by(before))))
+            }
+            // Ranges are not understood here.
             _ => Err("invalid bookmark"),
         }
     }

@@ -13,6 +13,9 @@ const DEQUEUED: u8 = 3;
 const DIRECT: u8 = 1;
 const CORRELATED: u8 = 2;
 const DELETES: u8 = 4;
+const TIMED: u8 = 8;
+const KEYED: u8 = 16;
+const EXPIRES: u8 = 32;
 
 /// Appends a record to `out`.
 pub(super) fn encode(record: &Record, out: &mut Vec<u8>) {
@@ -21,9 +24,7 @@ pub(super) fn encode(record: &Record, out: &mut Vec<u8>) {
     match record {
         Record::Message(message) => {
             out.put_u8(MESSAGE);
-            let correlated = if message.correlation_id.is_some() { CORRELATED } else { 0 };
-            let deletes = if message.deletes.is_some() { DELETES } else { 0 };
-            out.put_u8(if message.direct { DIRECT } else { 0 } | correlated | deletes);
+            out.put_u8(flags(message));
             out.put_u64_le(message.publisher);
             out.put_u64_le(message.sequence);
             put_text(out, &message.client_name);
@@ -34,6 +35,15 @@ pub(super) fn encode(record: &Record, out: &mut Vec<u8>) {
             if let Some(keys) = &message.deletes {
                 out.put_u32_le(keys.len() as u32);
                 keys.iter().for_each(|key| out.put_u64_le(*key));
+            }
+            if let Some(processed) = message.processed {
+                out.put_u64_le(processed);
+            }
+            if let Some(key) = &message.sow_key {
+                put_text(out, key);
+            }
+            if let Some(seconds) = message.expiration {
+                out.put_u64_le(seconds);
             }
             out.put_slice(&message.body);
         }
@@ -52,6 +62,20 @@ pub(super) fn encode(record: &Record, out: &mut Vec<u8>) {
     let checksum = crc32fast::hash(&out[start + HEAD..]);
     out[start..start + 4].copy_from_slice(&len.to_le_bytes());
     out[start + 4..start + HEAD].copy_from_slice(&checksum.to_le_bytes());
+}
+
+/// Which of the parts that not every message has are there.
+fn flags(message: &JournalMessage) -> u8 {
+    [
+        (DIRECT, message.direct),
+        (CORRELATED, message.correlation_id.is_some()),
+        (DELETES, message.deletes.is_some()),
+        (TIMED, message.processed.is_some()),
+        (KEYED, message.sow_key.is_some()),
+        (EXPIRES, message.expiration.is_some()),
+    ]
+    .into_iter()
+    .fold(0, |flags, (flag, on)| flags | if on { flag } else { 0 })
 }
 
 /// What stands at the start of `bytes`.
@@ -95,6 +119,9 @@ fn payload_of(mut payload: Bytes) -> Option<Record> {
             let correlation_id = if flags & CORRELATED != 0 { Some(take_text(&mut payload)?) } else { None };
             let deletes = if flags & DELETES != 0 { Some(take_keys(&mut payload)?) } else { None };
             let direct = flags & DIRECT != 0;
+            let processed = if flags & TIMED != 0 { Some(payload.try_get_u64_le().ok()?) } else { None };
+            let sow_key = if flags & KEYED != 0 { Some(take_text(&mut payload)?) } else { None };
+            let expiration = if flags & EXPIRES != 0 { Some(payload.try_get_u64_le().ok()?) } else { None };
             let body = payload;
             Some(Record::Message(JournalMessage {
                 publisher,
@@ -103,6 +130,9 @@ fn payload_of(mut payload: Bytes) -> Option<Record> {
                 topic,
                 correlation_id,
                 direct,
+                processed,
+                sow_key,
+                expiration,
                 deletes,
                 body,
             }))

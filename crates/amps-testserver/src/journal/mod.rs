@@ -49,6 +49,13 @@ pub struct JournalMessage {
     pub correlation_id: Option<String>,
     /// Whether a client published it here; otherwise a peer sent it.
     pub direct: bool,
+    /// When the instance took it, in microseconds since the beginning of 1970.
+    /// `None` in journals that did not keep it.
+    pub processed: Option<u64>,
+    /// The SOW key its publisher gave it.
+    pub sow_key: Option<String>,
+    /// How long its record lives, in seconds, if its publisher said so.
+    pub expiration: Option<u64>,
     /// Of a `sow_delete`: the keys of the records it deleted.
     pub deletes: Option<Vec<u64>>,
     /// The body.

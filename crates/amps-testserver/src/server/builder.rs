@@ -13,6 +13,7 @@ use crate::config::{Config, Link, PeerConfig};
 use crate::engine::Engine;
 use crate::journal::{FileJournal, Journal, NoJournal};
 use crate::queue_config::QueueConfig;
+use crate::sow_config::SowConfig;
 
 /// Describes a [`TestServer`].
 ///
@@ -128,6 +129,13 @@ impl TestServerBuilder {
         self
     }
 
+    /// Adds a SOW topic: with keys given by its publishers, an expiration or a
+    /// history.
+    pub fn sow_topic(mut self, sow: SowConfig) -> Self {
+        self.config = self.config.sow_topic(sow);
+        self
+    }
+
     /// Adds a message queue. A server with queues has no peers.
     pub fn queue(mut self, queue: QueueConfig) -> Self {
         self.config = self.config.queue(queue);
@@ -173,9 +181,6 @@ impl TestServerBuilder {
                 .iter()
                 .map(|pattern| Regex::new(pattern).map_err(|error| invalid(format!("topic log: {error}"))))
                 .collect::<io::Result<_>>()?;
-        }
-        if let Some(sow) = self.config.sow.iter().find(|sow| !sow.key.starts_with('/')) {
-            return Err(invalid(format!("the key '{}' of '{}' does not start with '/'", sow.key, sow.topic)));
         }
         for peer in &mut self.config.peers {
             let link = peer.link;

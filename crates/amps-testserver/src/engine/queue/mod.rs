@@ -144,7 +144,8 @@ impl Engine {
                 if terms.accept(&Subject::new(&self.name, topic, &entry.body)) {
                     let (key, correlation_id) = (position as u64, entry.correlation_id.clone());
                     let (processed, body) = (entry.processed, entry.body.clone());
-                    found.push((topic.clone(), SowRecord { key, correlation_id, processed, body }));
+                    let (given_key, expires) = (None, None);
+                    found.push((topic.clone(), SowRecord { key, given_key, correlation_id, processed, expires, body }));
                 }
             }
         }

@@ -1,0 +1,93 @@
+//! Queries of what the records of a topic were (AMPS User Guide, "Historical
+//! SOW Queries"). The transaction log is all the history there is.
+
+use std::borrow::Cow;
+
+use amps_core::message::MessageKind;
+use amps_core::{Field, Message, StartAt};
+
+use super::Engine;
+use super::subscribe::is_now;
+use crate::sow::SowTopic;
+use crate::sow_config::History;
+use crate::timestamp::parse_iso8601;
+use crate::topic::TopicPattern;
+
+/// The state a query asks for.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Then {
+    /// The log's length then.
+    pub(super) position: usize,
+    /// How long ago that was, in microseconds; `None` for now.
+    age: Option<u64>,
+}
+
+impl Engine {
+    /// The state that a query with a bookmark is about; `None` without one.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub(super) fn then(&self, message: &Message, pattern: &TopicPattern) -> Result<Option<Then>, &'static str> {
+        let Some(text) = message.text(Field::Bookmark).filter(|text| !text.is_empty()) else { return Ok(None) };
+        let now = Then { position: self.log.len(), age: None };
+        if is_now(&text) {
+            return Ok(Some(now));
+        }
+        let searched = self.sow.iter().filter(|sow| pattern.matches(&sow.topic));
+        let histories: Vec<_> = searched.map(|sow| sow.config.history).collect();
+        let Some(history) = histories.iter().flatten().max_by_key(|history| history.granularity) else {
+            // There is only the present: to a query it is all the same, a
+            // subscription cannot go on from there.
+            let query = message.kind() == MessageKind::Sow;
+            return if query { Ok(None) } else { Err("invalid bookmark") };
+        };
+        Ok(Some(match text.parse::<StartAt>() {
+            Ok(StartAt::Epoch) => self.at_time(0, history),
+            Ok(StartAt::Timestamp(time)) => self.at_time(parse_iso8601(&time).ok_or("invalid bookmark")?, history),
+            Ok(StartAt::Bookmarks(list)) => {
+                // One it does not know is taken for one that comes later.
+                match list.as_slice().iter().filter_map(|bookmark| self.log.find(*bookmark)).min() {
+                    Some(at) if history.granularity.is_zero() => {
+                        let age = self.processed_now() - self.log.entry(at).processed;
+                        Then { position: at + 1, age: Some(age) }
+                    }
+                    Some(at) => self.at_time(self.log.entry(at).processed, history),
+                    None => now,
+                }
+            }
+            _ => return Err("invalid bookmark"),
+        }))
+    }
+
+    /// The last state that was kept before a time.
+    fn at_time(&self, micros: u64, history: &History) -> Then {
+        let granularity = history.granularity.as_micros() as u64;
+        let kept = micros.checked_rem(granularity).map_or(micros, |rest| micros - rest);
+        Then { position: self.log.processed_by(kept), age: Some(self.processed_now().saturating_sub(kept)) }
+    }
+
+    /// The records of then, of topics that have a history; of others those of
+    /// now.
+    pub(super) fn state_at(&self, then: Option<Then>) -> Cow<'_, [SowTopic]> {
+        let Some((age, position)) = then.and_then(|then| Some((then.age?, then.position))) else {
+            return Cow::Borrowed(&self.sow);
+        };
+        let had = |sow: &SowTopic| sow.config.history.is_some();
+        let mut state: Vec<_> =
+            self.sow.iter().map(|sow| if had(sow) { SowTopic::new(&sow.config) } else { sow.clone() }).collect();
+        for entry in self.log.entries().iter().take(position) {
+            match (&entry.deletes, self.topics.get(entry.topic).sow, entry.sow_key) {
+                (Some(keys), ..) => state.iter_mut().filter(|sow| had(sow)).for_each(|sow| drop(sow.delete(keys))),
+                (None, Some(sow), Some(key)) if had(&state[sow]) => drop(state[sow].keep(key, entry)),
+                _ => {}
+            }
+        }
+        for sow in state.iter_mut().filter(|sow| had(sow)) {
+            let within = |history: History| u128::from(age) <= history.window.as_micros();
+            if !sow.config.history.is_some_and(within) {
+                *sow = SowTopic::new(&sow.config);
+            }
+        }
+        Cow::Owned(state)
+    }
+}
