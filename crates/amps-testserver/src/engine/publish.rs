@@ -59,7 +59,9 @@ impl Engine {
         if acks.contains(AckType::Completed) && failure.is_none() {
             self.ack(id, AckType::Completed, message, frame);
         }
-        if acks.contains(AckType::Stats) && message.kind() == MessageKind::SowDelete {
+        // A failure is told once.
+        let told = failure.is_some() && (acks.contains(AckType::Processed) || acks.contains(AckType::Persisted));
+        if acks.contains(AckType::Stats) && message.kind() == MessageKind::SowDelete && !told {
             let deleted = Some(deleted).filter(|_| failure.is_none());
             self.ack(id, AckType::Stats, message, AckFrame { deleted, ..frame });
         }

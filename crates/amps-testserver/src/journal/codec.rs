@@ -81,7 +81,7 @@ fn flags(message: &JournalMessage) -> u8 {
 /// What stands at the start of `bytes`.
 pub(super) enum Decoded {
     /// A record and the bytes it takes.
-    Record(Record, usize),
+    Record(Box<Record>, usize),
     /// Bytes that end inside a record.
     Short,
     /// A whole record of this many bytes that is not what was written.
@@ -103,7 +103,7 @@ pub(super) fn decode(bytes: &Bytes) -> Decoded {
         return Decoded::Damaged(HEAD + len);
     }
     match payload_of(payload) {
-        Some(record) => Decoded::Record(record, HEAD + len),
+        Some(record) => Decoded::Record(Box::new(record), HEAD + len),
         None => Decoded::Damaged(HEAD + len),
     }
 }
