@@ -120,7 +120,7 @@ pub(super) fn scan(path: &Path, each: &mut dyn FnMut(Record)) -> io::Result<u64>
         loop {
             match codec::decode(&window) {
                 Decoded::Record(record, bytes) => {
-                    each(detach(record));
+                    each(detach(*record));
                     at += bytes as u64;
                     window = window.slice(bytes..);
                 }
