@@ -46,7 +46,11 @@ pub(crate) fn release(package: &str, name: &str) -> Result<PathBuf, Failure> {
     build(package, name, "release")
 }
 
-fn build(package: &str, name: &str, profile: &str) -> Result<PathBuf, Failure> {
+/// Builds a program in a profile and returns its path.
+///
+/// # Errors
+/// When it does not build.
+pub(crate) fn build(package: &str, name: &str, profile: &str) -> Result<PathBuf, Failure> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let output = Command::new(cargo)
         .args(["build", "--package", package, "--bin", name, "--profile", profile])

@@ -7,6 +7,7 @@ mod chaos;
 mod demo;
 mod events;
 mod failure;
+mod fuzz;
 mod input;
 mod interrupt;
 mod ledger;
@@ -40,6 +41,8 @@ enum Task {
     Demo(demo::Args),
     /// The same with random faults, from a seed.
     Chaos(chaos::Args),
+    /// Gives everything that parses bytes inputs that nobody meant.
+    Fuzz(fuzz::Args),
     /// Measures the client beside the limit of the machine.
     Bench(bench::Args),
     /// Writes or checks the table of which test shows which rule.
@@ -53,6 +56,7 @@ fn main() -> ExitCode {
     let outcome = match Task::parse() {
         Task::Demo(args) => demo::demo(&args).map(verdict),
         Task::Chaos(args) => chaos::chaos(&args).map(verdict),
+        Task::Fuzz(args) => fuzz::fuzz(&args).map(verdict),
         Task::Bench(args) => bench::bench(&args),
         Task::Parity(args) => parity::parity(&args).map(|()| ExitCode::SUCCESS),
         Task::BenchPart(part) => bench::run(&part).map(|()| ExitCode::SUCCESS),

@@ -10,7 +10,7 @@ use crate::ack::AckTypes;
 use crate::bookmark::Bookmark;
 use crate::header::{Field, FrameWriter};
 
-pub use options::{CommandOptions, Conflation, Rate};
+pub use options::{CommandOptions, Conflation, OPTIONS_MAX, Rate};
 
 /// The commands a client can send.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -14,6 +14,9 @@ use url::Url;
 
 pub use options::{Compression, IpFamily, Options};
 
+/// The longest connection string in bytes.
+pub const LEN_MAX: usize = 16 * 1024;
+
 /// A connection string, parsed and checked.
 ///
 /// Cheap to clone. `Display` and `Debug` mask the password.
@@ -127,6 +130,9 @@ impl FromStr for Uri {
 
     fn from_str(text: &str) -> Result<Self, UriError> {
         let invalid = |uri: String, rule| UriError::Invalid { uri, rule };
+        if text.len() > LEN_MAX {
+            return Err(invalid(mask(text).chars().take(80).collect(), "longer than 16 KiB"));
+        }
         if !text.contains("://") {
             return Err(invalid(mask(text), "not scheme://host:port/protocol/message_type"));
         }
@@ -257,6 +263,14 @@ mod tests {
         let uri: Uri = "tcp://u%2fx:p%2540w@h:1/amps/json?tcp_sndbuf=65536".parse().unwrap();
         assert_eq!((uri.user(), uri.password()), (Some("u/x"), Some("p%40w")), "decoded exactly once");
         assert_eq!(uri.options().tcp_sndbuf, Some(65536));
+    }
+
+    #[test]
+    fn a_text_that_is_too_long_is_refused_and_not_repeated() {
+        let uri = |len: usize| format!("unix://u:secret@h:1/amps?path=/{}", "p".repeat(len));
+        let error = uri(LEN_MAX).parse::<Uri>().unwrap_err().to_string();
+        assert!(error.contains("longer than 16 KiB") && error.len() < 200 && !error.contains("secret"), "{error}");
+        assert!(uri(LEN_MAX - uri(0).len()).parse::<Uri>().is_ok());
     }
 
     /// Covers 3.2#3, 3.2#4.

@@ -144,6 +144,31 @@ fn a_header_that_is_not_utf_8_is_an_error_and_a_body_may_be() {
     assert_eq!(Message::decode(Bytes::from_static(b"{\"c\":\"p\"}\xff")).unwrap().data(), b"\xff");
 }
 
+/// Fields are looked for one after the other, so there is a bound on how many.
+#[test]
+fn a_header_of_too_many_fields_is_an_error() {
+    let header = |fields: usize| format!("{{\"c\":\"p\"{}}}", ",\"t\":\"x\"".repeat(fields - 1));
+    assert!(Message::decode(Bytes::from(header(256))).is_ok());
+    let error = Message::decode(Bytes::from(header(257))).unwrap_err().to_string();
+    assert!(error.contains("at most 256 fields"), "{error}");
+}
+
+/// As JSON has it: characters beyond the first 65,536 are escaped in two halves.
+#[test]
+fn escaped_characters_are_decoded_and_halves_of_them_are_not() {
+    for (escaped, text) in [
+        (r"\u00e9", "é"),
+        (r"\ud83d\ude00!", "😀!"),
+        (r"\ud83d", "ud83d"),
+        (r"\ud83d\u0041", "ud83dA"),
+        (r"\u+123", "u+123"),
+        (r"\u12", "u12"),
+    ] {
+        let message = Message::decode(Bytes::from(format!(r#"{{"c":"p","t":"{escaped}"}}"#))).unwrap();
+        assert_eq!(message.topic().as_deref(), Some(text), "{escaped}");
+    }
+}
+
 proptest! {
     /// What the publish log holds is written in few pieces, the same as field
     /// by field.

@@ -33,6 +33,9 @@
 //! A server's name must mean one server. Behind an address that may lead to
 //! several, pass a name that is different for every connection.
 
+#[cfg(any(test, feature = "oracles"))]
+#[doc(hidden)]
+pub mod oracle;
 mod pending;
 mod publisher;
 pub mod store;
@@ -375,7 +378,5 @@ fn is_a_message(bookmark: &Bookmark) -> bool {
     bookmark.publisher != 0
 }
 
-#[cfg(test)]
-mod oracle;
 #[cfg(test)]
 mod tests;

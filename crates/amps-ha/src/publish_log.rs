@@ -26,6 +26,9 @@ mod log;
 mod logon;
 mod meta;
 mod open;
+#[cfg(any(test, feature = "oracles"))]
+#[doc(hidden)]
+pub mod oracle;
 mod read_back;
 mod refused;
 mod rescue;

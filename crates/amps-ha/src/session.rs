@@ -123,7 +123,7 @@ impl Session {
             attempt.connected = Some(now);
             let server = attempt.server.clone();
             self.notify(now, ConnectionState::Connected, None);
-            self.logging_on(now);
+            self.phase = Phase::LoggingOn { deadline: now + self.config.logon_timeout };
             self.actions.push_back(Action::LogOn(server));
         }
     }
@@ -137,7 +137,7 @@ impl Session {
 
     /// The logon is sent, or sent again.
     pub fn logging_on(&mut self, now: Instant) {
-        if let Phase::Dialing { .. } | Phase::Authenticating { .. } | Phase::LoggingOn { .. } = self.phase {
+        if let Phase::Authenticating { .. } | Phase::LoggingOn { .. } = self.phase {
             self.phase = Phase::LoggingOn { deadline: now + self.config.logon_timeout };
         }
     }

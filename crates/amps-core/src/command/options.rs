@@ -3,6 +3,9 @@
 use std::fmt;
 use std::time::Duration;
 
+/// The most options of one command.
+pub const OPTIONS_MAX: usize = 256;
+
 /// Options of a command, in the order they were given (AMPS Command Reference,
 /// "subscribe", "sow" and others).
 ///
@@ -232,6 +235,9 @@ impl CommandOptions {
     /// # Errors
     /// The rule that is broken.
     pub fn check(&self) -> Result<(), &'static str> {
+        if self.0.len() > OPTIONS_MAX {
+            return Err("more than 256 options");
+        }
         for (name, value) in &self.0 {
             if name.is_empty() || name.contains(['[', ']', '=', ',', ' ']) {
                 return Err("an option has no proper name");
@@ -277,6 +283,8 @@ impl From<&str> for CommandOptions {
     fn from(text: &str) -> Self {
         let parts = split(text).0.into_iter().map(str::trim).filter(|part| !part.is_empty());
         parts.fold(Self::default(), |options, part| match part.split_once('=') {
+            // One more than the check lets pass; what follows is not looked at.
+            _ if options.0.len() > OPTIONS_MAX => options,
             Some((name, value)) => options.with(name.trim().to_owned(), Some(value.trim().to_owned())),
             None => options.with(part.to_owned(), None),
         })
@@ -349,6 +357,14 @@ mod tests {
         }
         assert!(CommandOptions::new().value("top_n", "1,oof").check().is_err());
         assert!(CommandOptions::new().flag("oof,live").check().is_err());
+    }
+
+    #[test]
+    fn there_are_not_too_many() {
+        let some = |count: usize| (0..count).map(|n| format!("o{n}")).collect::<Vec<_>>().join(",");
+        assert_eq!(CommandOptions::from(some(OPTIONS_MAX)).check(), Ok(()));
+        let many = CommandOptions::from(some(1_000_000));
+        assert_eq!((many.check(), many.iter().count()), (Err("more than 256 options"), OPTIONS_MAX + 1));
     }
 
     proptest! {

@@ -31,6 +31,9 @@ impl Entry {
     }
 }
 
+/// The most fields of one header. There are not half as many names.
+pub(crate) const FIELDS_MAX: usize = 256;
+
 /// Reads one header that starts at `at`, and shows each known field to
 /// `found`. Answers the index of the first byte behind its closing brace.
 /// Positions count from the start of `bytes`, of which at most 4 GiB are read.
@@ -39,7 +42,12 @@ pub(crate) fn parse(bytes: &[u8], at: usize, mut found: impl FnMut(Entry)) -> Re
     let mut scan = Scanner { bytes, at, ascii: true };
     scan.expect(b'{', "a header starts with '{'")?;
     if scan.peek()? != b'}' {
+        let mut fields = 0;
         loop {
+            fields += 1;
+            if fields > FIELDS_MAX {
+                return Err(scan.error("a header has at most 256 fields"));
+            }
             let field = scan.key()?;
             scan.expect(b':', "a ':' follows a key")?;
             let (start, end) = match scan.peek()? {
@@ -234,19 +242,28 @@ pub(crate) fn unescape(raw: &str) -> Cow<'_, str> {
             Some('n') => out.push('\n'),
             Some('f') => out.push('\u{c}'),
             Some('r') => out.push('\r'),
-            Some('u') => {
-                let digits = rest.as_str().get(..4).unwrap_or_default();
-                match u32::from_str_radix(digits, 16).ok().and_then(char::from_u32) {
-                    Some(decoded) => {
-                        out.push(decoded);
-                        rest = rest.as_str()[4..].chars();
-                    }
-                    None => out.push('u'),
+            Some('u') => match unicode(rest.as_str()) {
+                Some((decoded, len)) => {
+                    out.push(decoded);
+                    rest = rest.as_str()[len..].chars();
                 }
-            }
+                None => out.push('u'),
+            },
             Some(other) => out.push(other),
             None => {}
         }
     }
     Cow::Owned(out)
+}
+
+/// The character behind a `\u`, and how many bytes say which: four digits, or two
+/// halves of one beyond the first 65,536.
+fn unicode(text: &str) -> Option<(char, usize)> {
+    let half = |digits: &str| u32::from_str_radix(digits, 16).ok().filter(|_| !digits.starts_with('+'));
+    let first = half(text.get(..4)?)?;
+    if !(0xd800..0xdc00).contains(&first) {
+        return Some((char::from_u32(first)?, 4));
+    }
+    let second = half(text.get(4..10)?.strip_prefix("\\u")?)?.checked_sub(0xdc00)?;
+    Some((char::from_u32(0x1_0000 + ((first - 0xd800) << 10) + second)?, 10))
 }

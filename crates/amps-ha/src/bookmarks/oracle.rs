@@ -3,18 +3,15 @@
 
 use std::collections::BTreeSet;
 
-use proptest::prelude::*;
-use proptest::test_runner::{RngAlgorithm, TestRng, TestRunner};
-
 use super::*;
 
-const SERVERS: usize = 3;
+pub const SERVERS: usize = 3;
 /// A message is in every log at most this many milliseconds after its publish.
-const LAG: u64 = 400;
+pub const LAG: u64 = 400;
 const OVERLAP: Duration = Duration::from_millis(1000);
 
 #[derive(Debug, Clone)]
-enum Op {
+pub enum Op {
     Publish {
         publisher: u64,
         lags: [u64; SERVERS],
@@ -27,20 +24,6 @@ enum Op {
     Connect(usize),
     /// The process dies and a new one connects.
     Restart(usize),
-}
-
-fn op() -> impl Strategy<Value = Op> {
-    prop_oneof![
-        6 => (1u64..6, [0..=LAG, 0..=LAG, 0..=LAG]).prop_map(|(publisher, lags)| Op::Publish { publisher, lags }),
-        4 => (0u64..500).prop_map(Op::Advance),
-        3 => (0usize..6).prop_map(Op::Read),
-        3 => Just(Op::Read(usize::MAX)),
-        5 => (0usize..8).prop_map(Op::Discard),
-        1 => Just(Op::Persisted),
-        2 => Just(Op::Commit),
-        2 => (0..SERVERS).prop_map(Op::Connect),
-        1 => (0..SERVERS).prop_map(Op::Restart),
-    ]
 }
 
 /// Half of the messages do not match the subscription's filter.
@@ -238,27 +221,54 @@ impl World {
     }
 }
 
-/// Ten thousand histories, or `PROPTEST_CASES`, from a seed that a failure
-/// prints: `BOOKMARK_SEED` runs them again.
-///
-/// Covers 11.8.3#1, 11.8.3#2.
-#[test]
-fn nothing_is_lost_and_nothing_comes_twice() {
-    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
-    let seed = number("BOOKMARK_SEED").unwrap_or_else(rand::random);
-    println!("BOOKMARK_SEED={seed}");
-    let cases = number("PROPTEST_CASES").map_or(10_000, |cases| cases as u32);
-    let config = ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() };
-    let seed: Vec<u8> = seed.to_be_bytes().repeat(4);
-    let random = TestRng::from_seed(RngAlgorithm::ChaCha, &seed);
-    let histories = prop::collection::vec(op(), 1..120);
-    let run = TestRunner::new_with_rng(config, random).run(&histories, |ops| {
-        let mut world = World::new();
-        for op in ops {
-            world.step(op);
-        }
-        world.finish();
-        Ok(())
-    });
-    run.unwrap_or_else(|failure| panic!("{failure}"));
+/// A history from its beginning to its end.
+pub fn run(ops: impl IntoIterator<Item = Op>) {
+    let mut world = World::new();
+    for op in ops {
+        world.step(op);
+    }
+    world.finish();
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use proptest::test_runner::{RngAlgorithm, TestRng, TestRunner};
+
+    use super::*;
+
+    fn op() -> impl Strategy<Value = Op> {
+        prop_oneof![
+            6 => (1u64..6, [0..=LAG, 0..=LAG, 0..=LAG]).prop_map(|(publisher, lags)| Op::Publish { publisher, lags }),
+            4 => (0u64..500).prop_map(Op::Advance),
+            3 => (0usize..6).prop_map(Op::Read),
+            3 => Just(Op::Read(usize::MAX)),
+            5 => (0usize..8).prop_map(Op::Discard),
+            1 => Just(Op::Persisted),
+            2 => Just(Op::Commit),
+            2 => (0..SERVERS).prop_map(Op::Connect),
+            1 => (0..SERVERS).prop_map(Op::Restart),
+        ]
+    }
+
+    /// Ten thousand histories, or `PROPTEST_CASES`, from a seed that a failure
+    /// prints: `BOOKMARK_SEED` runs them again.
+    ///
+    /// Covers 11.8.3#1, 11.8.3#2.
+    #[test]
+    fn nothing_is_lost_and_nothing_comes_twice() {
+        let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
+        let seed = number("BOOKMARK_SEED").unwrap_or_else(rand::random);
+        println!("BOOKMARK_SEED={seed}");
+        let cases = number("PROPTEST_CASES").map_or(10_000, |cases| cases as u32);
+        let config = ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() };
+        let seed: Vec<u8> = seed.to_be_bytes().repeat(4);
+        let random = TestRng::from_seed(RngAlgorithm::ChaCha, &seed);
+        let histories = prop::collection::vec(op(), 1..120);
+        let outcome = TestRunner::new_with_rng(config, random).run(&histories, |ops| {
+            run(ops);
+            Ok(())
+        });
+        outcome.unwrap_or_else(|failure| panic!("{failure}"));
+    }
 }

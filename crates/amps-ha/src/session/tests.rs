@@ -282,6 +282,18 @@ fn the_authenticator_has_a_limit_for_each_answer_and_the_logon_one_of_its_own() 
     assert!(scene.wait(Duration::from_secs(5)).contains(&"dial b".to_owned()));
 }
 
+/// What is said too early changes nothing: a logon needs a connection.
+#[test]
+fn a_session_that_dials_is_not_logging_on() {
+    let mut scene = Scene::new(&["a"]);
+    scene.actions();
+    scene.session.logging_on(scene.now);
+    scene.session.logged_on(scene.now);
+    assert_eq!(scene.actions(), [""; 0]);
+    scene.session.dialed(scene.now);
+    assert_eq!(scene.actions(), ["Connected", "log on"]);
+}
+
 /// Covers 5.5.3#4.
 #[test]
 fn without_recovery_a_loss_is_the_end_until_somebody_starts_it_again() {

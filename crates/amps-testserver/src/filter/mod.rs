@@ -18,7 +18,7 @@ mod value;
 
 #[cfg(test)]
 mod properties;
-#[cfg(test)]
+#[cfg(any(test, feature = "reference"))]
 mod reference;
 
 use std::fmt;
@@ -94,6 +94,14 @@ impl Filter {
     /// instance name.
     pub fn matches(&self, body: &[u8]) -> bool {
         self.accepts(&Subject::new("", "", body))
+    }
+
+    /// As [`matches`](Self::matches), by an evaluator to compare with. It knows
+    /// no functions and no large numbers.
+    #[cfg(feature = "reference")]
+    #[doc(hidden)]
+    pub fn matches_slowly(&self, document: &serde_json::Value) -> bool {
+        reference::matches(&self.root, document)
     }
 
     /// Whether a message matches.

@@ -1,11 +1,21 @@
-use std::collections::VecDeque;
+//! The log's promises against a server that does nothing but apply its own rule,
+//! under operations in any order: see [`run`].
 
-use proptest::prelude::*;
+use std::collections::VecDeque;
+use std::path::Path;
+
+use amps_core::header::FrameWriter;
+use amps_core::{Field, FrameDecoder, Message};
+use bytes::BytesMut;
 
 use super::*;
+use crate::kv::{MemoryKv, SyncLevel};
+
+/// Sequences of a fresh log begin here.
+pub const CLOCK: u64 = 1_000_000;
 
 #[derive(Debug, Clone)]
-enum Op {
+pub enum Op {
     /// Publish, padded to about this many bytes.
     Publish(usize),
     /// The store's thread gets to run one job, to its end.
@@ -30,27 +40,11 @@ enum Op {
 }
 
 /// No message is longer.
-const LONGEST: usize = 65_000;
-
-fn op() -> impl Strategy<Value = Op> {
-    prop_oneof![
-        8 => (1usize..4000).prop_map(Op::Publish),
-        2 => (20_000..LONGEST).prop_map(Op::Publish),
-        12 => Just(Op::Work),
-        6 => (1usize..60_000, prop_oneof![2 => Just(1000), 1 => 0u16..1000]).prop_map(|(max, part)| Op::Write(max, part)),
-        3 => Just(Op::Ack),
-        4 => (0usize..8).prop_map(Op::Refuse),
-        2 => Just(Op::Tell),
-        2 => Just(Op::Reconnect),
-        1 => Just(Op::Disconnect),
-        1 => (any::<bool>(), 0usize..8).prop_map(|(power, extra)| Op::Crash(power, extra)),
-        1 => Just(Op::Close),
-    ]
-}
+pub const LONGEST: usize = 65_000;
 
 /// What is under test.
 #[derive(Debug, Clone, Copy)]
-enum Kind {
+pub enum Kind {
     Disk(Durability),
     Hybrid(MemoryPart),
 }
@@ -71,36 +65,21 @@ impl Kind {
     }
 }
 
-fn kind() -> impl Strategy<Value = Kind> {
-    prop_oneof![
-        Just(Kind::Disk(Durability::Memory)),
-        Just(Kind::Disk(Durability::ProcessCrash)),
-        Just(Kind::Disk(Durability::PowerLoss)),
-        hybrid(),
-    ]
-}
-
-fn hybrid() -> impl Strategy<Value = Kind> {
-    (1usize..120_000, 1u64..40, 0u8..=100)
-        .prop_map(|(bytes, messages, low)| MemoryPart::default().bytes(bytes).messages(messages).low_watermark(low))
-        .prop_map(Kind::Hybrid)
-}
-
-struct World {
+pub(super) struct World {
     kind: Kind,
     limits: Limits,
-    kv: MemoryKv,
+    pub(super) kv: MemoryKv,
     store: SegmentStore,
     log: PublishLog,
-    server: Server,
+    pub(super) server: Server,
     online: bool,
     clock: u64,
-    next_id: u64,
+    pub(super) next_id: u64,
     /// Ids appended in this life, with their ordinals, not yet promised.
     pending: Vec<(u64, u64)>,
     /// All ids appended in this life.
     appended: Vec<(u64, u64)>,
-    promised: Vec<u64>,
+    pub(super) promised: Vec<u64>,
     /// Sequences and ids of refused messages that are not told yet, and whether
     /// the message has to be told too.
     refused: VecDeque<(u64, u64, bool)>,
@@ -109,7 +88,7 @@ struct World {
 }
 
 impl World {
-    fn new(kind: Kind, server: Server) -> Self {
+    pub(super) fn new(kind: Kind, server: Server) -> Self {
         let limits = Limits { bytes: 1 << 20, resident_bytes: 20_000, ..Limits::default() };
         let kv = MemoryKv::new();
         let (store, log) = kind.open(kv.clone(), limits, CLOCK);
@@ -131,7 +110,7 @@ impl World {
         }
     }
 
-    fn apply(&mut self, op: Op) {
+    pub(super) fn apply(&mut self, op: Op) {
         match op {
             Op::Publish(len) => self.publish(len),
             Op::Work => {
@@ -235,7 +214,7 @@ impl World {
         self.online = false;
     }
 
-    fn restart(&mut self, kv: MemoryKv) {
+    pub(super) fn restart(&mut self, kv: MemoryKv) {
         self.server.disconnect();
         self.online = false;
         self.pending.clear();
@@ -261,7 +240,7 @@ impl World {
     }
 
     /// Everything heals: the log must drain.
-    fn settle(&mut self) {
+    pub(super) fn settle(&mut self) {
         for _ in 0..10_000 {
             self.note_promises();
             if !self.online {
@@ -290,8 +269,10 @@ impl World {
     }
 }
 
-fn run(kind: Kind, server: Server, ops: Vec<Op>) {
-    let mut world = World::new(kind, server);
+/// A history from its beginning to its end: each promised message is in the
+/// server's log once and in order, of a server that knew the name up to `known`.
+pub fn run(kind: Kind, known: u64, ops: impl IntoIterator<Item = Op>) {
+    let mut world = World::new(kind, Server::knowing(known));
     for op in ops {
         world.apply(op);
     }
@@ -299,66 +280,67 @@ fn run(kind: Kind, server: Server, ops: Vec<Op>) {
     world.check();
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
+pub(super) fn identity() -> Identity {
+    Identity { client_name: "me".into(), message_type: "json".into(), protocol: "amps".into() }
+}
 
-    /// Rule 1 and 3: whatever dies, and wherever in the bytes, the server's
-    /// log ends with each promised message once, in order.
-    ///
-    /// Covers 11.7.6#2, 20#22.
-    #[test]
-    fn nothing_promised_is_lost_doubled_or_reordered(
-        kind in kind(),
-        ops in prop::collection::vec(op(), 1..120),
-    ) {
-        run(kind, Server::default(), ops);
+pub(super) fn encode(sequence: Option<u64>, body: &str, out: &mut BytesMut) {
+    let mut frame = FrameWriter::new(out, "p");
+    if let Some(sequence) = sequence {
+        frame = frame.number(Field::Sequence, sequence);
+    }
+    frame.text(Field::Topic, "t").finish(body.as_bytes());
+}
+
+pub(super) fn open(kv: MemoryKv, level: Durability, limits: Limits, clock: u64) -> (SegmentStore, PublishLog) {
+    let (store, recovered) = SegmentStore::open(Box::new(kv), Path::new("dir"), &identity(), clock).unwrap();
+    (store, PublishLog::on_disk(limits, level, recovered))
+}
+
+pub(super) fn open_hybrid(kv: MemoryKv, part: MemoryPart, limits: Limits, clock: u64) -> (SegmentStore, PublishLog) {
+    let (store, recovered) = SegmentStore::open(Box::new(kv), Path::new("dir"), &identity(), clock).unwrap();
+    (store, PublishLog::hybrid(limits, part, recovered))
+}
+
+/// Does everything the log wants done.
+pub(super) fn work(log: &mut PublishLog, store: &mut SegmentStore) {
+    while let Some(job) = log.next_job() {
+        log.job_done(store.run(&job));
+    }
+}
+
+/// A server's log and its rule.
+#[derive(Default)]
+pub(super) struct Server {
+    decoder: Option<FrameDecoder>,
+    pub(super) highest: u64,
+    pub(super) log: Vec<(u64, u64)>,
+}
+
+impl Server {
+    pub(super) fn knowing(highest: u64) -> Self {
+        Self { highest, ..Self::default() }
     }
 
-    /// The same for hybrid logs alone: what the disk had is replayed, what was
-    /// only in memory is gone without a trace after a kill, and without loss
-    /// after a close.
-    #[test]
-    fn a_hybrid_log_keeps_its_order_over_the_border_and_loses_only_memory(
-        kind in hybrid(),
-        known in prop_oneof![3 => Just(0), 1 => CLOCK - 10..CLOCK + 5_000_000],
-        ops in prop::collection::vec(op(), 1..160),
-    ) {
-        run(kind, Server::knowing(known), ops);
+    pub(super) fn disconnect(&mut self) {
+        self.decoder = None;
     }
 
-    /// A name the servers remember with higher numbers than a fresh log gives.
-    #[test]
-    fn a_fresh_log_gets_above_what_the_server_knows(
-        above in 0u64..5_000_000,
-        ops in prop::collection::vec(op(), 1..60),
-    ) {
-        run(Kind::Disk(Durability::PowerLoss), Server::knowing(CLOCK - 10 + above), ops);
-    }
-
-    /// An old copy of the store is put back: what is published afterwards is
-    /// delivered all the same, once and in order.
-    #[test]
-    fn a_restored_copy_reuses_no_number(
-        before in prop::collection::vec(op(), 1..60),
-        between in prop::collection::vec(op(), 1..60),
-        after in prop::collection::vec(op(), 1..60),
-    ) {
-        let mut world = World::new(Kind::Disk(Durability::PowerLoss), Server::default());
-        before.into_iter().for_each(|op| world.apply(op));
-        let backup = copy(&world.kv);
-        between.into_iter().for_each(|op| world.apply(op));
-        // What only the newer store knows is the copy's price.
-        let delivered = world.server.ids();
-        world.promised.retain(|id| delivered.contains(id));
-        world.restart(backup);
-        world.next_id += 1_000_000;
-        let restored = world.next_id;
-        after.into_iter().for_each(|op| world.apply(op));
-        world.settle();
-        let ids: Vec<_> = world.server.ids().into_iter().filter(|id| *id >= restored).collect();
-        prop_assert!(ids.is_sorted_by(|a, b| a < b));
-        for id in world.promised.iter().filter(|id| **id >= restored) {
-            prop_assert!(ids.binary_search(id).is_ok(), "promised and lost: {}", id);
+    pub(super) fn receive(&mut self, bytes: &[u8]) {
+        let decoder = self.decoder.get_or_insert_with(|| FrameDecoder::new(1 << 30));
+        decoder.extend(bytes);
+        while let Some(frame) = decoder.next_frame().unwrap() {
+            let message = Message::decode(frame).unwrap();
+            let sequence = message.sequence().unwrap();
+            if sequence > self.highest {
+                self.highest = sequence;
+                let id = std::str::from_utf8(message.data()).unwrap().trim_end().parse().unwrap();
+                self.log.push((sequence, id));
+            }
         }
+    }
+
+    pub(super) fn ids(&self) -> Vec<u64> {
+        self.log.iter().map(|(_, id)| *id).collect()
     }
 }
