@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use amps_tests::targets::{self, Target};
-use rand::rngs::StdRng;
 use rand::SeedableRng;
+use rand::rngs::StdRng;
 use serde::Serialize;
 
 use crate::{Failure, binary};
@@ -148,8 +148,8 @@ mod tests {
     fn a_rule_that_does_not_hold_is_seen_and_its_input_kept() {
         // The name is that of a directory of inputs.
         let target = Target { name: "uri", run: even };
-        let tried = run(&target, 7, Duration::from_millis(50)).unwrap();
-        assert!(tried.panics >= PANICS_MAX && tried.inputs > 0, "{tried:?}");
+        let tried = run(&target, 7, Duration::from_secs(20)).unwrap();
+        assert!(tried.panics >= PANICS_MAX && tried.inputs > tried.panics, "{tried:?}");
         let file = keep(&target, 7, 0, b"abc").unwrap();
         assert_eq!(std::fs::read(&file).unwrap(), b"abc");
         std::fs::remove_file(file).unwrap();
