@@ -8,7 +8,7 @@ use amps_ha::kv::{Kv, SledFiles};
 use amps_ha::publish_log::{Examined, Records};
 use arbitrary::{Result, Unstructured};
 
-const SEGMENT: usize = 1 << 19;
+const SEGMENT: usize = 1 << 18;
 const RECORDS_MAX: usize = 50;
 
 /// Segments and records made of bytes, most of them with right checksums. Any

@@ -61,6 +61,13 @@ pub enum LogonRefused {
         /// The highest sequence known to have been acknowledged.
         acknowledged: u64,
     },
+    /// The server names a sequence that no message can have: above a quarter of
+    /// what 64 bits hold. Numbers above it would run out.
+    #[error("the server knows this client up to sequence {server}, which no message can have")]
+    ImpossibleSequence {
+        /// The sequence in this server's logon acknowledgement.
+        server: u64,
+    },
     /// New numbers from an earlier logon are still being stored; try again.
     #[error("the publish store is still giving its messages new numbers")]
     Renumbering,

@@ -3,7 +3,7 @@ use bytes::BytesMut;
 use super::disk::RESERVE;
 use super::error::LogonRefused;
 use super::log::PublishLog;
-use super::meta::Meta;
+use super::meta::{Meta, SEQUENCE_MAX};
 use super::segment::{Body, frames, renumber};
 use super::work::Renumber;
 
@@ -48,12 +48,17 @@ impl PublishLog {
     /// # Errors
     /// [`LogonRefused::PublishGap`] when the server is behind what was
     /// acknowledged earlier and `policy` refuses that;
+    /// [`LogonRefused::ImpossibleSequence`];
     /// [`LogonRefused::Renumbering`] while an earlier logon's new numbers are
     /// still being stored. Nothing was changed.
     pub fn logged_on(&mut self, server: u64, policy: OnPublishGap) -> Result<LogonReport, LogonRefused> {
         if !self.sequenced {
             self.online = true;
             return Ok(LogonReport { replay_end: self.end, ..LogonReport::default() });
+        }
+        // What is published from now on has as many numbers above it.
+        if server > SEQUENCE_MAX / 2 {
+            return Err(LogonRefused::ImpossibleSequence { server });
         }
         if server < self.persisted_through && policy == OnPublishGap::Refuse {
             return Err(LogonRefused::PublishGap { server, acknowledged: self.persisted_through });
@@ -71,7 +76,7 @@ impl PublishLog {
             renumbered = self.end - first_unsent;
             self.give_new_numbers(first_unsent, self.next_sequence.max(server + 1));
         }
-        self.next_sequence = self.next_sequence.max(server.saturating_add(1));
+        self.next_sequence = self.next_sequence.max(server + 1);
         self.persisted_through = self.persisted_through.max(server);
         self.ever_logged_on = true;
         self.sent = self.acked;

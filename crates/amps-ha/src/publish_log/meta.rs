@@ -14,6 +14,10 @@ pub struct Identity {
 /// Version of what [`Meta`] and the values look like on disk.
 pub(super) const FORMAT: u32 = 1;
 
+/// No sequence is above this: half of what there are, as far as the clock in
+/// nanoseconds goes. What says more was not written by a log.
+pub(super) const SEQUENCE_MAX: u64 = u64::MAX / 2;
+
 /// What a log remembers beside its frames; one record in the store, as JSON.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Meta {
@@ -39,4 +43,14 @@ pub(super) struct Meta {
     /// While entries get new numbers: values above this are copies in the
     /// making and are removed at open.
     pub(super) renumbering_above: Option<u64>,
+}
+
+impl Meta {
+    /// Whether its numbers can be a log's.
+    pub(super) fn is_possible(&self) -> bool {
+        let numbers = [self.discarded_through, self.persisted_through, self.reserved_through];
+        let maybe = [self.never_sent_from, self.next_sequence, self.renumbering_above];
+        let settled = self.settled.iter().flat_map(|(first, last)| [*first, *last]);
+        numbers.into_iter().chain(maybe.into_iter().flatten()).chain(settled).all(|number| number <= SEQUENCE_MAX)
+    }
 }

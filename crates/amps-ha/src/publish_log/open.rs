@@ -71,6 +71,9 @@ impl SegmentStore {
         }
         let meta: Meta =
             serde_json::from_slice(json).map_err(|error| damaged(format!("its record is unreadable: {error}")))?;
+        if !meta.is_possible() {
+            return Err(damaged("its record names a number that no message has".to_owned()));
+        }
         let stored = &meta.identity;
         for (field, stored, given) in [
             ("client name", &stored.client_name, &given.client_name),

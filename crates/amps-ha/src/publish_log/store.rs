@@ -4,7 +4,7 @@ use amps_core::Message;
 use bytes::{Bytes, BytesMut};
 
 use super::error::StoreError;
-use super::meta::Meta;
+use super::meta::{Meta, SEQUENCE_MAX};
 use super::refused;
 use super::segment::{frames, renumber};
 use super::work::{Commit, Done, Job, JobDone, Renumber, StoredSegment, Work};
@@ -219,6 +219,10 @@ impl Head {
         }
         if self.first != key || self.last < self.first {
             return Err("it stands under another's key");
+        }
+        // Every message takes a byte at least.
+        if self.last > SEQUENCE_MAX || self.last - self.first >= self.len as u64 {
+            return Err("it names more messages than it can hold");
         }
         Ok(())
     }

@@ -490,3 +490,44 @@ fn any_changed_byte_is_an_error_or_changes_nothing() {
         assert_eq!(opened.is_err(), !last, "a missing value in the middle is noticed");
     }
 }
+
+/// Numbers would run out above it.
+#[test]
+fn a_server_that_names_an_impossible_sequence_is_refused() {
+    let mut log = PublishLog::in_memory(limits(), CLOCK);
+    append(&mut log, 1).unwrap();
+    let most = meta::SEQUENCE_MAX / 2;
+    for server in [most + 1, u64::MAX] {
+        let refused = log.logged_on(server, OnPublishGap::Continue).unwrap_err();
+        assert!(matches!(refused, LogonRefused::ImpossibleSequence { .. }), "{refused}");
+    }
+    log.logged_on(most, OnPublishGap::Refuse).unwrap();
+    append(&mut log, 2).unwrap();
+    assert_eq!(drain(&mut log, None), [(most + 1, 1), (most + 2, 2)]);
+}
+
+/// Numbers with right checksums that no log writes, as a fuzzer made them up:
+/// they are damage, and nothing is counted from them.
+#[test]
+fn made_up_numbers_are_damage() {
+    let kv = MemoryKv::new();
+    let (mut store, mut log) = open(kv.clone(), Durability::PowerLoss, limits(), CLOCK);
+    append(&mut log, 0).unwrap();
+    work(&mut log, &mut store);
+    let opened = |kv: MemoryKv| SegmentStore::open(Box::new(kv), Path::new("dir"), &identity(), CLOCK);
+    assert!(opened(copy(&kv)).is_ok());
+    for last in [CLOCK + 1_000_000, u64::MAX] {
+        let kv = copy(&kv);
+        let bytes = Bytes::from_static(b"\0\0\0\x01x");
+        let made_up = work::StoredSegment { first: CLOCK, last, previous_last: 0, bytes };
+        SegmentStore::new(Path::new("dir"), Box::new(kv.clone())).put(&made_up).unwrap();
+        assert!(matches!(opened(kv), Err(StoreError::Damaged { .. })), "{last}");
+    }
+    let text = String::from_utf8(kv.get(store::META_KEY).unwrap().unwrap()).unwrap();
+    let field = r#""reserved_through":"#;
+    let (before, behind) = text.split_once(field).unwrap();
+    let rest = behind.trim_start_matches(|digit: char| digit.is_ascii_digit());
+    let mut kv = copy(&kv);
+    kv.insert(store::META_KEY, format!("{before}{field}{}{rest}", u64::MAX).as_bytes()).unwrap();
+    assert!(opened(kv).unwrap_err().to_string().contains("no message has"));
+}
