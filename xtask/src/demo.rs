@@ -6,11 +6,10 @@ use std::time::Duration;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
-use crate::Failure;
-use crate::binary;
 use crate::input::Input;
 use crate::run::{self, Scenario};
 use crate::schedule::{Fault, Timed};
+use crate::{Failure, binary, state};
 
 /// Real readings, one JSON object a line.
 const DATA: &str = "crates/amps-client/examples/data/hourly-temperature.ndjson";
@@ -34,6 +33,10 @@ pub(crate) struct Args {
     /// Moves the times of the kills.
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// Records kept current through the deaths of their servers, and a queue
+    /// drained while a worker dies, instead.
+    #[arg(long)]
+    state: bool,
 }
 
 /// Runs the demo. Says whether every promise was kept.
@@ -41,6 +44,9 @@ pub(crate) struct Args {
 /// # Errors
 /// When it cannot be carried out.
 pub(crate) fn demo(args: &Args) -> Result<bool, Failure> {
+    if args.state {
+        return state::demo();
+    }
     let path = binary::workspace().join(DATA);
     let text = std::fs::read_to_string(&path)
         .map_err(|error| Failure::new(format!("cannot read {}: {error}", path.display())))?;

@@ -24,6 +24,7 @@ mod schedule;
 mod server;
 mod server_log;
 mod setup;
+mod state;
 mod subscriber;
 mod verdict;
 
@@ -37,7 +38,8 @@ use failure::Failure;
 #[command(name = "cargo xtask")]
 enum Task {
     /// Streams real data through servers and clients that are killed, and proves
-    /// that nothing is lost, duplicated or out of order.
+    /// that nothing is lost, duplicated or out of order; with --state, records
+    /// kept current and a queue drained.
     Demo(demo::Args),
     /// The same with random faults, from a seed.
     Chaos(chaos::Args),
@@ -50,6 +52,9 @@ enum Task {
     /// One process of the benchmark.
     #[command(subcommand, hide = true)]
     BenchPart(bench::Part),
+    /// One process of the demo of records and queues.
+    #[command(subcommand, hide = true)]
+    StatePart(state::Part),
 }
 
 fn main() -> ExitCode {
@@ -59,6 +64,7 @@ fn main() -> ExitCode {
         Task::Fuzz(args) => fuzz::fuzz(&args).map(verdict),
         Task::Bench(args) => bench::bench(&args),
         Task::Parity(args) => parity::parity(&args).map(|()| ExitCode::SUCCESS),
+        Task::StatePart(part) => state::run(&part).map(|()| ExitCode::SUCCESS),
         Task::BenchPart(part) => bench::run(&part).map(|()| ExitCode::SUCCESS),
     };
     outcome.unwrap_or_else(|failure| {

@@ -16,6 +16,8 @@ const START_TIMEOUT: Duration = Duration::from_secs(20);
 pub(crate) struct Server {
     index: usize,
     lives: usize,
+    /// A SOW topic with its key.
+    sow: Option<String>,
     state: State,
 }
 
@@ -29,7 +31,13 @@ enum State {
 
 impl Server {
     pub(crate) fn new(index: usize) -> Self {
-        Self { index, lives: 0, state: State::Dead }
+        Self { index, lives: 0, sow: None, state: State::Dead }
+    }
+
+    /// Keeps the last message of each key: `TOPIC:/key`.
+    pub(crate) fn sow(mut self, sow: String) -> Self {
+        self.sow = Some(sow);
+        self
     }
 
     /// A, B, C...
@@ -56,6 +64,7 @@ impl Server {
         command.args(["--listen", &format!("127.0.0.1:{}", setup.ports[self.index])]);
         command.args(["--name", &name, "--topic-log", ".*", "--ack-conflation", "50ms"]);
         command.arg("--data").arg(self.data(setup));
+        command.args(self.sow.iter().flat_map(|sow| ["--sow", sow]));
         for peer in (0..setup.ports.len()).filter(|&peer| peer != self.index) {
             command.args(["--peer", &setup.uri(peer)]);
         }
