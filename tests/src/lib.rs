@@ -1,11 +1,12 @@
 //! Scenarios that cross the crates live in `tests/`; what they share is here.
 //!
 //! [`Pair`] is the main tool: clients and servers in one thread, joined by a
-//! network of our own, with virtual time and one seed. [`targets`] is what is
-//! fuzzed.
+//! network of our own, with virtual time and one seed; [`sim`] runs whole systems
+//! with it. [`targets`] is what is fuzzed.
 
 pub mod pair;
 pub mod peer;
+pub mod sim;
 pub mod targets;
 
 pub use pair::{ClientSetup, Entered, Kill, Pair, Store};

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use amps_core::message::MessageKind;
 use amps_ha::publish_log::{Durability, MemoryPart};
-use amps_tests::{ClientSetup, Pair, Store};
+use amps_tests::{ClientSetup, Kill, Pair, Store};
 use proptest::prelude::*;
 use rand::RngExt;
 
@@ -170,4 +170,31 @@ fn a_flood_arrives_once_and_in_order() {
         assert_whole_frames(&mut pair);
         pair.leave(client, &entered);
     }
+}
+
+/// The peer of a server is down, so that what it takes is not acknowledged and
+/// does not count at a logon either. A new process whose clock was set back
+/// starts with numbers that the server has seen. (Seed 1533 of the simulation.)
+#[test]
+fn a_clock_that_was_set_back_is_no_reason_to_reuse_numbers() {
+    let mut pair = Pair::with_servers(1533, 2, Some(amps_testserver::Link::Sync));
+    let client = pair.client(ClientSetup::new("p", [0]));
+    pair.publish(client, "acknowledged").unwrap();
+    pair.run_settled(client);
+    pair.crash_server(1);
+    for id in 0..10 {
+        pair.publish(client, format!("first life {id}")).unwrap();
+    }
+    pair.run_for(Duration::from_secs(1));
+    pair.kill(client, Kill::Process);
+    pair.setup(client).unix_nanos -= 86_400_000_000_000;
+    pair.start_client(client);
+    for id in 0..5 {
+        pair.publish(client, format!("second life {id}")).unwrap();
+    }
+    pair.run_for(Duration::from_secs(1));
+    pair.start_server(1);
+    pair.run_settled(client);
+    let published = pair.published(client).to_vec();
+    assert_eq!(pair.logged(0, client), published);
 }

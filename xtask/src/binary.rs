@@ -1,5 +1,6 @@
 //! Builds the `amps` program and asks cargo where it put it.
 
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -46,11 +47,19 @@ pub(crate) fn release(package: &str, name: &str) -> Result<PathBuf, Failure> {
     build(package, name, "release")
 }
 
-/// Builds a program in a profile and returns its path.
-///
-/// # Errors
-/// When it does not build.
-pub(crate) fn build(package: &str, name: &str, profile: &str) -> Result<PathBuf, Failure> {
+/// Goes on as this same program, built to be quick and with every check that a
+/// build for development has; its option `--built` says so.
+pub(crate) fn become_checked() -> Failure {
+    match build("xtask", "xtask", "checked") {
+        Ok(program) => {
+            let error = Command::new(program).args(std::env::args_os().skip(1)).arg("--built").exec();
+            Failure::new(format!("cannot run the program that was built: {error}"))
+        }
+        Err(failure) => failure,
+    }
+}
+
+fn build(package: &str, name: &str, profile: &str) -> Result<PathBuf, Failure> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let output = Command::new(cargo)
         .args(["build", "--package", package, "--bin", name, "--profile", profile])

@@ -5,7 +5,6 @@
 
 mod change;
 
-use std::os::unix::process::CommandExt;
 use std::panic::{self, AssertUnwindSafe};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -63,11 +62,7 @@ struct Summary {
 /// When it cannot be carried out.
 pub(crate) fn fuzz(args: &Args) -> Result<bool, Failure> {
     if !args.built {
-        // Quick, and with every check that a build for development has.
-        let program = binary::build("xtask", "xtask", "fuzzing")?;
-        let mut command = std::process::Command::new(program);
-        command.args(std::env::args_os().skip(1)).arg("--built");
-        return Err(Failure::new(format!("cannot run the program that was built: {}", command.exec())));
+        return Err(binary::become_checked());
     }
     let seed = args.seed.unwrap_or_else(rand::random);
     let chosen: Vec<_> =

@@ -24,6 +24,7 @@ mod schedule;
 mod server;
 mod server_log;
 mod setup;
+mod sim;
 mod state;
 mod subscriber;
 mod verdict;
@@ -45,6 +46,8 @@ enum Task {
     Chaos(chaos::Args),
     /// Gives everything that parses bytes inputs that nobody meant.
     Fuzz(fuzz::Args),
+    /// Runs whole systems in virtual time, one from each seed.
+    Sim(sim::Args),
     /// Measures the client beside the limit of the machine.
     Bench(bench::Args),
     /// Writes or checks the table of which test shows which rule.
@@ -62,6 +65,7 @@ fn main() -> ExitCode {
         Task::Demo(args) => demo::demo(&args).map(verdict),
         Task::Chaos(args) => chaos::chaos(&args).map(verdict),
         Task::Fuzz(args) => fuzz::fuzz(&args).map(verdict),
+        Task::Sim(args) => sim::sim(&args).map(verdict),
         Task::Bench(args) => bench::bench(&args),
         Task::Parity(args) => parity::parity(&args).map(|()| ExitCode::SUCCESS),
         Task::StatePart(part) => state::run(&part).map(|()| ExitCode::SUCCESS),

@@ -1,6 +1,6 @@
 //! What a scenario can see.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use amps_ha::client_core::ClientCore;
 use amps_ha::event::{ConnectionState, Event};
@@ -44,6 +44,28 @@ impl Pair {
     /// Everything a client told so far, with the time.
     pub fn events(&self, client: usize) -> &[(Instant, Event)] {
         &self.clients[client].events
+    }
+
+    /// The same as a reader of a log would like it, with the time from the
+    /// beginning.
+    pub fn told(&self, client: usize) -> impl Iterator<Item = (Duration, String)> + '_ {
+        self.events(client).iter().map(|(at, event)| {
+            let text = match event {
+                Event::State(change) => {
+                    let uri = change.uri.as_ref().map_or("", |uri| uri.host());
+                    let cause = change.cause.as_ref().map(|cause| format!(": {cause}")).unwrap_or_default();
+                    format!("{:?} {uri}{cause}", change.state)
+                }
+                Event::AttemptFailed { uri, attempt, cause } => format!("attempt {attempt} at {}: {cause}", uri.host()),
+                other => format!("{other:?}"),
+            };
+            (*at - self.started, text)
+        })
+    }
+
+    /// How many lives a client has begun.
+    pub fn lives(&self, client: usize) -> u64 {
+        self.clients[client].lives
     }
 
     /// The connection states a client told so far.

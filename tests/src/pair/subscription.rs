@@ -87,6 +87,18 @@ impl Pair {
         batching: AckBatching,
     ) -> Entered {
         let bookmarks = spec.start.clone().map(|start| Bookmarks::new(start, DEFAULT_OVERLAP));
+        self.enter_with(client, spec, limits, batching, bookmarks)
+    }
+
+    /// Enters a subscription with what is known of its bookmarks.
+    pub fn enter_with(
+        &mut self,
+        client: usize,
+        spec: SubscriptionSpec,
+        limits: QueueLimits,
+        batching: AckBatching,
+        bookmarks: Option<Bookmarks>,
+    ) -> Entered {
         let wake = Arc::clone(&self.running(client).wake);
         let queue = SubscriptionQueue::new(limits, bookmarks, wake).at_most(spec.most());
         let queue = Arc::new(queue.ack_batching(batching));

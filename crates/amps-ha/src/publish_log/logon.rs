@@ -36,6 +36,13 @@ pub struct LogonReport {
     pub renumbered: u64,
 }
 
+/// Numbers go on so far above what a server says it knows, when it knows what
+/// this log never gave out: another life of this name got further, on a clock
+/// that was ahead or with a newer copy of the store. At logon a server counts
+/// only what its synchronous peers have too; it may have more, and would drop
+/// what comes under those numbers without a word.
+pub(super) const LEAP: u64 = 1 << 32;
+
 impl PublishLog {
     /// A server accepted the logon and knows this client up to `server`, its
     /// sequence in the logon acknowledgement (AMPS User Guide, "Message
@@ -74,9 +81,11 @@ impl PublishLog {
         let mut renumbered = 0;
         if self.sequence_of(first_unsent).is_some_and(|sequence| sequence <= server) {
             renumbered = self.end - first_unsent;
-            self.give_new_numbers(first_unsent, self.next_sequence.max(server + 1));
+            self.give_new_numbers(first_unsent, self.next_sequence.max(server + LEAP));
         }
-        self.next_sequence = self.next_sequence.max(server + 1);
+        if server >= self.next_sequence {
+            self.next_sequence = server + LEAP;
+        }
         self.persisted_through = self.persisted_through.max(server);
         self.ever_logged_on = true;
         self.sent = self.acked;

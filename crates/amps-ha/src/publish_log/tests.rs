@@ -15,6 +15,7 @@ use amps_core::frame::PREFIX_LEN;
 use amps_core::header::FrameWriter;
 use amps_core::{Field, Message};
 
+use super::logon::LEAP;
 use super::oracle::{CLOCK, Server, encode, identity, open, open_hybrid, work};
 use super::*;
 use crate::kv::{Kv, MemoryKv, SyncLevel};

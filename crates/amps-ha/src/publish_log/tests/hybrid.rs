@@ -139,7 +139,7 @@ fn new_numbers_for_a_log_that_is_half_on_the_disk() {
     append(&mut log, 25).unwrap();
     work(&mut log, &mut store);
     let sent = drain(&mut log, Some(&mut store));
-    assert!(sent.into_iter().eq((0..26).map(|id| (server + 1 + id, id))));
+    assert!(sent.into_iter().eq((0..26).map(|id| (server + LEAP + id, id))));
 }
 
 /// The promise of level `Memory` does not hang on the disk: what memory has is

@@ -66,7 +66,7 @@ fn every_case_of_a_logon_sequence() {
         let sent = drain(&mut log, None);
         assert_eq!(sent, replayed.map(|id| (CLOCK + id, id)).collect::<Vec<_>>(), "{name}");
         append(&mut log, 10).unwrap();
-        let next = ahead.map_or(CLOCK + 10, |server| server + 1);
+        let next = ahead.map_or(CLOCK + 10, |server| server + LEAP);
         assert_eq!(drain(&mut log, None), [(next, 10)], "{name}: numbers go on");
     }
 }
@@ -229,7 +229,7 @@ fn a_log_that_never_logged_on_is_renumbered_above_the_server_and_loses_nothing()
         append(&mut log, 4).unwrap();
         work(&mut log, &mut store);
         let sent = drain(&mut log, Some(&mut store));
-        let base = CLOCK + 5_000_001;
+        let base = CLOCK + 5_000_000 + LEAP;
         assert_eq!(sent, [(base, 0), (base + 1, 1), (base + 2, 2), (base + 3, 3), (base + 4, 4)], "disk {on_disk}");
     }
 }
@@ -270,7 +270,7 @@ fn a_sequence_ahead_is_reported_and_unsent_messages_are_renumbered() {
     let report = log.logged_on(CLOCK + 100, OnPublishGap::Refuse).unwrap();
     assert_eq!(report.sequence_ahead, Some(CLOCK + 100));
     assert_eq!((report.already_there, report.renumbered), (1, 1));
-    assert_eq!(drain(&mut log, None), [(CLOCK + 101, 1)]);
+    assert_eq!(drain(&mut log, None), [(CLOCK + 100 + LEAP, 1)]);
 }
 
 #[test]
@@ -503,7 +503,7 @@ fn a_server_that_names_an_impossible_sequence_is_refused() {
     }
     log.logged_on(most, OnPublishGap::Refuse).unwrap();
     append(&mut log, 2).unwrap();
-    assert_eq!(drain(&mut log, None), [(most + 1, 1), (most + 2, 2)]);
+    assert_eq!(drain(&mut log, None), [(most + LEAP, 1), (most + LEAP + 1, 2)]);
 }
 
 /// Numbers with right checksums that no log writes, as a fuzzer made them up:

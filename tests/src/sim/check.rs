@@ -1,0 +1,150 @@
+//! What must hold.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use amps_ha::event::{ConnectionState, Event};
+
+use super::publisher::{Publisher, RECORDS, key_of};
+use crate::Pair;
+
+/// A promise that was broken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Violation {
+    /// Which rule; the same for the same kind of fault in the code.
+    pub rule: &'static str,
+    /// What was seen.
+    pub what: String,
+}
+
+impl Violation {
+    pub(super) fn new(rule: &'static str, what: impl Into<String>) -> Self {
+        Self { rule, what: what.into() }
+    }
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.rule, self.what)
+    }
+}
+
+/// What the servers have in the end.
+pub(super) struct Logs {
+    /// Bodies of each server, by client name.
+    servers: Vec<BTreeMap<String, Vec<String>>>,
+    /// What each server has as the last record under each key.
+    views: Vec<BTreeMap<String, String>>,
+    /// What all of them have.
+    pub(super) common: BTreeSet<String>,
+    /// What any of them has.
+    pub(super) any: BTreeSet<String>,
+    /// Whether they have the same, but for what may be on some only.
+    pub(super) level: bool,
+}
+
+impl Logs {
+    pub(super) fn read(pair: &mut Pair, servers: usize, publishers: &[Publisher]) -> Self {
+        let open: BTreeSet<&String> = publishers.iter().flat_map(Publisher::open).collect();
+        let (mut logs, mut views, mut sets) = (Vec::new(), Vec::new(), Vec::new());
+        for server in 0..servers {
+            let (mut log, mut view, mut set) = (BTreeMap::new(), BTreeMap::new(), BTreeSet::new());
+            for message in pair.log(server) {
+                let body = String::from_utf8_lossy(&message.body).into_owned();
+                if message.topic == RECORDS {
+                    view.insert(key_of(&body).to_owned(), body.clone());
+                }
+                set.insert(body.clone());
+                log.entry(message.client_name.clone()).or_insert_with(Vec::new).push(body);
+            }
+            logs.push(log);
+            views.push(view);
+            sets.push(set);
+        }
+        let due = |set: &BTreeSet<String>| set.iter().filter(|body| !open.contains(*body)).cloned().collect();
+        let due: Vec<BTreeSet<String>> = sets.iter().map(due).collect();
+        let level = due.windows(2).all(|pair| pair[0] == pair[1]);
+        let any = sets.iter().flatten().cloned().collect();
+        let common = sets.into_iter().reduce(|common, set| common.intersection(&set).cloned().collect());
+        Self { servers: logs, views, common: common.unwrap_or_default(), any, level }
+    }
+
+    /// Whether these are the records of some server.
+    pub(super) fn has_view(&self, records: &BTreeMap<String, String>) -> bool {
+        self.views.contains(records)
+    }
+
+    /// What every server has of every publisher: all that was promised, nothing
+    /// twice, in order, and nothing that was never accepted.
+    pub(super) fn check(&self, publishers: &[Publisher]) -> Vec<Violation> {
+        let mut violations = Vec::new();
+        for (server, logged) in self.servers.iter().enumerate() {
+            for publisher in publishers {
+                let bodies = logged.get(&publisher.name).map(Vec::as_slice).unwrap_or_default();
+                violations.extend(publisher.check(server, bodies));
+            }
+        }
+        if !self.level {
+            violations.push(Violation::new("replicas are the same", "they differ"));
+        }
+        violations
+    }
+}
+
+/// Nobody sent a server anything it cannot read.
+pub(super) fn frames(pair: &mut Pair, servers: usize) -> Option<Violation> {
+    (0..servers).find_map(|server| {
+        let violation = pair.server(server).stats().violations.front()?;
+        let what = format!("s{server} was sent something it cannot read: {violation:?}");
+        Some(Violation::new("whole frames", what))
+    })
+}
+
+/// The states of one life of a client come in their order, and nothing was
+/// refused or dropped.
+pub(super) fn events(name: &str, events: &[Event]) -> Vec<Violation> {
+    use ConnectionState::{
+        Connected, Disconnected, HeartbeatInitiated, LoggedOn, PublishReplayed, Resubscribed, Shutdown,
+    };
+    const ORDER: [ConnectionState; 5] = [Connected, LoggedOn, HeartbeatInitiated, PublishReplayed, Resubscribed];
+    let mut violations = Vec::new();
+    let mut next = 0;
+    for event in events {
+        match event {
+            Event::State(change) if matches!(change.state, Disconnected | Shutdown) => next = 0,
+            Event::State(change) => match ORDER.get(next) {
+                Some(due) if *due == change.state => next += 1,
+                _ => {
+                    let what = format!("{name}: {:?} where {:?} was due", change.state, ORDER.get(next));
+                    violations.push(Violation::new("order of states", what));
+                    next = 0;
+                }
+            },
+            Event::FailedWrite(_) | Event::Dropped { .. } | Event::Panicked(_) | Event::HandlerFailed(_) => {
+                violations.push(Violation::new("nothing is refused or dropped", format!("{name}: {event:?}")));
+            }
+            _ => {}
+        }
+    }
+    violations
+}
+
+/// What a subscription was given, over all its lives, against the log.
+pub(super) fn delivered(
+    name: &str,
+    logs: &Logs,
+    given: &BTreeSet<String>,
+    discarded: &BTreeSet<String>,
+) -> Vec<Violation> {
+    let mut violations = Vec::new();
+    let missing: Vec<_> =
+        logs.common.iter().filter(|body| !given.contains(*body) && !discarded.contains(*body)).collect();
+    if let Some(body) = missing.first() {
+        let what = format!("{name}: {} messages never came, such as {body}", missing.len());
+        violations.push(Violation::new("no gap", what));
+    }
+    if let Some(body) = given.iter().find(|body| !logs.any.contains(*body)) {
+        violations.push(Violation::new("nothing invented", format!("{name}: {body} is in no log")));
+    }
+    violations
+}

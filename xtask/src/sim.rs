@@ -1,0 +1,179 @@
+//! `cargo xtask sim`: whole systems in virtual time, one from each seed.
+
+use std::collections::BTreeMap;
+use std::io::{IsTerminal, Write};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use amps_tests::sim::{Figures, Outcome, Plan, run, shrink};
+use serde::Serialize;
+
+use crate::{Failure, binary};
+
+/// Options of the simulation.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// How many seeds.
+    #[arg(long, default_value_t = 1000, conflicts_with = "minutes")]
+    seeds: u64,
+    /// The first seed; one that is new every time unless given.
+    #[arg(long)]
+    from: Option<u64>,
+    /// Runs for so long instead of a number of seeds.
+    #[arg(long)]
+    minutes: Option<u64>,
+    /// Prints what happened, fault by fault and state by state.
+    #[arg(long)]
+    timeline: bool,
+    /// How many run side by side; as many as there are cores unless given.
+    #[arg(long)]
+    threads: Option<usize>,
+    /// This is the program that was built for it.
+    #[arg(long, hide = true)]
+    built: bool,
+}
+
+#[derive(Default)]
+struct Total {
+    seeds: u64,
+    figures: Figures,
+    violations: Vec<(u64, Outcome)>,
+}
+
+/// The last line of the output.
+#[derive(Serialize)]
+struct Summary<'a> {
+    seeds: u64,
+    simulated_hours: f64,
+    faults: u64,
+    faults_by_kind: &'a BTreeMap<&'static str, u64>,
+    kills: u64,
+    published: u64,
+    delivered: u64,
+    longest_recovery_s: f64,
+    violations: usize,
+}
+
+/// How many failing seeds are looked at before it stops.
+const ENOUGH: usize = 5;
+
+/// Simulates. Says whether every promise was kept.
+///
+/// # Errors
+/// When it cannot be carried out.
+pub(crate) fn sim(args: &Args) -> Result<bool, Failure> {
+    if !args.built {
+        return Err(binary::become_checked());
+    }
+    let from = args.from.unwrap_or_else(|| rand::random::<u32>().into());
+    let until = args.minutes.map(|minutes| Instant::now() + Duration::from_secs(60 * minutes));
+    let end = if until.is_some() { u64::MAX } else { from.saturating_add(args.seeds) };
+    let threads = args.threads.unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from));
+    println!("{}", if until.is_some() { format!("seeds from {from}") } else { format!("seeds {from} to {}", end - 1) });
+    // A panic is a finding of its seed, told with it.
+    std::panic::set_hook(Box::new(|_| {}));
+    let (next, total, stop) = (AtomicU64::new(from), Mutex::new(Total::default()), AtomicBool::new(false));
+    thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                while !stop.load(Ordering::Relaxed) && until.is_none_or(|until| Instant::now() < until) {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if seed >= end {
+                        break;
+                    }
+                    let outcome = run(&Plan::from_seed(seed));
+                    if args.timeline {
+                        print_timeline(&outcome);
+                    }
+                    let mut total = total.lock().unwrap_or_else(PoisonError::into_inner);
+                    total.add(seed, outcome);
+                    total.progress();
+                    if total.violations.len() >= ENOUGH {
+                        stop.store(true, Ordering::Relaxed);
+                    }
+                }
+            });
+        }
+    });
+    let total = total.into_inner().unwrap_or_else(PoisonError::into_inner);
+    if std::io::stderr().is_terminal() {
+        eprint!("\r\x1b[K");
+    }
+    for (seed, outcome) in &total.violations {
+        explain(*seed, outcome);
+    }
+    total.print()?;
+    Ok(total.violations.is_empty())
+}
+
+impl Total {
+    fn add(&mut self, seed: u64, outcome: Outcome) {
+        self.seeds += 1;
+        let figures = &outcome.figures;
+        for (kind, count) in &figures.faults {
+            *self.figures.faults.entry(kind).or_default() += count;
+        }
+        self.figures.published += figures.published;
+        self.figures.delivered += figures.delivered;
+        self.figures.time += figures.time;
+        self.figures.settling = self.figures.settling.max(figures.settling);
+        if !outcome.violations.is_empty() {
+            self.violations.push((seed, outcome));
+        }
+    }
+
+    fn progress(&self) {
+        let mut terminal = std::io::stderr();
+        if terminal.is_terminal() && self.seeds.is_multiple_of(20) {
+            let hours = self.figures.time.as_secs() / 3600;
+            let _ = write!(terminal, "\r{} seeds, {hours} hours, {} violations", self.seeds, self.violations.len());
+            let _ = terminal.flush();
+        }
+    }
+
+    fn print(&self) -> Result<(), Failure> {
+        let Figures { faults, published, delivered, time, settling } = &self.figures;
+        for (kind, count) in faults {
+            println!("{count:>9} {kind}");
+        }
+        let summary = Summary {
+            seeds: self.seeds,
+            simulated_hours: (time.as_secs_f64() / 360.0).round() / 10.0,
+            faults: faults.values().sum(),
+            faults_by_kind: faults,
+            kills: faults.iter().filter(|(kind, _)| kind.starts_with("client")).map(|(_, count)| count).sum(),
+            published: *published,
+            delivered: *delivered,
+            longest_recovery_s: settling.as_secs_f64(),
+            violations: self.violations.len(),
+        };
+        println!(
+            "{} seeds, {} simulated hours, {published} published, {delivered} delivered, longest recovery {:.1} s, {} violations",
+            summary.seeds, summary.simulated_hours, summary.longest_recovery_s, summary.violations,
+        );
+        println!("{}", serde_json::to_string(&summary).map_err(|error| Failure::new(error.to_string()))?);
+        Ok(())
+    }
+}
+
+/// What broke, on as small a plan as breaks it, and how to see it again.
+fn explain(seed: u64, outcome: &Outcome) {
+    println!("\nseed {seed}: {}", outcome.violations[0]);
+    let small = shrink(&Plan::from_seed(seed));
+    println!("{:?}", small.world);
+    println!("as small as it gets, {} of {} faults:", small.faults.len(), Plan::from_seed(seed).faults.len());
+    let again = run(&small);
+    print_timeline(&again);
+    for violation in &again.violations {
+        println!("    {violation}");
+    }
+    println!("again: cargo xtask sim --from {seed} --seeds 1 --timeline\n");
+}
+
+fn print_timeline(outcome: &Outcome) {
+    for (at, what) in &outcome.timeline {
+        println!("{:>9.3} s  {what}", at.as_secs_f64());
+    }
+}
