@@ -4,8 +4,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use amps_client::{
-    AckType, Client, Command, CommandKind, CommandOptions, Direction, ErrorKind, Executed, Field, Publish, Replacement,
-    SocketConnector, Sow, SowDelete, StartAt, Subscribe, Tap, Write,
+    AckType, Client, Command, CommandKind, CommandOptions, Conflation, Direction, ErrorKind, Executed, Field, Publish,
+    Rate, Replacement, SocketConnector, Sow, SowDelete, StartAt, Subscribe, Tap, Write,
 };
 use amps_core::{FrameDecoder, Message};
 use amps_testserver::TestServer;
@@ -247,6 +247,37 @@ async fn a_command_with_a_field_it_does_not_take_is_refused() {
     }
     client.flush().await.unwrap();
     assert_eq!(sent.take(), [""; 0]);
+}
+
+/// Covers 12#1.
+#[tokio::test]
+async fn options_about_updates_have_their_bytes() {
+    let server = TestServer::builder().ack_conflation(Duration::from_millis(5)).sow("s", "/id").start().await.unwrap();
+    let sent = Sent::default();
+    let builder = Client::builder("me").server(server.uri()).connector(SocketConnector::new().tap(sent.tap()));
+    let client = builder.connect().await.unwrap();
+    sent.take();
+    let (ms, options) = (Duration::from_millis, CommandOptions::new);
+    let conflated = options().conflation(Conflation::Interval(ms(250))).conflation_key(["/a", "/b/c"]);
+    client.subscribe(Subscribe::to("t").options(conflated)).await.unwrap();
+    let paced = options().rate(Rate::Times(2.5)).rate_max_gap(ms(100));
+    client.subscribe(Subscribe::to("t").bookmark(StartAt::Epoch).options(paced)).await.unwrap();
+    let page = Subscribe::sow_and("s").order_by("/id DESC").top_n(5).options(options().skip_n(10).oof());
+    client.subscribe(page).await.unwrap();
+    let totals = options().projection(["/a", "SUM(/b * /c) AS /sum"]).grouping(["/a"]);
+    client.subscribe(Subscribe::sow_and_deltas_of("s").options(totals)).await.unwrap();
+    // From the first field on that is not the same in every subscription.
+    let from = |header: &str| ["\"bm\"", "\"bs\"", "\"o\""].iter().find_map(|key| header.find(key));
+    let fields: Vec<_> = sent.take().iter().filter_map(|header| Some(header[from(header)?..].to_owned())).collect();
+    assert_eq!(
+        fields,
+        [
+            r#""o":"conflation=250ms,conflation_key=[/a,/b/c]","a":"processed"}"#,
+            r#""bm":"0","o":"rate=2.5X,rate_max_gap=100ms","a":"processed,persisted,completed"}"#,
+            r#""bs":10,"top_n":5,"orderby":"/id DESC","o":"skip_n=10,oof","a":"processed,completed"}"#,
+            r#""bs":10,"o":"projection=[/a,SUM(/b * /c) AS /sum],grouping=[/a]","a":"processed,completed"}"#,
+        ]
+    );
 }
 
 /// Covers 12#1.

@@ -59,11 +59,12 @@
 //! publisher's messages once and in order, each log in an order of its own
 //! between publishers.
 //!
-//! Not there: bookmarks that are ranges, conflation, aggregation,
-//! paginated subscriptions, replicated queues. What is asked for and not there
-//! is answered with a failure. Deltas are made and merged as JSON, and filters
-//! look into JSON bodies. A delta says nothing about fields that are gone. All
-//! connections share one message type.
+//! Not there: bookmarks that are ranges, views, replicated queues. What is asked
+//! for and not there is answered with a failure. Deltas, pages and aggregates
+//! are made and merged as JSON, and filters look into JSON bodies. A delta says
+//! nothing about fields that are gone. An aggregate is told when it changes, with
+//! every change made anew from all records. All connections share one message
+//! type.
 
 pub mod journal;
 

@@ -106,7 +106,7 @@ fn a_page_is_a_part_of_the_ordered_records() {
         query("/id", "skip_n=1").acks(AckType::Processed),
         query("", "skip_n=1,top_n=1").acks(AckType::Processed),
         page().topic("^w"),
-        subscription.text(Field::OrderBy, "/id").text(Field::Options, "skip_n=1,top_n=1"),
+        subscription.topic("^w").text(Field::Options, "skip_n=1,top_n=1"),
         subscribe("q", "w", AckType::Processed).text(Field::Options, "skip_n=1"),
     ] {
         bench.send(&reader, command);
@@ -206,7 +206,6 @@ fn what_cannot_be_selected_or_stamped_is_refused() {
         ("w", "select=[+/id"),
         ("w", "select"),
         ("w", "timestamp=1"),
-        ("w", "conflation=1s"),
         ("w", "projection=[/id],grouping=[/id]"),
         ("q", "timestamp"),
         ("q", "select=[-/b]"),

@@ -1,24 +1,24 @@
 //! Messages to subscribers: live ones as they are published, logged ones as
 //! each connection drains.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 
-use amps_core::header::FrameWriter;
-use amps_core::{AckType, Bookmark, Field};
-use bytes::{Bytes, BytesMut};
+use amps_core::{AckType, Bookmark};
 
 use super::ack::AckFrame;
+use super::conflation::{Change, Conflation, First};
 use super::connection::Role;
+use super::content::{Content, Stored, write_message, write_out_of_focus};
 use super::delta::Update;
 use super::interest::{Before, Interest};
 use super::outbox::CHUNK_BYTES;
 use super::topics::{Recipients, Route};
+use super::view::Changed;
 use super::{ConnId, Engine};
 use crate::faults::Access;
 use crate::filter::Subject;
 use crate::log::Entry;
-use crate::sow::{SowRecord, key_text};
+use crate::sow::SowRecord;
 
 impl Engine {
     /// Sends a message to the plain subscriptions that match it: one frame a
@@ -34,6 +34,7 @@ impl Engine {
         let old = before.map(|record| Subject::new(&instance, &topic, &record.body));
         let key = self.topics.get(entry.topic).sow.map(|sow| Arc::clone(&self.sow[sow].key));
         let update = before.zip(key).map(|(record, key)| Update::new(key, &record.body, &entry.body));
+        let record = old.as_ref().zip(before);
         let old = old.as_ref().zip(update.as_ref()).map(|(record, update)| Before { record, update });
         for route in routes.iter() {
             let Some(connection) = self.connections.get_mut(&route.connection) else { continue };
@@ -43,13 +44,16 @@ impl Engine {
             let out = connection.outbox.tail();
             let length = out.len();
             if route.some.is_empty() {
-                write_message(out, &topic, &route.all, entry, bookmark, &entry.body);
+                if !route.all.sids.is_empty() {
+                    write_message(out, &topic, &route.all, entry.into(), bookmark, entry.processed);
+                }
             } else {
                 let reach = route.reach(&message, old);
                 if !reach.delivered.sids.is_empty() {
                     let delta = old.filter(|_| !reach.whole).map(|old| old.update.body(reach.send_keys));
                     let body = delta.as_ref().unwrap_or(&entry.body);
-                    write_message(out, &topic, &reach.delivered, entry, bookmark, body);
+                    let content = Content { body, ..entry.into() };
+                    write_message(out, &topic, &reach.delivered, content, bookmark, entry.processed);
                 }
                 if !reach.unmatched.sids.is_empty() {
                     write_out_of_focus(out, &topic, &reach.unmatched, "match", entry.into(), entry.processed);
@@ -63,11 +67,37 @@ impl Engine {
                 self.mark(route.connection);
                 self.limit_outbox(route.connection);
             }
+            let first = First { bookmark, processed: entry.processed, position: None };
+            for interest in &route.conflated {
+                let Some((had, change)) = interest.change(&message, record, || entry.into()) else { continue };
+                let now = if let Change::Is(content) = &change { Some(content.clone()) } else { None };
+                if !self.hold(route.connection, interest, (entry.topic, entry.sow_key), first, had, change)
+                    && let Some(content) = now
+                {
+                    self.write_now(route.connection, &topic, interest, &content, first);
+                }
+            }
+            let changed = Changed { key: entry.sow_key, gone: None, bookmark, processed: entry.processed };
+            for sub_id in &route.views {
+                self.update_view(route.connection, sub_id, changed);
+            }
+        }
+    }
+
+    /// Sends a message that cannot be conflated to a subscription that would.
+    fn write_now(&mut self, id: ConnId, topic: &str, interest: &Interest, content: &Stored, first: First) {
+        let mut to = Recipients::default();
+        to.add(&interest.id, &interest.wants);
+        if let Some(connection) = self.connections.get_mut(&id) {
+            write_message(connection.outbox.tail(), topic, &to, content.into(), first.bookmark, first.processed);
+            self.mark(id);
+            self.limit_outbox(id);
         }
     }
 
     /// Tells the plain subscriptions that asked that a record is gone, and why.
-    pub(super) fn deliver_deleted(&mut self, topic: u32, record: &SowRecord, reason: &str) {
+    pub(super) fn deliver_deleted(&mut self, topic: u32, record: &SowRecord, reason: &'static str) {
+        let number = topic;
         let routes = self.topics.routes(topic).unwrap_or_else(|| self.find_routes(topic));
         let (topic, instance) = (Arc::clone(&self.topics.get(topic).name), Arc::clone(&self.name));
         let subject = Subject::new(&instance, &topic, &record.body);
@@ -75,12 +105,23 @@ impl Engine {
         for route in routes.iter() {
             let to = route.lose(&subject);
             let Some(connection) = self.connections.get_mut(&route.connection) else { continue };
-            if connection.close.is_some() || to.sids.is_empty() {
+            if connection.close.is_some() {
                 continue;
             }
-            write_out_of_focus(connection.outbox.tail(), &topic, &to, reason, record.into(), now);
-            self.mark(route.connection);
-            self.limit_outbox(route.connection);
+            if !to.sids.is_empty() {
+                write_out_of_focus(connection.outbox.tail(), &topic, &to, reason, record.into(), now);
+                self.mark(route.connection);
+                self.limit_outbox(route.connection);
+            }
+            let first = First { bookmark: None, processed: now, position: None };
+            for interest in route.conflated.iter().filter(|interest| interest.had(&subject)) {
+                let at = (number, Some(record.key));
+                self.hold(route.connection, interest, at, first, Some(record), Change::Gone(reason));
+            }
+            let changed = Changed { key: Some(record.key), gone: Some(reason), bookmark: None, processed: now };
+            for sub_id in &route.views {
+                self.update_view(route.connection, sub_id, changed);
+            }
         }
     }
 
@@ -93,25 +134,30 @@ impl Engine {
             return self.topics.set_routes(topic, routes);
         }
         for (id, connection) in &mut self.connections {
-            let mut route =
-                Route { connection: *id, all: Recipients::default(), told: Recipients::default(), some: Vec::new() };
+            let mut route = Route::new(*id);
             let (user, subscriptions) = connection.readers();
             for subscription in subscriptions {
                 let content = |name: &str| self.faults.content(|| user, Access::Read, name);
                 if subscription.replay.is_some() || !subscription.matches(topic, &name, content) {
                     continue;
                 }
+                if subscription.view.is_some() {
+                    route.views.push(subscription.id.clone());
+                    continue;
+                }
                 let terms = subscription.terms(topic);
                 // Without records there are no deltas.
                 let deltas = subscription.deltas.filter(|_| has_records);
-                if terms.is_empty() && deltas.is_none() {
+                let conflates = subscription.conflation.is_some();
+                if terms.is_empty() && deltas.is_none() && !conflates {
                     route.all.add(&subscription.id, &subscription.wants);
                     if subscription.oof {
                         route.told.add(&subscription.id, &subscription.wants);
                     }
                     continue;
                 }
-                route.some.push(Interest {
+                let list = if conflates { &mut route.conflated } else { &mut route.some };
+                list.push(Interest {
                     id: subscription.id.clone(),
                     own: terms.own.cloned(),
                     entitled: terms.entitled.cloned(),
@@ -120,7 +166,7 @@ impl Engine {
                     wants: subscription.wants.clone(),
                 });
             }
-            if !route.all.sids.is_empty() || !route.some.is_empty() {
+            if !route.is_empty() {
                 routes.push(route);
             }
         }
@@ -141,14 +187,16 @@ impl Engine {
     /// furthest behind first; a message that several of them match is sent
     /// once.
     fn pump_replays(&mut self, id: ConnId) {
-        let (end, replicated) = (self.log.len(), self.replicated());
+        let (end, replicated, now) = (self.log.len(), self.replicated(), self.micros_now());
         let mut moved = false;
+        let mut released = Vec::new();
         let mut recipients = Recipients::default();
         loop {
             self.complete_replays(id);
             let Some(connection) = self.connections.get_mut(&id) else { return };
             let limit = |fully_durable: bool| if fully_durable { replicated.min(end) } else { end };
             let replays = connection.subscriptions.iter().filter_map(|s| s.replay.as_ref()).filter(|r| !r.paused);
+            let replays = replays.filter(|r| r.waits_until().is_none_or(|until| until <= now));
             let next = replays.filter(|r| r.cursor < limit(r.fully_durable)).map(|r| r.cursor).min();
             let Some(position) = next.filter(|_| connection.outbox.buffered() < CHUNK_BYTES) else { break };
             let entry = self.log.entry(position);
@@ -157,27 +205,51 @@ impl Engine {
             recipients.sids.clear();
             let (user, subscriptions) = connection.readers();
             for subscription in subscriptions {
-                let Some(replay) = &mut subscription.replay else { continue };
+                let Some(replay) = &subscription.replay else { continue };
                 if replay.paused || replay.cursor != position || position >= limit(replay.fully_durable) {
                     continue;
                 }
-                replay.cursor += 1;
                 let content = |name: &str| self.faults.content(|| user, Access::Read, name);
-                let matches = subscription.matches(entry.topic, topic, content);
                 // A deletion is logged, not replayed.
-                if entry.deletes.is_some() || !matches || !subscription.terms(entry.topic).accept(&message) {
+                let matches = subscription.matches(entry.topic, topic, content) && entry.deletes.is_none();
+                let matches = matches && subscription.terms(entry.topic).accept(&message);
+                let Some(replay) = &mut subscription.replay else { continue };
+                if matches && replay.is_too_early(entry, now) {
                     continue;
                 }
-                recipients.add(&subscription.id, &subscription.wants);
-                if let Some(remaining) = subscription.replay.as_mut().and_then(|replay| replay.remaining.as_mut()) {
+                replay.cursor += 1;
+                released.extend(subscription.released(entry.processed, true));
+                if !matches {
+                    continue;
+                }
+                let bookmark = Some(self.log.bookmark(position));
+                let first = First { bookmark, processed: entry.processed, position: Some(position) };
+                let key = |conflation: &mut Conflation| conflation.key(topic, entry.sow_key, &entry.body);
+                let conflated = subscription.conflation.as_mut();
+                let fresh = match conflated.and_then(|conflation| Some((key(conflation)?, conflation))) {
+                    Some((key, conflation)) => conflation.hold(key, entry.topic, first, None, Change::Is(entry.into())),
+                    None => {
+                        recipients.add(&subscription.id, &subscription.wants);
+                        true
+                    }
+                };
+                let remaining = subscription.replay.as_mut().and_then(|replay| replay.remaining.as_mut());
+                if let Some(remaining) = remaining.filter(|_| fresh) {
                     *remaining = remaining.saturating_sub(1);
                 }
             }
             if !recipients.sids.is_empty() {
                 let bookmark = Some(self.log.bookmark(position));
-                write_message(connection.outbox.tail(), topic, &recipients, entry, bookmark, &entry.body);
+                let out = connection.outbox.tail();
+                write_message(out, topic, &recipients, entry.into(), bookmark, entry.processed);
             }
             moved = true;
+            if !released.is_empty() {
+                self.send_released(id, std::mem::take(&mut released));
+            }
+        }
+        if let Some(at) = self.next_release() {
+            self.arm(at);
         }
         if moved {
             self.watch_positions(id);
@@ -188,6 +260,7 @@ impl Engine {
     /// log ended when it was entered, or its bound.
     fn complete_replays(&mut self, id: ConnId) {
         let mut acks = Vec::new();
+        let mut released = Vec::new();
         let Some(connection) = self.connections.get_mut(&id) else { return };
         connection.subscriptions.retain_mut(|subscription| {
             let Some(replay) = &mut subscription.replay else { return true };
@@ -197,9 +270,12 @@ impl Engine {
                 if replay.wants_completed {
                     acks.push((subscription.command_id.clone(), subscription.id.clone(), replay.cursor));
                 }
+                // What is replayed comes before that is said.
+                released.extend(subscription.released(u64::MAX, true));
             }
             !bounded
         });
+        self.send_released(id, released);
         for (command_id, sub_id, cursor) in acks {
             let bookmark = if cursor == 0 { "0".to_owned() } else { self.log.bookmark(cursor - 1).to_string() };
             let frame = AckFrame {
@@ -240,7 +316,8 @@ impl Engine {
                 continue;
             }
             let Some(replay) = &mut subscription.replay else { continue };
-            let through = replay.cursor.min(replicated);
+            let held = subscription.conflation.as_ref().and_then(Conflation::first_position);
+            let through = replay.cursor.min(replicated).min(held.unwrap_or(usize::MAX));
             if through > replay.acknowledged {
                 replay.acknowledged = through;
                 acks.push((subscription.command_id.clone(), subscription.id.clone(), through));
@@ -258,69 +335,4 @@ impl Engine {
             self.send_ack(id, AckType::Persisted, frame);
         }
     }
-}
-
-/// One publish message to a client.
-fn write_message(
-    out: &mut BytesMut,
-    topic: &str,
-    to: &Recipients,
-    entry: &Entry,
-    bookmark: Option<Bookmark>,
-    body: &Bytes,
-) {
-    let wants = &to.wants;
-    let bookmark = bookmark.filter(|_| wants.bookmark).map(|bookmark| bookmark.to_string());
-    let key = entry.sow_key.filter(|_| wants.key).map(|key| key_text(key, entry.given_key.as_deref()));
-    FrameWriter::new(out, "p")
-        .text(Field::Topic, topic)
-        .text(Field::SubscriptionIds, &to.sids)
-        .maybe(Field::Bookmark, bookmark.as_deref())
-        .maybe(Field::SowKey, key.as_deref())
-        .maybe(Field::CorrelationId, entry.correlation_id.as_deref())
-        .maybe(Field::Timestamp, wants.timestamp(entry.processed).as_deref())
-        .finish(&wants.part(body));
-}
-
-/// A record that is no longer what somebody asked for, as it is told.
-pub(super) struct Lost<'r> {
-    key: Option<Cow<'r, str>>,
-    correlation_id: Option<&'r str>,
-    body: &'r Bytes,
-}
-
-impl<'r> From<&'r Entry> for Lost<'r> {
-    fn from(entry: &'r Entry) -> Self {
-        let key = entry.sow_key.map(|key| key_text(key, entry.given_key.as_deref()));
-        Self { key, correlation_id: entry.correlation_id.as_deref(), body: &entry.body }
-    }
-}
-
-impl<'r> From<&'r SowRecord> for Lost<'r> {
-    fn from(record: &'r SowRecord) -> Self {
-        Self { key: Some(record.key_text()), correlation_id: record.correlation_id.as_deref(), body: &record.body }
-    }
-}
-
-/// Tells subscriptions that a record is no longer what they asked for: its key,
-/// correlation id and body (AMPS Command Reference, "oof").
-pub(super) fn write_out_of_focus(
-    out: &mut BytesMut,
-    topic: &str,
-    to: &Recipients,
-    reason: &str,
-    record: Lost<'_>,
-    processed: u64,
-) {
-    let Lost { key, correlation_id, body } = record;
-    let body = to.wants.part(body);
-    FrameWriter::new(out, "oof")
-        .text(Field::Topic, topic)
-        .maybe(Field::SowKey, key.as_deref())
-        .text(Field::SubscriptionIds, &to.sids)
-        .text(Field::Reason, reason)
-        .maybe(Field::CorrelationId, correlation_id)
-        .maybe(Field::Timestamp, to.wants.timestamp(processed).as_deref())
-        .number(Field::MessageLength, body.len() as u64)
-        .finish(&body);
 }

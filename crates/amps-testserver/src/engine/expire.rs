@@ -2,7 +2,7 @@
 //!
 //! Every instance does so by its own clock: nothing is logged or replicated.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::Engine;
 
@@ -25,7 +25,6 @@ impl Engine {
     /// When the next record expires.
     pub(super) fn next_expiry(&self) -> Option<Instant> {
         let at = self.sow.iter().filter_map(|sow| sow.next_end()).min()?;
-        let from_start = Duration::from_micros(at).saturating_sub(self.config.wall_clock);
-        Some(self.began? + from_start)
+        self.began.map(|_| self.instant_of(at))
     }
 }

@@ -4,7 +4,7 @@
 use amps_core::{AckType, AckTypes, Field, Message};
 
 use super::ack::AckFrame;
-use super::subscribe::Options;
+use super::options::Options;
 use super::{ConnId, Engine};
 
 impl Engine {

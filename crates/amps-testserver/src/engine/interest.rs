@@ -1,9 +1,12 @@
 //! Who wants a message, by what is in it.
 
+use super::conflation::Change;
+use super::content::Stored;
 use super::delta::{Deltas, Update};
 use super::topics::{Recipients, Route};
 use super::wants::Wants;
 use crate::filter::{Filter, Subject};
+use crate::sow::SowRecord;
 
 /// What a message has to match to reach a subscription.
 #[derive(Debug, Clone, Copy)]
@@ -60,6 +63,28 @@ pub(super) struct Interest {
 }
 
 impl Interest {
+    /// What of a message, or of its going, a subscription that conflates is
+    /// told, with what it had before. `None`: nothing.
+    pub(super) fn change<'b>(
+        &self,
+        message: &Subject<'_>,
+        before: Option<(&Subject<'_>, &'b SowRecord)>,
+        content: impl FnOnce() -> Stored,
+    ) -> Option<(Option<&'b SowRecord>, Change)> {
+        let had = before.filter(|(record, _)| !self.oof || self.terms().accept(record)).map(|(_, record)| record);
+        match self.terms().focus(message) {
+            Focus::In => Some((had, Change::Is(content()))),
+            Focus::Out if self.oof => Some((had, Change::Gone("match"))),
+            Focus::Hidden if self.oof => Some((had, Change::Gone("entitlement"))),
+            Focus::Out | Focus::Hidden => None,
+        }
+    }
+
+    /// Whether it is told that a record is gone.
+    pub(super) fn had(&self, record: &Subject<'_>) -> bool {
+        self.oof && self.terms().accept(record)
+    }
+
     fn terms(&self) -> Terms<'_> {
         Terms { own: self.own.as_ref(), entitled: self.entitled.as_ref() }
     }
@@ -127,7 +152,7 @@ impl Route {
     /// Who is told that a record they had was deleted.
     pub(super) fn lose(&self, record: &Subject<'_>) -> Recipients {
         let mut told = self.told.clone();
-        for interest in self.some.iter().filter(|interest| interest.oof && interest.terms().accept(record)) {
+        for interest in self.some.iter().filter(|interest| interest.had(record)) {
             told.add(&interest.id, &interest.wants);
         }
         told

@@ -2,7 +2,10 @@
 //! deadlines and dial requests out.
 
 mod ack;
+mod clock;
+mod conflation;
 mod connection;
+mod content;
 mod control;
 mod deliver;
 mod delta;
@@ -13,21 +16,25 @@ mod heartbeat;
 mod history;
 mod interest;
 mod logon;
+mod options;
 mod outbox;
+mod pace;
 mod publish;
 mod query;
 mod queue;
+mod records;
 mod replicate;
 mod sow_delete;
 mod subscribe;
 mod topics;
+mod view;
 mod wants;
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::io;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use amps_core::Bookmark;
 use bytes::Bytes;
@@ -41,7 +48,7 @@ use crate::faults::Faults;
 use crate::identity::publisher_id;
 use crate::journal::{Journal, LoggedMessage, Record};
 use crate::log::{Entry, Log};
-use crate::sow::{SowRecord, SowTopic};
+use crate::sow::SowTopic;
 use crate::stats::Stats;
 
 pub use self::queue::QueueDepth;
@@ -299,6 +306,8 @@ impl Engine {
         }
         self.queues_due(now);
         self.expire_records();
+        self.release_conflated();
+        self.replays_due();
         self.end_turn();
         self.arm_all();
     }
@@ -343,46 +352,6 @@ impl Engine {
     /// promised.
     pub fn failure(&self) -> Option<&str> {
         self.failed.as_deref()
-    }
-
-    fn advance(&mut self, now: Instant) {
-        let first = self.began.is_none();
-        self.began.get_or_insert(now);
-        self.now = Some(self.now.map_or(now, |last| last.max(now)));
-        if first {
-            // Records of an earlier life expire too.
-            self.arm_all();
-        }
-    }
-
-    /// The latest time anybody told.
-    fn now(&self) -> Instant {
-        self.now.expect("a connection exists only after a call that told the time")
-    }
-
-    /// A time as one since the beginning of 1970.
-    fn wall_clock(&self, at: Instant) -> Duration {
-        self.config.wall_clock + at.saturating_duration_since(self.began.unwrap_or(at))
-    }
-
-    /// The latest time anybody told, as microseconds since the beginning of
-    /// 1970; never before the last message of the log.
-    fn processed_now(&self) -> u64 {
-        let now = self.now.map_or(self.config.wall_clock, |now| self.wall_clock(now));
-        (now.as_micros() as u64).max(self.log.last_processed())
-    }
-
-    fn arm(&mut self, at: Instant) {
-        self.timeout = Some(self.timeout.map_or(at, |timeout| timeout.min(at)));
-    }
-
-    fn arm_all(&mut self) {
-        let connections = self.connections.values().filter_map(|connection| connection.deadline(&self.config));
-        let peers = self.peers.iter().filter_map(Peer::deadline);
-        let earliest = connections.chain(peers).chain(self.queues.deadline()).chain(self.next_expiry()).min();
-        if let Some(at) = earliest {
-            self.arm(at);
-        }
     }
 
     fn mark(&mut self, id: ConnId) {
@@ -451,28 +420,6 @@ impl Engine {
             deletes: entry.deletes.as_deref().map(<[u64]>::to_vec),
             body: entry.body.clone(),
         }
-    }
-
-    /// Keeps a published message in its SOW, if it has one; answers the record
-    /// it takes the place of.
-    fn keep(&mut self, entry: &Entry) -> Option<SowRecord> {
-        let (sow, key) = (self.topics.get(entry.topic).sow?, entry.sow_key?);
-        let before = self.sow[sow].keep(key, entry);
-        if let (Some(at), Some(_)) = (self.next_expiry(), self.now) {
-            self.arm(at);
-        }
-        before
-    }
-
-    /// Deletes records; answers them with the number of their SOW.
-    fn delete(&mut self, keys: &[u64]) -> Vec<(usize, SowRecord)> {
-        // A key is that of one record of one topic.
-        let sows = self.sow.iter_mut().enumerate();
-        sows.flat_map(|(at, sow)| sow.delete(keys).into_iter().map(move |record| (at, record))).collect()
-    }
-
-    fn sow_key(&self, topic: u32, given: Option<&str>, body: &[u8]) -> Option<u64> {
-        self.sow[self.topics.get(topic).sow?].key_of(given, body)
     }
 
     /// The number of a topic, with all that is fixed about it found out once.

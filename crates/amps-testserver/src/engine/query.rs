@@ -8,10 +8,11 @@ use amps_core::message::MessageKind;
 use amps_core::{AckType, AckTypes, Field, Message};
 
 use super::ack::AckFrame;
-use super::deliver::write_out_of_focus;
+use super::content::{Stored, write_out_of_focus};
 use super::interest::Terms;
+use super::options::Options;
 use super::outbox::Query;
-use super::subscribe::{DELTAS_FROM_BOOKMARK, Options, Subscription};
+use super::subscribe::{DELTAS_FROM_BOOKMARK, Subscription};
 use super::topics::Recipients;
 use super::wants::Wants;
 use super::{ConnId, Engine};
@@ -48,9 +49,13 @@ impl Engine {
             return self.refuse(id, message, acks, "invalid orderby");
         };
         let subscribes = message.kind() != MessageKind::Sow;
-        // A window that moves is not there, only a page of what is there now.
-        let windowed = subscribes || options.top_n.is_none() || order.is_none();
-        if options.skip_n.is_some() && (windowed || !matches!(pattern, TopicPattern::Literal(_))) {
+        let has_bookmark = message.raw(Field::Bookmark).is_some_and(|bookmark| !bookmark.is_empty());
+        let mut options = options;
+        let Ok(view) = options.view_of(&pattern, order.as_ref(), subscribes, has_bookmark) else {
+            return self.refuse(id, message, acks, "invalid options");
+        };
+        let earlier_view = self.replaced(id, message).filter(|_| options.replace).and_then(|s| s.view.clone());
+        if !self.may_replace_view(id, message, &options, view.as_ref()) || !self.can_conflate(&pattern, &options) {
             return self.refuse(id, message, acks, "invalid options");
         }
         let queue = self.queues.matched(&pattern);
@@ -65,7 +70,7 @@ impl Engine {
             Err(reason) => return self.refuse(id, message, acks, reason),
         };
         let keys = message.text(Field::SowKeys);
-        let earlier = self.requeried(id, message, &options);
+        let earlier = self.requeried(id, message, &options).filter(|_| view.is_none());
         let state = self.state_at(then);
         let mut found = self.search(id, &state, &pattern, options.filter.as_ref(), keys.as_deref(), earlier);
         if queue {
@@ -74,13 +79,24 @@ impl Engine {
             found.matched += browsed.len() as u64;
             found.records.extend(browsed);
         }
-        let Found { compared, matched, mut records, left } = found;
+        let Found { compared, matched, mut records, mut left } = found;
+        if let Some(projection) = &options.projection {
+            records = projection.of_records(&self.name, records);
+        }
         if let Some(order) = &order {
             self.sort(&mut records, order);
         }
         let skipped = options.skip_n.map_or(0, |skip_n| records.len().min(skip_n as usize));
         records.drain(..skipped);
         records.truncate(options.top_n.map_or(usize::MAX, |top_n| top_n as usize));
+        if let Some(mut view) = view {
+            view.shown = records.iter().map(|(_, record)| (record.key, Stored::from(record))).collect();
+            if let Some(earlier) = earlier_view {
+                left.extend(self.left_view(id, &options, &view, &earlier));
+                records.retain(|(_, record)| !earlier.shown.contains_key(&record.key));
+            }
+            options.view = Some(view);
+        }
         let returned = records.len();
 
         let own = message.text(Field::QueryId).filter(|id| !id.is_empty());
@@ -88,7 +104,8 @@ impl Engine {
         if subscribes {
             // The query's bound is not one of the subscription behind it.
             let queried = keys.is_none() && options.top_n.is_none();
-            let options = Options { top_n: None, queried, ..options };
+            let options = Options { top_n: None, queried: queried && options.view.is_none(), ..options };
+            let (oof, wants) = (options.oof, options.wants());
             let start = then.map(|then| then.position);
             if start.is_some() && message.kind() == MessageKind::SowAndDeltaSubscribe {
                 return self.refuse(id, message, acks, DELTAS_FROM_BOOKMARK);
@@ -96,13 +113,13 @@ impl Engine {
             if options.contradict(start.is_some()) {
                 return self.refuse(id, message, acks, "invalid options");
             }
-            if let Err(reason) = self.enter(id, message, acks, &options, pattern, start) {
+            if let Err(reason) = self.enter(id, message, acks, options, pattern, start) {
                 return self.refuse(id, message, acks, reason);
             }
-            if options.oof && start.is_none() {
-                self.tell_left(id, message, &options.wants(), &left);
+            if oof && start.is_none() {
+                self.tell_left(id, message, &wants, &left);
             }
-            self.send_records(id, &query_id, records, batch_size as usize, options.wants());
+            self.send_records(id, &query_id, records, batch_size as usize, wants);
         } else {
             if acks.contains(AckType::Processed) {
                 let frame = AckFrame { query_id: Some(&query_id), ..AckFrame::default() };
@@ -158,14 +175,6 @@ impl Engine {
             }
         }
         found
-    }
-
-    /// Puts records in order. Where there is none they come by topic and key.
-    fn sort(&self, records: &mut VecDeque<(String, SowRecord)>, order: &Order) {
-        let place = |(topic, record): &(String, SowRecord)| order.place(&Subject::new(&self.name, topic, &record.body));
-        let mut placed: Vec<_> = records.drain(..).map(|record| (place(&record), record)).collect();
-        placed.sort_by(|(left, _), (right, _)| left.compare(right));
-        records.extend(placed.into_iter().map(|(_, record)| record));
     }
 
     /// Tells a replaced subscription about the records it had and has no more.

@@ -6,8 +6,8 @@ use std::collections::BTreeSet;
 use amps_core::{Field, Message};
 
 use super::connection::Connection;
+use super::options::Options;
 use super::publish::Outcome;
-use super::subscribe::Options;
 use super::{ConnId, Engine};
 use crate::faults::Access;
 use crate::filter::{Filter, Subject};

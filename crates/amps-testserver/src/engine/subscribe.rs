@@ -1,21 +1,24 @@
 //! `subscribe` and `unsubscribe` (AMPS Command Reference).
 
 use std::collections::HashMap;
-use std::sync::Arc;
 
 use amps_core::message::MessageKind;
-use amps_core::{AckType, AckTypes, CommandOptions, Field, Message, StartAt};
+use amps_core::{AckType, AckTypes, Field, Message, StartAt};
 
 use super::ack::AckFrame;
+use super::conflation::Conflation;
 use super::connection::Close;
 use super::delta::Deltas;
 use super::interest::Terms;
+use super::options::{NotFound, Options};
+use super::pace::Pace;
 use super::queue::Backlog;
+use super::view::View;
 use super::wants::Wants;
 use super::{ConnId, Engine};
 use crate::faults::Access;
 use crate::filter::Filter;
-use crate::select::Select;
+use crate::log::Entry;
 use crate::timestamp::parse_iso8601;
 use crate::topic::TopicPattern;
 
@@ -49,6 +52,10 @@ pub(super) struct Subscription {
     pub(super) wants_persisted: bool,
     /// Set for a bookmark subscription.
     pub(super) replay: Option<Replay>,
+    /// What it conflates.
+    pub(super) conflation: Option<Conflation>,
+    /// Set for one to a page of records, or to aggregates.
+    pub(super) view: Option<View>,
     /// Per topic number: whether the pattern matches, once known.
     known_topics: Vec<Option<bool>>,
     /// Per topic number: what its user may read of it, where that is not all.
@@ -72,10 +79,34 @@ pub(super) struct Replay {
     pub(super) paused: bool,
     /// Entered with `live`, which cannot be paused.
     pub(super) live: bool,
+    /// How fast it goes until it has caught up, and when its next message is
+    /// due if it is too fast, in microseconds since the beginning of 1970.
+    pub(super) pace: Option<Pace>,
+    pub(super) waits_until: Option<u64>,
     /// Messages still to send, when bounded.
     pub(super) remaining: Option<u64>,
     /// Positions before this are acknowledged as persisted.
     pub(super) acknowledged: usize,
+}
+
+impl Replay {
+    /// Whether this message has to wait, which it then does.
+    pub(super) fn is_too_early(&mut self, entry: &Entry, now: u64) -> bool {
+        self.waits_until = None;
+        let Some(pace) = self.pace.as_mut().filter(|_| !self.completed) else { return false };
+        let due = pace.due(entry.processed);
+        if due > now {
+            self.waits_until = Some(due);
+            return true;
+        }
+        pace.sent(entry.processed, entry.body.len(), now);
+        false
+    }
+
+    /// When its next message is due, if it waits for that.
+    pub(super) fn waits_until(&self) -> Option<u64> {
+        self.waits_until.filter(|_| !self.completed)
+    }
 }
 
 impl Subscription {
@@ -106,98 +137,6 @@ impl Subscription {
     }
 }
 
-/// The options of subscriptions and queries this server knows.
-#[derive(Debug, Default)]
-pub(super) struct Options {
-    pub(super) replace: bool,
-    pub(super) bookmark: bool,
-    pub(super) no_sowkey: bool,
-    pub(super) timestamp: bool,
-    pub(super) select: Option<Arc<Select>>,
-    pub(super) literal: bool,
-    pub(super) fully_durable: bool,
-    pub(super) live: bool,
-    pub(super) pause: bool,
-    pub(super) resume: bool,
-    pub(super) oof: bool,
-    pub(super) send_keys: bool,
-    pub(super) no_empties: bool,
-    pub(super) filter: Option<Filter>,
-    /// Behind a query that is not bounded.
-    pub(super) queried: bool,
-    pub(super) not_found: NotFound,
-    pub(super) top_n: Option<u64>,
-    pub(super) skip_n: Option<u64>,
-    pub(super) max_backlog: Option<u64>,
-}
-
-/// Where a subscription starts whose bookmark is not in the log.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub(super) enum NotFound {
-    #[default]
-    Now,
-    Epoch,
-    Fail,
-}
-
-impl Options {
-    /// Reads the options of a command; `None` when one is unknown or not
-    /// supported.
-    pub(super) fn parse(message: &Message) -> Option<Self> {
-        let mut options = Self { top_n: message.number(Field::TopN), ..Self::default() };
-        let given = CommandOptions::from(message.text(Field::Options).unwrap_or_default().as_ref());
-        given.check().ok()?;
-        for (name, value) in given.iter() {
-            match (name, value) {
-                ("none", None) => {}
-                ("send_keys", None) => options.send_keys = true,
-                ("no_empties", None) => options.no_empties = true,
-                ("oof", None) => options.oof = true,
-                // Beyond that nothing: delivery follows local logging anyway.
-                ("live", None) => options.live = true,
-                ("pause", None) => options.pause = true,
-                ("resume", None) => options.resume = true,
-                ("replace", None) => options.replace = true,
-                ("bookmark", None) => options.bookmark = true,
-                ("no_sowkey", None) => options.no_sowkey = true,
-                ("timestamp", None) => options.timestamp = true,
-                ("non_regex_topic", None) => options.literal = true,
-                ("fully_durable", None) => options.fully_durable = true,
-                ("bookmark_not_found", Some("now")) => options.not_found = NotFound::Now,
-                ("bookmark_not_found", Some("epoch")) => options.not_found = NotFound::Epoch,
-                ("bookmark_not_found", Some("fail")) => options.not_found = NotFound::Fail,
-                ("top_n", Some(count)) => options.top_n = Some(count.parse().ok()?),
-                ("skip_n", Some(count)) => options.skip_n = Some(count.parse().ok()?),
-                ("max_backlog", Some(messages)) => options.max_backlog = Some(messages.parse().ok()?),
-                ("select", Some(list)) => options.select = Some(Arc::new(Select::parse(list)?)),
-                _ => return None,
-            }
-        }
-        Some(options)
-    }
-
-    /// Whether a subscription, with a bookmark or without, cannot be entered
-    /// with these: only one with a place in the log can stay there.
-    pub(super) fn contradict(&self, has_bookmark: bool) -> bool {
-        self.resume || self.pause && (self.live || !has_bookmark)
-    }
-
-    /// What is wanted of messages and records.
-    pub(super) fn wants(&self) -> Wants {
-        let (bookmark, timestamp, select) = (self.bookmark, self.timestamp, self.select.clone());
-        Wants { bookmark, key: !self.no_sowkey, timestamp, select }
-    }
-
-    /// What a subscription by this command gets of updates, if it is for deltas.
-    fn deltas(&self, kind: MessageKind) -> Option<Deltas> {
-        matches!(kind, MessageKind::DeltaSubscribe | MessageKind::SowAndDeltaSubscribe).then_some(Deltas {
-            no_empties: self.no_empties,
-            // Always there by default, but where empty deltas are left out.
-            send_keys: self.send_keys || !self.no_empties,
-        })
-    }
-}
-
 /// Whether a bookmark says that nothing is to be replayed.
 pub(super) fn is_now(bookmark: &str) -> bool {
     matches!(bookmark.parse(), Ok(StartAt::Now))
@@ -224,12 +163,24 @@ impl Engine {
             return self.refuse(id, message, acks, DELTAS_FROM_BOOKMARK);
         }
         let bounded = options.top_n.is_some() && replay.is_none();
-        if options.contradict(replay.is_some()) || bounded || options.skip_n.is_some() {
+        let queries = options.skip_n.is_some() || options.projection.is_some();
+        if options.contradict(replay.is_some()) || bounded || queries || !self.can_conflate(&pattern, &options) {
             return self.refuse(id, message, acks, "invalid options");
         }
-        if let Err(reason) = self.enter(id, message, acks, &options, pattern, replay) {
+        if let Err(reason) = self.enter(id, message, acks, options, pattern, replay) {
             self.refuse(id, message, acks, reason);
         }
+    }
+
+    /// Whether it is known which messages are of one record: the topic has a
+    /// SOW, or there is a key of its own; and with it nobody asks for records
+    /// that go out of focus, which have the key of the topic.
+    pub(super) fn can_conflate(&self, pattern: &TopicPattern, options: &Options) -> bool {
+        let has_keys = match pattern {
+            TopicPattern::Literal(name) => self.sow.iter().any(|sow| sow.topic == *name),
+            _ => true,
+        };
+        options.conflation.is_none() || if options.conflation_key { !options.oof } else { has_keys }
     }
 
     /// What every command with a topic pattern checks first. Answers the
@@ -291,7 +242,7 @@ impl Engine {
         id: ConnId,
         message: &Message,
         acks: AckTypes,
-        options: &Options,
+        options: Options,
         pattern: TopicPattern,
         start: Option<usize>,
     ) -> Result<(), &'static str> {
@@ -303,7 +254,7 @@ impl Engine {
         }
         let target = self.log.len();
         let granted = self.queues.granted(&pattern, options.max_backlog).filter(|_| start.is_none());
-        if granted.is_some() && (options.timestamp || options.select.is_some()) {
+        if granted.is_some() && (options.timestamp || options.select.is_some() || options.conflation.is_some()) {
             // Not there for messages of queues.
             return Err("invalid options");
         }
@@ -319,15 +270,16 @@ impl Engine {
         if connection.subscriptions.len() >= SUBSCRIPTIONS_MAX {
             return Err("too many subscriptions");
         }
+        let (deltas, wants) = (options.deltas(message.kind()), options.wants());
         connection.subscriptions.push(Subscription {
             id: sub_id.clone(),
             command_id,
             pattern,
-            filter: options.filter.clone(),
+            filter: options.filter,
             oof: options.oof,
-            deltas: options.deltas(message.kind()),
+            deltas,
             queried: options.queried,
-            wants: Wants { bookmark: options.bookmark || start.is_some(), ..options.wants() },
+            wants: Wants { bookmark: options.bookmark || start.is_some(), ..wants },
             backlog: granted.map(|most| Backlog { most, leased, served }),
             wants_persisted: acks.contains(AckType::Persisted),
             replay: start.map(|cursor| Replay {
@@ -338,9 +290,13 @@ impl Engine {
                 fully_durable: options.fully_durable,
                 paused: options.pause,
                 live: options.live,
+                pace: options.pace,
+                waits_until: None,
                 remaining: options.top_n,
                 acknowledged: 0,
             }),
+            conflation: options.conflation,
+            view: options.view,
             known_topics: Vec::new(),
             entitled: HashMap::new(),
         });

@@ -35,6 +35,21 @@ pub(super) struct Route {
     pub(super) told: Recipients,
     /// Subscriptions that look at what is in it, or want a part of it.
     pub(super) some: Vec<Interest>,
+    /// Subscriptions that conflate.
+    pub(super) conflated: Vec<Interest>,
+    /// Ids of subscriptions to a view of the topic's records.
+    pub(super) views: Vec<String>,
+}
+
+impl Route {
+    pub(super) fn new(connection: ConnId) -> Self {
+        let (all, told) = (Recipients::default(), Recipients::default());
+        Self { connection, all, told, some: Vec::new(), conflated: Vec::new(), views: Vec::new() }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.all.sids.is_empty() && self.some.is_empty() && self.conflated.is_empty() && self.views.is_empty()
+    }
 }
 
 /// Subscriptions of one connection that get the same message, and what they

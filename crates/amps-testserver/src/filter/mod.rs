@@ -13,6 +13,7 @@ mod order;
 mod parser;
 mod pattern;
 mod print;
+mod projection;
 mod scalar;
 mod value;
 
@@ -28,6 +29,7 @@ pub(crate) use self::document::{Fields, Subject};
 pub use self::error::FilterError;
 use self::expr::Expr;
 pub(crate) use self::order::Order;
+pub(crate) use self::projection::Projection;
 
 /// The longest filter in bytes.
 const TEXT_MAX: usize = 64 << 10;

@@ -90,7 +90,7 @@ impl Place<'_> {
 }
 
 /// Unlike a filter's comparison one in which everything has its place.
-fn compare(left: &Value<'_>, right: &Value<'_>) -> Ordering {
+pub(super) fn compare(left: &Value<'_>, right: &Value<'_>) -> Ordering {
     let rank = |value: &Value<'_>| match value {
         Value::Null => 0,
         Value::Int(_) | Value::Float(_) => 1,

@@ -14,12 +14,7 @@ type Parsed<T = Expr> = Result<T, FilterError>;
 
 /// Reads a whole filter.
 pub(super) fn parse(text: &str) -> Parsed {
-    let tokens = tokens(text)?;
-    // Every node has a token of its own, so this bounds the nodes as well.
-    if let Some(token) = tokens.get(NODES_MAX) {
-        return Err(FilterError::new(token.at, format!("a filter has at most {NODES_MAX} parts")));
-    }
-    let mut parser = Parser { tokens, at: 0, depth: 0 };
+    let mut parser = Parser::new(text)?;
     let expr = parser.or()?;
     if parser.peek() != &Kind::End {
         return Err(parser.expected("an operator or the end"));
@@ -27,7 +22,7 @@ pub(super) fn parse(text: &str) -> Parsed {
     Ok(expr)
 }
 
-struct Parser {
+pub(super) struct Parser {
     /// An end is behind the last.
     tokens: Vec<Token>,
     at: usize,
@@ -35,7 +30,25 @@ struct Parser {
 }
 
 impl Parser {
-    fn peek(&self) -> &Kind {
+    pub(super) fn new(text: &str) -> Parsed<Self> {
+        let tokens = tokens(text)?;
+        // Every node has a token of its own, so this bounds the nodes as well.
+        if let Some(token) = tokens.get(NODES_MAX) {
+            return Err(FilterError::new(token.at, format!("a filter has at most {NODES_MAX} parts")));
+        }
+        Ok(Self { tokens, at: 0, depth: 0 })
+    }
+
+    /// Whether this symbol is behind the next token.
+    pub(super) fn next_is_symbol(&self, symbol: &str) -> bool {
+        matches!(self.tokens.get(self.at + 1).map(|token| &token.kind), Some(Kind::Symbol(found)) if *found == symbol)
+    }
+
+    pub(super) fn expression(&mut self) -> Parsed {
+        self.or()
+    }
+
+    pub(super) fn peek(&self) -> &Kind {
         &self.tokens[self.at].kind
     }
 
@@ -43,7 +56,7 @@ impl Parser {
         self.tokens[self.at].at
     }
 
-    fn take(&mut self) -> Kind {
+    pub(super) fn take(&mut self) -> Kind {
         let kind = self.peek().clone();
         if kind != Kind::End {
             self.at += 1;
@@ -51,7 +64,7 @@ impl Parser {
         kind
     }
 
-    fn expected(&self, what: &str) -> FilterError {
+    pub(super) fn expected(&self, what: &str) -> FilterError {
         FilterError::new(self.byte(), format!("expected {what}, found {}", self.peek().describe()))
     }
 
@@ -60,7 +73,7 @@ impl Parser {
     }
 
     /// Whether the next token was this word; it is taken then.
-    fn takes_word(&mut self, word: &str) -> bool {
+    pub(super) fn takes_word(&mut self, word: &str) -> bool {
         let takes = self.is_word(word);
         self.at += usize::from(takes);
         takes
@@ -76,7 +89,7 @@ impl Parser {
         if self.takes_word(word) { Ok(()) } else { Err(self.expected(word)) }
     }
 
-    fn symbol(&mut self, symbol: &str) -> Parsed<()> {
+    pub(super) fn symbol(&mut self, symbol: &str) -> Parsed<()> {
         if self.takes_symbol(symbol) { Ok(()) } else { Err(self.expected(&format!("'{symbol}'"))) }
     }
 

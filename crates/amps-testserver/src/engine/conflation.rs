@@ -1,0 +1,265 @@
+//! Conflated subscriptions: of the updates of a record within an interval the
+//! last is sent, at its end (AMPS User Guide, "Conflated Subscriptions").
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use amps_core::Bookmark;
+use serde_json::Value;
+
+use super::content::{Content, Stored, write_message, write_out_of_focus};
+use super::delta::{Deltas, Update};
+use super::interest::Interest;
+use super::subscribe::{Replay, Subscription};
+use super::topics::Recipients;
+use super::{ConnId, Engine};
+use crate::sow::SowRecord;
+
+/// The interval where the server may choose it.
+pub(super) const AUTO: Duration = Duration::from_millis(100);
+
+/// Records one subscription has waiting at most: the oldest is sent early.
+const HELD_MAX: usize = 100_000;
+
+/// What a subscription conflates, and what waits for the end of its interval.
+#[derive(Debug, Clone)]
+pub(super) struct Conflation {
+    /// In microseconds.
+    interval: u64,
+    /// The fields that say which messages are of one record; without them it
+    /// is the SOW key.
+    key: Option<Vec<String>>,
+    held: BTreeMap<String, Held>,
+    /// Records that waited so far: their order.
+    count: u64,
+}
+
+/// The updates of a record in an interval.
+#[derive(Debug, Clone)]
+struct Held {
+    /// When it is sent, in microseconds since the beginning of 1970.
+    due: u64,
+    number: u64,
+    topic: u32,
+    /// Of the first message.
+    first: First,
+    /// What the subscriber has of the record.
+    had: Option<Stored>,
+    now: State,
+}
+
+/// What is told of the first message of an interval.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct First {
+    pub(super) bookmark: Option<Bookmark>,
+    /// In microseconds since the beginning of 1970.
+    pub(super) processed: u64,
+    /// Its position in the log, when it is replayed.
+    pub(super) position: Option<usize>,
+}
+
+#[derive(Debug, Clone)]
+enum State {
+    Is(Stored),
+    /// Out of focus, for this reason.
+    Gone(&'static str),
+}
+
+/// An update whose interval is over.
+#[derive(Debug)]
+pub(super) struct Released(Held);
+
+/// What becomes of a record for a subscription that conflates.
+pub(super) enum Change {
+    /// It has this now.
+    Is(Stored),
+    /// It is out of focus.
+    Gone(&'static str),
+}
+
+impl Conflation {
+    pub(super) fn new(interval: Duration, key: Option<Vec<String>>) -> Self {
+        let interval = (interval.as_micros() as u64).max(1);
+        Self { interval, key, held: BTreeMap::new(), count: 0 }
+    }
+
+    /// Which record a message is of; `None` where that cannot be told, and
+    /// nothing is conflated.
+    pub(super) fn key(&self, topic: &str, sow_key: Option<u64>, body: &[u8]) -> Option<String> {
+        let Some(paths) = &self.key else { return sow_key.map(|key| format!("{topic}\0{key}")) };
+        let body: Option<Value> = serde_json::from_slice(body).ok();
+        let mut key = topic.to_owned();
+        for path in paths {
+            key.push('\0');
+            // What is missing is the same as null.
+            let value = body.as_ref().and_then(|body| body.pointer(path)).filter(|value| !value.is_null());
+            key.push_str(&value.map(Value::to_string).unwrap_or_default());
+        }
+        Some(key)
+    }
+
+    /// Takes a change in. `had` is what the subscriber has of the record.
+    /// Answers whether an interval begins.
+    pub(super) fn hold(&mut self, key: String, topic: u32, first: First, had: Option<Stored>, change: Change) -> bool {
+        let held = self.held.get_mut(&key);
+        match (change, held) {
+            (Change::Is(content), Some(held)) => held.now = State::Is(content),
+            (Change::Gone(reason), Some(held)) if held.had.is_some() => held.now = State::Gone(reason),
+            // Came and went: nobody saw it.
+            (Change::Gone(_), Some(_)) => drop(self.held.remove(&key)),
+            (Change::Gone(_), None) if had.is_none() => {}
+            (change, None) => {
+                let now = match change {
+                    Change::Is(content) => State::Is(content),
+                    Change::Gone(reason) => State::Gone(reason),
+                };
+                let (due, number) = (first.processed + self.interval, self.count);
+                self.count += 1;
+                self.held.insert(key, Held { due, number, topic, first, had, now });
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Takes out what is due by then, in order, and what is too much.
+    pub(super) fn release(&mut self, by: u64) -> Vec<Released> {
+        let excess = self.held.len().saturating_sub(HELD_MAX);
+        if self.held.is_empty() || excess == 0 && self.next_due().is_none_or(|due| due > by) {
+            return Vec::new();
+        }
+        let mut due: Vec<_> = self.held.iter().map(|(key, held)| (held.due, held.number, key.clone())).collect();
+        due.sort();
+        let count = due.partition_point(|(due, ..)| *due <= by).max(excess);
+        due[..count].iter().filter_map(|(_, _, key)| self.held.remove(key)).map(Released).collect()
+    }
+
+    pub(super) fn next_due(&self) -> Option<u64> {
+        self.held.values().map(|held| held.due).min()
+    }
+
+    /// The position in the log of the first message that waits.
+    pub(super) fn first_position(&self) -> Option<usize> {
+        self.held.values().filter_map(|held| held.first.position).min()
+    }
+}
+
+impl Engine {
+    /// Takes a message to a subscription that conflates. `false`: it cannot be
+    /// conflated.
+    pub(super) fn hold(
+        &mut self,
+        connection: ConnId,
+        interest: &Interest,
+        (topic, sow_key): (u32, Option<u64>),
+        first: First,
+        had: Option<&SowRecord>,
+        change: Change,
+    ) -> bool {
+        let name = self.topics.get(topic).name.clone();
+        let Some(connection) = self.connections.get_mut(&connection) else { return true };
+        let subscription = connection.subscriptions.iter_mut().find(|subscription| subscription.id == interest.id);
+        let Some(conflation) = subscription.and_then(|subscription| subscription.conflation.as_mut()) else {
+            return true;
+        };
+        let body = match (&change, had) {
+            (Change::Is(content), _) => content.body.clone(),
+            (Change::Gone(_), Some(record)) => record.body.clone(),
+            (Change::Gone(_), None) => return true,
+        };
+        let Some(key) = conflation.key(&name, sow_key, &body) else { return false };
+        conflation.hold(key, topic, first, had.map(Stored::from), change);
+        let due = conflation.next_due();
+        if let Some(at) = due.map(|due| self.instant_of(due)) {
+            self.arm(at);
+        }
+        true
+    }
+
+    /// Replays that waited for their time may go on.
+    pub(super) fn replays_due(&mut self) {
+        let now = self.micros_now();
+        let waited = |subscription: &Subscription| {
+            let until = subscription.replay.as_ref().and_then(Replay::waits_until);
+            until.is_some_and(|until| until <= now)
+        };
+        let connections = self.connections.iter().filter(|(_, connection)| connection.subscriptions.iter().any(waited));
+        let ids: Vec<_> = connections.map(|(id, _)| *id).collect();
+        ids.into_iter().for_each(|id| self.mark(id));
+    }
+
+    /// Sends what the intervals that are over have left, on all connections.
+    pub(super) fn release_conflated(&mut self) {
+        let (now, end) = (self.micros_now(), self.log.len());
+        let ids: Vec<_> = self.connections.keys().copied().collect();
+        for id in ids {
+            let Some(connection) = self.connections.get_mut(&id).filter(|c| c.close.is_none()) else { continue };
+            let mut released = Vec::new();
+            for subscription in &mut connection.subscriptions {
+                // A replay has its own time until it has caught up.
+                let caught_up =
+                    subscription.replay.as_ref().is_none_or(|replay| replay.cursor >= end && !replay.paused);
+                released.extend(subscription.released(now, caught_up));
+            }
+            self.send_released(id, released);
+        }
+    }
+
+    pub(super) fn send_released(&mut self, id: ConnId, released: Vec<(Recipients, Option<Deltas>, Released)>) {
+        if released.is_empty() {
+            return;
+        }
+        for (to, deltas, Released(held)) in released {
+            let topic = self.topics.get(held.topic);
+            let (name, sow) = (topic.name.clone(), topic.sow);
+            let Some(connection) = self.connections.get_mut(&id) else { return };
+            let out = connection.outbox.tail();
+            match (held.now, held.had) {
+                (State::Gone(reason), Some(had)) => {
+                    write_out_of_focus(out, &name, &to, reason, Content::from(&had), held.first.processed);
+                }
+                (State::Gone(_), None) => {}
+                (State::Is(content), had) => {
+                    let mut content = content;
+                    let key = sow.map(|sow| self.sow[sow].key.clone());
+                    if let (Some(deltas), Some(had), Some(key)) = (deltas, had, key) {
+                        let whole = content.body.clone();
+                        let update = Update::new(key, &had.body, &whole);
+                        if deltas.no_empties && update.is_empty(to.wants.select.as_deref()) {
+                            continue;
+                        }
+                        content.body = update.body(deltas.send_keys);
+                    }
+                    let First { bookmark, processed, .. } = held.first;
+                    write_message(out, &name, &to, Content::from(&content), bookmark, processed);
+                }
+            }
+        }
+        self.mark(id);
+        self.limit_outbox(id);
+    }
+
+    /// When the next interval is over, or the next message of a replay with a
+    /// rate is due.
+    pub(super) fn next_release(&self) -> Option<Instant> {
+        let (now, end) = (self.micros_now(), self.log.len());
+        let subscriptions = self.connections.values().flat_map(|connection| &connection.subscriptions);
+        let due = |subscription: &Subscription| match &subscription.replay {
+            Some(replay) if replay.paused => None,
+            Some(replay) if replay.cursor < end => replay.waits_until().filter(|until| *until > now),
+            _ => subscription.conflation.as_ref().and_then(Conflation::next_due),
+        };
+        subscriptions.filter_map(due).min().map(|at| self.instant_of(at))
+    }
+}
+
+impl Subscription {
+    /// What of its conflated messages is due.
+    pub(super) fn released(&mut self, by: u64, caught_up: bool) -> Vec<(Recipients, Option<Deltas>, Released)> {
+        let Some(conflation) = self.conflation.as_mut().filter(|_| caught_up) else { return Vec::new() };
+        let released = conflation.release(by);
+        let mut to = Recipients::default();
+        to.add(&self.id, &self.wants);
+        released.into_iter().map(|released| (to.clone(), self.deltas, released)).collect()
+    }
+}

@@ -1,0 +1,160 @@
+//! The options of subscriptions and queries (AMPS Command Reference,
+//! "subscribe", "sow" and the others).
+
+use std::sync::Arc;
+
+use amps_core::message::MessageKind;
+use amps_core::{CommandOptions, Field, Message};
+
+use super::conflation::{self, Conflation};
+use super::delta::Deltas;
+use super::pace::Pace;
+use super::view::View;
+use super::wants::Wants;
+use crate::filter::{Filter, Projection};
+use crate::interval::parse_interval;
+use crate::select::Select;
+
+/// Fields of a conflation key at most.
+const KEY_MAX: usize = 64;
+
+/// The options of subscriptions and queries this server knows.
+#[derive(Debug, Default)]
+pub(super) struct Options {
+    pub(super) replace: bool,
+    pub(super) bookmark: bool,
+    pub(super) no_sowkey: bool,
+    pub(super) timestamp: bool,
+    pub(super) select: Option<Arc<Select>>,
+    pub(super) literal: bool,
+    pub(super) fully_durable: bool,
+    pub(super) live: bool,
+    pub(super) pause: bool,
+    pub(super) resume: bool,
+    pub(super) oof: bool,
+    pub(super) send_keys: bool,
+    pub(super) no_empties: bool,
+    pub(super) filter: Option<Filter>,
+    /// Behind a query that is not bounded.
+    pub(super) queried: bool,
+    pub(super) not_found: NotFound,
+    pub(super) top_n: Option<u64>,
+    pub(super) skip_n: Option<u64>,
+    pub(super) max_backlog: Option<u64>,
+    pub(super) conflation: Option<Conflation>,
+    /// It conflates by fields of the messages.
+    pub(super) conflation_key: bool,
+    pub(super) pace: Option<Pace>,
+    pub(super) projection: Option<Arc<Projection>>,
+    /// Of one to a page of records, or to aggregates, once it is known.
+    pub(super) view: Option<View>,
+}
+
+/// Where a subscription starts whose bookmark is not in the log.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(super) enum NotFound {
+    #[default]
+    Now,
+    Epoch,
+    Fail,
+}
+
+impl Options {
+    /// Reads the options of a command; `None` when one is unknown or not
+    /// supported.
+    pub(super) fn parse(message: &Message) -> Option<Self> {
+        let mut options = Self { top_n: message.number(Field::TopN), ..Self::default() };
+        let given = CommandOptions::from(message.text(Field::Options).unwrap_or_default().as_ref());
+        given.check().ok()?;
+        for (name, value) in given.iter() {
+            match (name, value) {
+                ("none", None) => {}
+                ("send_keys", None) => options.send_keys = true,
+                ("no_empties", None) => options.no_empties = true,
+                ("oof", None) => options.oof = true,
+                // Beyond that nothing: delivery follows local logging anyway.
+                ("live", None) => options.live = true,
+                ("pause", None) => options.pause = true,
+                ("resume", None) => options.resume = true,
+                ("replace", None) => options.replace = true,
+                ("bookmark", None) => options.bookmark = true,
+                ("no_sowkey", None) => options.no_sowkey = true,
+                ("timestamp", None) => options.timestamp = true,
+                ("non_regex_topic", None) => options.literal = true,
+                ("fully_durable", None) => options.fully_durable = true,
+                ("bookmark_not_found", Some("now")) => options.not_found = NotFound::Now,
+                ("bookmark_not_found", Some("epoch")) => options.not_found = NotFound::Epoch,
+                ("bookmark_not_found", Some("fail")) => options.not_found = NotFound::Fail,
+                ("top_n", Some(count)) => options.top_n = Some(count.parse().ok()?),
+                ("skip_n", Some(count)) => options.skip_n = Some(count.parse().ok()?),
+                ("max_backlog", Some(messages)) => options.max_backlog = Some(messages.parse().ok()?),
+                ("select", Some(list)) => options.select = Some(Arc::new(Select::parse(list)?)),
+                // Read below, with what they go together with.
+                ("conflation" | "conflation_key" | "rate" | "rate_max_gap" | "projection" | "grouping", Some(_)) => {}
+                _ => return None,
+            }
+        }
+        options.conflation = conflation(&given)?;
+        options.conflation_key = options.conflation.is_some() && given.has("conflation_key");
+        let max_gap = match given.get("rate_max_gap") {
+            Some(gap) => Some(parse_interval(gap)?),
+            None => None,
+        };
+        options.pace = match given.get("rate") {
+            Some(rate) => Some(Pace::parse(rate, max_gap)?),
+            None if max_gap.is_some() => return None,
+            None => None,
+        };
+        options.projection = match (given.get("projection"), given.get("grouping")) {
+            (Some(projection), Some(grouping)) => Some(Arc::new(Projection::parse(projection, grouping).ok()?)),
+            (None, None) => None,
+            _ => return None,
+        };
+        Some(options)
+    }
+
+    /// Whether a subscription, with a bookmark or without, cannot be entered
+    /// with these: only one with a place in the log can stay there, or go at a
+    /// speed.
+    pub(super) fn contradict(&self, has_bookmark: bool) -> bool {
+        let paces = self.pace.is_some() && (self.live || !has_bookmark);
+        self.resume || self.pause && (self.live || !has_bookmark) || paces
+    }
+
+    /// What is wanted of messages and records.
+    pub(super) fn wants(&self) -> Wants {
+        let (bookmark, timestamp, select) = (self.bookmark, self.timestamp, self.select.clone());
+        Wants { bookmark, key: !self.no_sowkey, timestamp, select }
+    }
+
+    /// What a subscription by this command gets of updates, if it is for deltas.
+    pub(super) fn deltas(&self, kind: MessageKind) -> Option<Deltas> {
+        matches!(kind, MessageKind::DeltaSubscribe | MessageKind::SowAndDeltaSubscribe).then_some(Deltas {
+            no_empties: self.no_empties,
+            // Always there by default, but where empty deltas are left out.
+            send_keys: self.send_keys || !self.no_empties,
+        })
+    }
+}
+
+/// What is to be conflated; the outer `None` when that cannot be.
+fn conflation(given: &CommandOptions) -> Option<Option<Conflation>> {
+    let key = match given.get("conflation_key") {
+        Some(list) => {
+            let paths = list.strip_prefix('[')?.strip_suffix(']')?.split(',').map(str::trim);
+            let paths: Vec<_> = paths.map(str::to_owned).collect();
+            if paths.len() > KEY_MAX || paths.iter().any(|path| !path.starts_with('/') || path.len() < 2) {
+                return None;
+            }
+            Some(paths)
+        }
+        None => None,
+    };
+    match given.get("conflation") {
+        Some("none") => Some(None),
+        Some("auto") => Some(Some(Conflation::new(conflation::AUTO, key))),
+        Some(interval) => Some(Some(Conflation::new(parse_interval(interval)?, key))),
+        None if key.is_some() => None,
+        None => Some(None),
+    }
+}
