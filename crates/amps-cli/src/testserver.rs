@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use amps_testserver::{Link, PeerConfig, TestServer};
+use amps_testserver::{Link, PeerConfig, TestServer, TestServerBuilder};
 use clap::Args;
 
 use crate::exit::{End, Failure};
@@ -18,8 +18,12 @@ const WATCH: Duration = Duration::from_millis(500);
 #[derive(Debug, Args)]
 pub(crate) struct Testserver {
     /// Where to listen, such as 127.0.0.1:9007; port 0 takes a free one.
-    #[arg(long, value_name = "ADDR")]
-    listen: SocketAddr,
+    #[arg(long, value_name = "ADDR", required_unless_present = "config")]
+    listen: Option<SocketAddr>,
+    /// A TOML file with the configuration; what is given here as well counts
+    /// before it.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
     /// The name of this instance, unique in its group; the address unless given.
     #[arg(long, value_name = "N")]
     name: Option<String>,
@@ -54,9 +58,19 @@ impl Testserver {
     /// When the server cannot start, or has to stop since its log fails.
     pub(crate) async fn run(self) -> Result<End, Failure> {
         let mut signals = Signals::listen().map_err(|error| Failure::new("cannot listen for signals", error))?;
-        let name = self.name.clone().unwrap_or_else(|| self.listen.to_string());
-        let what = format!("cannot start a server on {}", self.listen);
-        let server = self.start(&name).await.map_err(|error| Failure::new(what, error))?;
+        let mut builder = match &self.config {
+            Some(path) => {
+                TestServerBuilder::from_file(path).map_err(|error| Failure::new("bad configuration", error))?
+            }
+            None => TestServer::builder(),
+        };
+        let mut what = "cannot start the server".to_owned();
+        if let Some(listen) = self.listen {
+            builder = builder.listen(listen.to_string()).name(listen.to_string());
+            what = format!("cannot start a server on {listen}");
+        }
+        let server = self.start(builder).await.map_err(|error| Failure::new(what, error))?;
+        let name = server.config().name;
         let said = writeln!(io::stdout(), "listening on {} (name {name})", server.uri());
         said.map_err(|error| Failure::new("cannot write to standard output", error))?;
         loop {
@@ -71,8 +85,10 @@ impl Testserver {
         Ok(End::Done)
     }
 
-    async fn start(self, name: &str) -> io::Result<TestServer> {
-        let mut builder = TestServer::builder().name(name).listen(self.listen.to_string());
+    async fn start(self, mut builder: TestServerBuilder) -> io::Result<TestServer> {
+        if let Some(name) = self.name {
+            builder = builder.name(name);
+        }
         if let Some(dir) = self.data {
             builder = builder.data_dir(dir);
         }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use amps_core::{Uri, UriError};
 use regex::Regex;
 
+use crate::message_type::MessageType;
 use crate::queue_config::QueueConfig;
 use crate::sow_config::SowConfig;
 
@@ -71,6 +72,8 @@ pub struct Config {
     pub topic_log: Vec<Regex>,
     /// SOW topics, in the order queries search them. Default: none.
     pub sow: Vec<SowConfig>,
+    /// Topics whose messages are no JSON.
+    pub message_types: Vec<(String, MessageType)>,
     /// Message queues. An instance with queues has no peers. Default: none.
     pub queues: Vec<QueueConfig>,
     /// Instances this one pushes its log to. Default: none.
@@ -113,6 +116,7 @@ impl Config {
             version: "5.3.5.0.0".to_owned(),
             topic_log: vec![every_topic()],
             sow: Vec::new(),
+            message_types: Vec::new(),
             queues: Vec::new(),
             peers: Vec::new(),
             ack_conflation: Duration::from_secs(1),
@@ -145,6 +149,14 @@ impl Config {
     #[must_use]
     pub fn sow_topic(mut self, sow: SowConfig) -> Self {
         self.sow.push(sow);
+        self
+    }
+
+    /// Says what the messages of a topic are written in, for filters. Default:
+    /// JSON.
+    #[must_use]
+    pub fn message_type(mut self, topic: impl Into<String>, message_type: MessageType) -> Self {
+        self.message_types.push((topic.into(), message_type));
         self
     }
 

@@ -61,8 +61,8 @@
 //!
 //! Not there: bookmarks that are ranges, views, replicated queues. What is asked
 //! for and not there is answered with a failure. Deltas, pages and aggregates
-//! are made and merged as JSON, and filters look into JSON bodies. A delta says
-//! nothing about fields that are gone. An aggregate is told when it changes, with
+//! are made and merged as JSON, as keys are found; filters also look into NVFIX,
+//! FIX and composite messages. A delta says nothing about fields that are gone. An aggregate is told when it changes, with
 //! every change made anew from all records. All connections share one message
 //! type.
 
@@ -76,6 +76,7 @@ mod filter;
 mod identity;
 mod interval;
 mod log;
+mod message_type;
 mod queue_config;
 mod select;
 mod server;
@@ -91,7 +92,8 @@ pub use faults::{Access, Faults, Target};
 pub use filter::{Filter, FilterError};
 pub use identity::publisher_id;
 pub use journal::{FileJournal, Journal, LoggedMessage, MemoryJournal, NoJournal};
+pub use message_type::MessageType;
 pub use queue_config::{Delivery, Fairness, Leasing, QueueConfig};
-pub use server::{TestServer, TestServerBuilder};
+pub use server::{ConfigFileError, TestServer, TestServerBuilder};
 pub use sow_config::{History, SowConfig};
 pub use stats::{ReceivedCommand, Stats};

@@ -35,7 +35,7 @@ pub(crate) fn parse_iso8601(text: &str) -> Option<u64> {
 }
 
 /// Days from the beginning of 1970 to a date.
-fn days(year: u64, month: u64, day: u64) -> Option<u64> {
+pub(crate) fn days(year: u64, month: u64, day: u64) -> Option<u64> {
     if !(1..=12).contains(&month) || !(1..=31).contains(&day) {
         return None;
     }
@@ -47,7 +47,7 @@ fn days(year: u64, month: u64, day: u64) -> Option<u64> {
 
 /// The date so many days after the beginning of 1970. Counted from March of
 /// the year 0, a leap day is the last of its year.
-fn date(days: u64) -> (u64, u64, u64) {
+pub(crate) fn date(days: u64) -> (u64, u64, u64) {
     let days = days + 719_468;
     let (era, of_era) = (days / 146_097, days % 146_097);
     let year_of_era = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;

@@ -180,7 +180,7 @@ fn what_is_not_supported_says_so() {
     let mut bench = bench(Config::new("A").sow("w", "/id"));
     let mut wire = bench.logon("me");
     for command in ["subscribe", "delta_subscribe", "sow_and_subscribe", "sow_and_delta_subscribe"] {
-        bench.send_raw(&wire, &format!(r#"{{"c":"{command}","cid":"1","t":"w","o":"conflation=1s","a":"processed"}}"#));
+        bench.send_raw(&wire, &format!(r#"{{"c":"{command}","cid":"1","t":"w","o":"something=1s","a":"processed"}}"#));
         assert_eq!(bench.lines(&mut wire), ["ack processed cid=1 failure=invalid options"]);
     }
 }

@@ -10,6 +10,7 @@ impl Engine {
         let first = self.began.is_none();
         self.began.get_or_insert(now);
         self.now = Some(self.now.map_or(now, |last| last.max(now)));
+        self.about.set_now(self.micros_now());
         if first {
             // Records of an earlier life expire too.
             self.arm_all();

@@ -29,7 +29,7 @@ impl Engine {
         if routes.is_empty() {
             return;
         }
-        let (topic, instance) = (Arc::clone(&self.topics.get(entry.topic).name), Arc::clone(&self.name));
+        let (topic, instance) = (Arc::clone(&self.topics.get(entry.topic).name), Arc::clone(&self.about));
         let message = Subject::new(&instance, &topic, &entry.body);
         let old = before.map(|record| Subject::new(&instance, &topic, &record.body));
         let key = self.topics.get(entry.topic).sow.map(|sow| Arc::clone(&self.sow[sow].key));
@@ -99,7 +99,7 @@ impl Engine {
     pub(super) fn deliver_deleted(&mut self, topic: u32, record: &SowRecord, reason: &'static str) {
         let number = topic;
         let routes = self.topics.routes(topic).unwrap_or_else(|| self.find_routes(topic));
-        let (topic, instance) = (Arc::clone(&self.topics.get(topic).name), Arc::clone(&self.name));
+        let (topic, instance) = (Arc::clone(&self.topics.get(topic).name), Arc::clone(&self.about));
         let subject = Subject::new(&instance, &topic, &record.body);
         let now = self.processed_now();
         for route in routes.iter() {
@@ -201,7 +201,7 @@ impl Engine {
             let Some(position) = next.filter(|_| connection.outbox.buffered() < CHUNK_BYTES) else { break };
             let entry = self.log.entry(position);
             let topic = &self.topics.get(entry.topic).name;
-            let message = Subject::new(&self.name, topic, &entry.body);
+            let message = Subject::new(&self.about, topic, &entry.body);
             recipients.sids.clear();
             let (user, subscriptions) = connection.readers();
             for subscription in subscriptions {

@@ -39,11 +39,12 @@ impl Engine {
         }
         let mut conflation = self.config.ack_conflation;
         for option in message.text(Field::Options).unwrap_or_default().split(',') {
-            if let Some(interval) = option.trim().strip_prefix("ack_conflation=") {
-                match parse_interval(interval) {
-                    Some(interval) => conflation = interval,
-                    None => return self.refuse_logon(id, message, acks, "invalid options"),
-                }
+            let (name, value) = option.split_once('=').unwrap_or((option, ""));
+            match (name.trim(), parse_interval(value)) {
+                ("ack_conflation", Some(interval)) => conflation = interval,
+                // Nothing is written in any other way here.
+                ("" | "none" | "pretty", _) => {}
+                _ => return self.refuse_logon(id, message, acks, "invalid options"),
             }
         }
         let named = message.text(Field::ClientName).filter(|name| !name.is_empty());

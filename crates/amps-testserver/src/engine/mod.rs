@@ -45,6 +45,7 @@ use self::replicate::Peer;
 use self::topics::Topics;
 use crate::config::Config;
 use crate::faults::Faults;
+use crate::filter::Surroundings;
 use crate::identity::publisher_id;
 use crate::journal::{Journal, LoggedMessage, Record};
 use crate::log::{Entry, Log};
@@ -88,8 +89,8 @@ impl PeerId {
 /// The crate's first page has a runnable example.
 pub struct Engine {
     config: Config,
-    /// The instance's name, to share.
-    name: Arc<str>,
+    /// What filters know about the instance.
+    about: Arc<Surroundings>,
     journal: Box<dyn Journal>,
     log: Log,
     topics: Topics,
@@ -133,7 +134,7 @@ impl Engine {
         let stats = Stats::new(config.history_limit);
         let mut engine = Self {
             topics: Topics::default(),
-            name: config.name.as_str().into(),
+            about: Arc::new(Surroundings::new(&config.name, config.message_types.iter().cloned())),
             config,
             journal,
             log: Log::default(),

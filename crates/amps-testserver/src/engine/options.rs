@@ -94,6 +94,9 @@ impl Options {
                 _ => return None,
             }
         }
+        if !fits(message.kind(), &given) {
+            return None;
+        }
         options.conflation = conflation(&given)?;
         options.conflation_key = options.conflation.is_some() && given.has("conflation_key");
         let max_gap = match given.get("rate_max_gap") {
@@ -135,6 +138,31 @@ impl Options {
             send_keys: self.send_keys || !self.no_empties,
         })
     }
+}
+
+/// Whether all of these are for that command: what would have no meaning there
+/// is not passed over.
+fn fits(kind: MessageKind, given: &CommandOptions) -> bool {
+    let others: &[&str] = match kind {
+        MessageKind::Subscribe => &["no_empties", "send_keys"],
+        MessageKind::SowAndSubscribe => &["no_empties"],
+        MessageKind::Sow => &[
+            "no_empties",
+            "bookmark",
+            "bookmark_not_found",
+            "conflation",
+            "conflation_key",
+            "fully_durable",
+            "live",
+            "max_backlog",
+            "pause",
+            "rate",
+            "rate_max_gap",
+            "resume",
+        ],
+        _ => &[],
+    };
+    !others.iter().any(|name| given.has(name))
 }
 
 /// What is to be conflated; the outer `None` when that cannot be.

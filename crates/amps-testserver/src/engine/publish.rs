@@ -152,7 +152,7 @@ impl Engine {
             correlation_id = correlation_id.or(its_id);
         }
         let content = self.content(id, Access::Write, name);
-        if content.is_some_and(|filter| !filter.accepts(&Subject::new(&self.name, name, &body))) {
+        if content.is_some_and(|filter| !filter.accepts(&Subject::new(&self.about, name, &body))) {
             return Outcome::Failed("not entitled".into());
         }
         if logged && self.log.bytes() + body.len() > self.config.log_limit {

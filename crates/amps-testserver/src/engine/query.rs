@@ -81,7 +81,7 @@ impl Engine {
         }
         let Found { compared, matched, mut records, mut left } = found;
         if let Some(projection) = &options.projection {
-            records = projection.of_records(&self.name, records);
+            records = projection.of_records(&self.about, records);
         }
         if let Some(order) = &order {
             self.sort(&mut records, order);
@@ -162,7 +162,7 @@ impl Engine {
             found.compared += if searched { sow.len() as u64 } else { 0 };
             // What was had may lie outside of the keys that are asked for now.
             for record in sow.select(keys.filter(|_| had.is_none())) {
-                let subject = Subject::new(&self.name, &sow.topic, &record.body);
+                let subject = Subject::new(&self.about, &sow.topic, &record.body);
                 let wanted = searched && (had.is_none() || keys.is_none_or(|keys| keys.contains(&record.key)));
                 let matches = wanted && Terms { own, entitled }.accept(&subject);
                 let matched = had.is_some_and(|old| Terms { own: old.filter.as_ref(), entitled }.accept(&subject));

@@ -89,7 +89,7 @@ impl Engine {
         let sow = &self.sow[at];
         let records = sow.select(None).into_iter();
         records
-            .filter(|record| wanted(&Subject::new(&self.name, &sow.topic, &record.body)))
+            .filter(|record| wanted(&Subject::new(&self.about, &sow.topic, &record.body)))
             .map(|record| record.key)
             .collect()
     }

@@ -227,6 +227,12 @@ impl Engine {
                 }
             };
         }
+        // Such a subscription is told when a record stops to match, which time
+        // alone cannot do (AMPS User Guide, "AMPS Functions").
+        let follows = options.oof || options.skip_n.is_some() || options.projection.is_some();
+        if follows && options.filter.as_ref().is_some_and(|filter| !filter.is_deterministic()) {
+            return Err("bad filter");
+        }
         Ok((options, pattern))
     }
 

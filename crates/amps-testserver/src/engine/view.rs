@@ -17,7 +17,7 @@ use super::options::Options;
 use super::topics::Recipients;
 use super::{ConnId, Engine};
 use crate::faults::Access;
-use crate::filter::{Order, Projection, Subject};
+use crate::filter::{Order, Projection, Subject, Surroundings};
 use crate::identity::fnv1a;
 use crate::sow::SowRecord;
 use crate::topic::TopicPattern;
@@ -50,13 +50,13 @@ impl Projection {
     /// The aggregates of these records, as records.
     pub(super) fn of_records(
         &self,
-        instance: &str,
+        about: &Arc<Surroundings>,
         mut records: VecDeque<(String, SowRecord)>,
     ) -> VecDeque<(String, SowRecord)> {
         let Some(topic) = records.front().map(|(topic, _)| topic.clone()) else { return records };
         let processed = records.iter().map(|(_, record)| record.processed).max().unwrap_or_default();
         records.make_contiguous().sort_by_key(|(_, record)| record.processed);
-        let messages = records.iter().map(|(topic, record)| Subject::new(instance, topic, &record.body));
+        let messages = records.iter().map(|(topic, record)| Subject::new(about, topic, &record.body));
         let groups = self.groups(messages).into_iter().map(|(key, body)| {
             let key = fnv1a(&key);
             let record =
@@ -144,7 +144,8 @@ impl Engine {
 
     /// Puts records in order. Without one they come by their keys.
     pub(super) fn sort(&self, records: &mut VecDeque<(String, SowRecord)>, order: &Order) {
-        let place = |(topic, record): &(String, SowRecord)| order.place(&Subject::new(&self.name, topic, &record.body));
+        let place =
+            |(topic, record): &(String, SowRecord)| order.place(&Subject::new(&self.about, topic, &record.body));
         let mut placed: Vec<_> = records.drain(..).map(|record| (place(&record), record)).collect();
         placed.sort_by(|(left, _), (right, _)| left.compare(right));
         records.extend(placed.into_iter().map(|(_, record)| record));
@@ -156,10 +157,10 @@ impl Engine {
         let terms = Terms { own, entitled: content.as_ref() };
         let sow = self.sow.iter().find(|sow| sow.topic == view.topic);
         let records = sow.map(|sow| sow.select(None)).unwrap_or_default().into_iter();
-        let accepted = records.filter(|record| terms.accept(&Subject::new(&self.name, &view.topic, &record.body)));
+        let accepted = records.filter(|record| terms.accept(&Subject::new(&self.about, &view.topic, &record.body)));
         let mut records: VecDeque<_> = accepted.map(|record| (view.topic.clone(), record)).collect();
         if let Some(projection) = &view.projection {
-            records = projection.of_records(&self.name, records);
+            records = projection.of_records(&self.about, records);
         }
         if let Some(order) = &view.order {
             self.sort(&mut records, order);

@@ -5,10 +5,16 @@ use std::borrow::Cow;
 use std::cell::OnceCell;
 use std::fmt;
 
+use amps_core::payload::{Composite, CompositeError, fix, nvfix};
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 
 use super::expr::{Path, Step};
+use super::surroundings::About;
 use super::value::Value;
+use crate::message_type::MessageType;
+
+/// Between the pairs of FIX and NVFIX.
+const SEPARATOR: u8 = 1;
 
 /// What a filter can ask a message.
 pub(crate) trait Fields {
@@ -24,6 +30,9 @@ pub(crate) trait Fields {
 
     /// Bytes of the body.
     fn size(&self) -> usize;
+
+    /// The time, in microseconds since the beginning of 1970.
+    fn now(&self) -> u64;
 }
 
 /// A message to be filtered. Its body is read when the first filter asks for a
@@ -31,21 +40,20 @@ pub(crate) trait Fields {
 #[derive(Debug)]
 pub(crate) struct Subject<'m> {
     topic: &'m str,
-    instance: &'m str,
+    about: About<'m>,
     body: &'m [u8],
     parsed: OnceCell<Json<'m>>,
 }
 
 impl<'m> Subject<'m> {
-    pub(crate) fn new(instance: &'m str, topic: &'m str, body: &'m [u8]) -> Self {
-        Self { topic, instance, body, parsed: OnceCell::new() }
+    pub(crate) fn new(about: impl Into<About<'m>>, topic: &'m str, body: &'m [u8]) -> Self {
+        Self { topic, about: about.into(), body, parsed: OnceCell::new() }
     }
 }
 
 impl Fields for Subject<'_> {
     fn visit<'a>(&'a self, path: &Path, see: &mut dyn FnMut(Value<'a>) -> bool) -> bool {
-        // A body that is no JSON has no fields.
-        let root = self.parsed.get_or_init(|| serde_json::from_slice(self.body).unwrap_or(Json::Object(Vec::new())));
+        let root = self.parsed.get_or_init(|| Json::of(self.about.message_type(self.topic), self.body));
         root.visit(&path.0, &mut |element| see(element.value()))
     }
 
@@ -54,11 +62,15 @@ impl Fields for Subject<'_> {
     }
 
     fn instance(&self) -> &str {
-        self.instance
+        self.about.instance
     }
 
     fn size(&self) -> usize {
         self.body.len()
+    }
+
+    fn now(&self) -> u64 {
+        self.about.now
     }
 }
 
@@ -71,6 +83,36 @@ enum Json<'m> {
     Text(Cow<'m, str>),
     Array(Vec<Self>),
     Object(Vec<(Cow<'m, str>, Self)>),
+}
+
+impl<'m> Json<'m> {
+    /// The fields of a message. One that is not what it should be has none.
+    fn of(message_type: &MessageType, body: &'m [u8]) -> Self {
+        let fields = match message_type {
+            MessageType::Json => serde_json::from_slice(body).ok(),
+            MessageType::Binary => None,
+            MessageType::Nvfix => {
+                let pairs =
+                    nvfix(body, SEPARATOR).map(|pair| pair.map(|(tag, value)| (String::from_utf8_lossy(tag), value)));
+                Self::of_pairs(pairs)
+            }
+            MessageType::Fix => Self::of_pairs(
+                fix(body, SEPARATOR).map(|pair| pair.map(|(tag, value)| (tag.to_string().into(), value))),
+            ),
+            MessageType::CompositeLocal(types) => {
+                let parts = Composite::parts(body).zip(types).enumerate().map(|(at, (part, part_type))| {
+                    Ok::<_, CompositeError>((at.to_string().into(), Self::of(part_type, part?)))
+                });
+                parts.collect::<Result<_, _>>().ok().map(Self::Object)
+            }
+        };
+        fields.unwrap_or(Self::Object(Vec::new()))
+    }
+
+    fn of_pairs<E>(pairs: impl Iterator<Item = Result<(Cow<'m, str>, &'m [u8]), E>>) -> Option<Self> {
+        let fields = pairs.map(|pair| pair.map(|(tag, value)| (tag, Self::Text(String::from_utf8_lossy(value)))));
+        fields.collect::<Result<_, _>>().ok().map(Self::Object)
+    }
 }
 
 impl Json<'_> {

@@ -33,6 +33,27 @@ pub(super) enum Expr {
     Or(Vec<Self>),
 }
 
+impl Expr {
+    /// Whether a part of it, or all of it, is so.
+    pub(super) fn contains(&self, is_so: &dyn Fn(&Self) -> bool) -> bool {
+        let any = |parts: &[Self]| parts.iter().any(|part| part.contains(is_so));
+        is_so(self)
+            || match self {
+                Self::Literal(_) | Self::Field(_) | Self::Pattern(_) => false,
+                Self::Call(_, parts) | Self::And(parts) | Self::Or(parts) => any(parts),
+                Self::Between(parts) => any(parts.as_slice()),
+                Self::Arithmetic(first, rest) => {
+                    first.contains(is_so) || rest.iter().any(|(_, part)| part.contains(is_so))
+                }
+                Self::Compare(left, _, right) => left.contains(is_so) || right.contains(is_so),
+                Self::In(value, list) | Self::Affix(value, _, list) => value.contains(is_so) || any(list),
+                Self::Negate(part) | Self::Not(part) | Self::IsNull(part) | Self::IsNan(part) | Self::Like(part, _) => {
+                    part.contains(is_so)
+                }
+            }
+    }
+}
+
 /// How two values are compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Comparison {

@@ -6,6 +6,7 @@ use super::document::Fields;
 use super::eval::{each, scalar};
 use super::expr::Expr;
 use super::scalar::{Arithmetic, negate};
+use super::time;
 use super::value::{Number, Value};
 
 /// The longest string a function makes; a longer one is NULL.
@@ -38,16 +39,19 @@ pub(super) enum Function {
     Replace,
     Reverse,
     StrequalI,
+    Strftime,
+    Strptime,
     Substr,
     TopicName,
     TrueValue,
+    UnixTimestamp,
     Upper,
 }
 
 use Function as F;
 
 /// Each function with its name, the fewest and the most parameters.
-const FUNCTIONS: [(F, &str, usize, usize); 25] = [
+const FUNCTIONS: [(F, &str, usize, usize); 28] = [
     (F::Abs, "ABS", 1, 1),
     (F::ArrayCount, "ARRAY_COUNT", 1, 1),
     (F::ArrayToString, "ARRAY_TO_STRING", 1, 2),
@@ -69,9 +73,12 @@ const FUNCTIONS: [(F, &str, usize, usize); 25] = [
     (F::Replace, "REPLACE", 3, 3),
     (F::Reverse, "REVERSE", 1, 1),
     (F::StrequalI, "STREQUAL_I", 2, 2),
+    (F::Strftime, "STRFTIME", 2, 2),
+    (F::Strptime, "STRPTIME", 2, 2),
     (F::Substr, "SUBSTR", 2, 3),
     (F::TopicName, "TOPIC_NAME", 0, 0),
     (F::TrueValue, "TRUE_VALUE", 0, 0),
+    (F::UnixTimestamp, "UNIX_TIMESTAMP", 0, 0),
     (F::Upper, "UPPER", 1, 1),
 ];
 
@@ -98,6 +105,11 @@ impl Function {
     /// Which parameter is a regular expression.
     pub(super) fn pattern_parameter(self) -> Option<usize> {
         matches!(self, Self::RegexpMatch | Self::RegexpReplace).then_some(1)
+    }
+
+    /// Whether its value is that of its parameters alone.
+    pub(super) fn is_deterministic(self) -> bool {
+        self != Self::UnixTimestamp
     }
 
     /// Its value for a message. A function of one string is NULL for NULL.
@@ -141,6 +153,19 @@ impl Function {
             Self::StrequalI => {
                 let (left, right) = (value(0), value(1));
                 Value::bool(!left.is_null() && left.bytes().eq_ignore_ascii_case(&right.bytes()))
+            }
+            Self::UnixTimestamp => Value::Float(fields.now() as f64 / 1e6),
+            Self::Strftime => {
+                let number = value(1).number().map(Number::as_float);
+                let format = value(0).bytes().into_owned();
+                let text = number.and_then(|number| time::format(std::str::from_utf8(&format).ok()?, number));
+                text.map_or(Value::Null, |text| Value::text(text.into_bytes()))
+            }
+            Self::Strptime => {
+                let (text, format) = (value(0).bytes().into_owned(), value(1).bytes().into_owned());
+                let texts = std::str::from_utf8(&text).ok().zip(std::str::from_utf8(&format).ok());
+                let seconds = texts.and_then(|(text, format)| time::parse(text, format));
+                seconds.map_or(Value::Null, |seconds| Value::Int(seconds.into()))
             }
             Self::GeoDistance => distance(&value(0), &value(1), &value(2), &value(3)),
             one => one.of_string(&value(0), &value(1), &value(2), parameters),

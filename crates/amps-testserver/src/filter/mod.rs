@@ -15,6 +15,8 @@ mod pattern;
 mod print;
 mod projection;
 mod scalar;
+mod surroundings;
+mod time;
 mod value;
 
 #[cfg(test)]
@@ -30,6 +32,7 @@ pub use self::error::FilterError;
 use self::expr::Expr;
 pub(crate) use self::order::Order;
 pub(crate) use self::projection::Projection;
+pub(crate) use self::surroundings::Surroundings;
 
 /// The longest filter in bytes.
 const TEXT_MAX: usize = 64 << 10;
@@ -49,8 +52,8 @@ const LIST_MAX: usize = 1_000;
 /// The language is the one of the AMPS User Guide's chapter "AMPS
 /// Expressions": identifiers such as `/order/qty`, numbers and strings,
 /// arithmetic, comparisons, `IN`, `BETWEEN`, `LIKE`, `BEGINS WITH`,
-/// `ENDS WITH`, `IS NULL`, `AND`, `OR`, `NOT` and functions. Not there are the
-/// functions about time and the current client.
+/// `ENDS WITH`, `IS NULL`, `AND`, `OR`, `NOT` and functions. Times are in UTC.
+/// Not there are `CLIENT_NAME`, `LAST_READ` and `VALUE_LOOKUP`.
 ///
 /// Where the guide leaves a rule open, this is the reading taken here:
 ///
@@ -104,6 +107,11 @@ impl Filter {
     #[doc(hidden)]
     pub fn matches_slowly(&self, document: &serde_json::Value) -> bool {
         reference::matches(&self.root, document)
+    }
+
+    /// Whether it says the same about a message at any time.
+    pub(crate) fn is_deterministic(&self) -> bool {
+        !self.root.contains(&|expr| matches!(expr, Expr::Call(function, _) if !function.is_deterministic()))
     }
 
     /// Whether a message matches.

@@ -12,6 +12,7 @@ use super::{Places, TestServer};
 use crate::config::{Config, Link, PeerConfig};
 use crate::engine::Engine;
 use crate::journal::{FileJournal, Journal, NoJournal};
+use crate::message_type::MessageType;
 use crate::queue_config::QueueConfig;
 use crate::sow_config::SowConfig;
 
@@ -133,6 +134,13 @@ impl TestServerBuilder {
     /// history.
     pub fn sow_topic(mut self, sow: SowConfig) -> Self {
         self.config = self.config.sow_topic(sow);
+        self
+    }
+
+    /// Says what the messages of a topic are written in, for filters. Default:
+    /// JSON.
+    pub fn message_type(mut self, topic: impl Into<String>, message_type: MessageType) -> Self {
+        self.config = self.config.message_type(topic, message_type);
         self
     }
 

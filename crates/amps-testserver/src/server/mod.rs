@@ -2,6 +2,7 @@
 
 mod builder;
 mod driver;
+mod file;
 mod listener;
 mod preamble;
 
@@ -15,6 +16,7 @@ use tokio::task::JoinHandle;
 
 pub use self::builder::TestServerBuilder;
 use self::driver::Shared;
+pub use self::file::ConfigFileError;
 use self::listener::Listener;
 use crate::config::Config;
 use crate::engine::{Engine, QueueDepth};

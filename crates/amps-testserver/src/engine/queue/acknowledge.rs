@@ -79,7 +79,7 @@ impl Engine {
                 let entitled = self.content(id, Access::Read, topic);
                 let terms = Terms { own: Some(&own), entitled: entitled.as_ref() };
                 let accepts =
-                    |position: &usize| terms.accept(&Subject::new(&self.name, topic, &self.log.entry(*position).body));
+                    |position: &usize| terms.accept(&Subject::new(&self.about, topic, &self.log.entry(*position).body));
                 Ok(self.queues.list[ix].positions().into_iter().filter(accepts).collect())
             }
             _ => Err("a sow_delete on a queue needs one of bookmark and filter"),

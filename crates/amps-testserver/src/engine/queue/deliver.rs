@@ -109,7 +109,7 @@ impl Engine {
                 continue;
             }
             let body = self.log.entry(position).body.clone();
-            let instance = self.name.clone();
+            let instance = self.about.clone();
             let message = Subject::new(&instance, &topic, &body);
             if queue.is_barrier(position) {
                 for taker in takers.iter().filter(|taker| taker.accepts(&message)) {

@@ -141,7 +141,7 @@ impl Engine {
             for position in queue.available() {
                 waiting += 1;
                 let entry = self.log.entry(position);
-                if terms.accept(&Subject::new(&self.name, topic, &entry.body)) {
+                if terms.accept(&Subject::new(&self.about, topic, &entry.body)) {
                     let (key, correlation_id) = (position as u64, entry.correlation_id.clone());
                     let (processed, body) = (entry.processed, entry.body.clone());
                     let (given_key, expires) = (None, None);
@@ -162,7 +162,7 @@ impl Engine {
         for queue in self.queues.list.iter_mut().filter(|queue| queue.config.underlying == **topic) {
             if entry.deletes.is_none() {
                 let priority = queue.config.priority.as_deref().map_or(0, |path| priority(entry, path));
-                let subject = Subject::new(&self.name, topic, &entry.body);
+                let subject = Subject::new(&self.about, topic, &entry.body);
                 let barrier = queue.config.barrier.as_ref().is_some_and(|filter| filter.accepts(&subject));
                 queue.add(position, priority, barrier, self.now);
             }

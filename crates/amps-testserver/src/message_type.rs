@@ -1,0 +1,22 @@
+//! What the messages of a topic are written in.
+
+/// A message type (AMPS User Guide, "Message Types"): where filters find the
+/// fields of a topic's messages.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum MessageType {
+    /// JSON: fields by path, such as `/order/qty`.
+    #[default]
+    Json,
+    /// NVFIX: pairs of a name and a value, such as `/price`, with the byte 1
+    /// behind each.
+    Nvfix,
+    /// FIX: the same with numbers for names, such as `/35`.
+    Fix,
+    /// Anything: there are no fields in it.
+    Binary,
+    /// Several messages in one, each behind its length: the number of the part
+    /// stands before the field, as in `/0/id`. What is behind the last part has
+    /// no fields (AMPS User Guide, "Composite Messages": `composite-local`).
+    CompositeLocal(Vec<Self>),
+}
