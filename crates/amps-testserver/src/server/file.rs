@@ -240,7 +240,7 @@ impl TestServerBuilder {
         let text = read_file(path)?;
         let invalid = |reason: String| ConfigFileError::Invalid { path: path.to_owned(), reason };
         let file: File = toml::from_str(&text).map_err(|error| invalid(error.to_string().trim_end().to_owned()))?;
-        let beside = |other: &Path| path.parent().unwrap_or(Path::new("")).join(other);
+        let beside = |other: &Path| path.parent().map_or_else(|| other.to_owned(), |dir| dir.join(other));
         let tls = match &file.tls {
             Some(tls) => {
                 let roots = tls.client_roots.as_deref().map(|roots| read_file(&beside(roots))).transpose()?;
