@@ -9,6 +9,7 @@ use regex::Regex;
 
 use crate::message_type::MessageType;
 use crate::queue_config::QueueConfig;
+use crate::readings::Readings;
 use crate::sow_config::SowConfig;
 
 /// Whether the source of a replication link waits for its destination before
@@ -78,6 +79,8 @@ pub struct Config {
     pub queues: Vec<QueueConfig>,
     /// Instances this one pushes its log to. Default: none.
     pub peers: Vec<PeerConfig>,
+    /// How the documents are read where they leave something open.
+    pub readings: Readings,
     /// The period of conflated persisted acks when the logon names none.
     /// Default 1 s.
     pub ack_conflation: Duration,
@@ -119,6 +122,7 @@ impl Config {
             message_types: Vec::new(),
             queues: Vec::new(),
             peers: Vec::new(),
+            readings: Readings::default(),
             ack_conflation: Duration::from_secs(1),
             incarnation: 0,
             wall_clock: Duration::ZERO,

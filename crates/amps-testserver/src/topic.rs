@@ -26,6 +26,8 @@ impl TopicPattern {
         match self {
             Self::Nothing => false,
             Self::Literal(name) => name == topic,
+            // The server's own topics are for those who name them.
+            Self::Regex(regex) if topic.starts_with("/AMPS/") && !regex.as_str().contains("/AMPS/") => false,
             Self::Regex(regex) => regex.is_match(topic),
         }
     }
@@ -43,6 +45,8 @@ mod tests {
             ("fx.spot", "eu/fx-spot/1", true),
             ("^px$", "px2", false),
             ("px|qx", "qx", true),
+            (".*", "/AMPS/ClientStatus", false),
+            ("^/AMPS/Client.*", "/AMPS/ClientStatus", true),
         ] {
             assert_eq!(TopicPattern::parse(pattern, false).unwrap().matches(topic), matches, "{pattern} {topic}");
         }

@@ -23,9 +23,9 @@ pub(super) fn write_message(
     let Content { key, correlation_id, body } = content;
     let bookmark = bookmark.filter(|_| wants.bookmark).map(|bookmark| bookmark.to_string());
     let key = key.filter(|_| wants.key);
-    FrameWriter::new(out, "p")
+    FrameWriter::new(out, if wants.readings.long_publish { "publish" } else { "p" })
         .text(Field::Topic, topic)
-        .text(Field::SubscriptionIds, &to.sids)
+        .text(wants.ids_field(&to.sids), &to.sids)
         .maybe(Field::Bookmark, bookmark.as_deref())
         .maybe(Field::SowKey, key.as_deref())
         .maybe(Field::CorrelationId, correlation_id)
@@ -102,7 +102,7 @@ pub(super) fn write_out_of_focus(
     FrameWriter::new(out, "oof")
         .text(Field::Topic, topic)
         .maybe(Field::SowKey, key.as_deref())
-        .text(Field::SubscriptionIds, &to.sids)
+        .text(to.wants.ids_field(&to.sids), &to.sids)
         .text(Field::Reason, reason)
         .maybe(Field::CorrelationId, correlation_id)
         .maybe(Field::Timestamp, to.wants.timestamp(processed).as_deref())

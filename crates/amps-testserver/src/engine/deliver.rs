@@ -25,7 +25,7 @@ impl Engine {
     /// connection, with the ids of all that match. Those that matched the
     /// record before it and do not match it are told, if they asked.
     pub(super) fn deliver_live(&mut self, entry: &Entry, bookmark: Option<Bookmark>, before: Option<&SowRecord>) {
-        let routes = self.topics.routes(entry.topic).unwrap_or_else(|| self.find_routes(entry.topic));
+        let routes = self.routes(entry.topic);
         if routes.is_empty() {
             return;
         }
@@ -98,7 +98,7 @@ impl Engine {
     /// Tells the plain subscriptions that asked that a record is gone, and why.
     pub(super) fn deliver_deleted(&mut self, topic: u32, record: &SowRecord, reason: &'static str) {
         let number = topic;
-        let routes = self.topics.routes(topic).unwrap_or_else(|| self.find_routes(topic));
+        let routes = self.routes(topic);
         let (topic, instance) = (Arc::clone(&self.topics.get(topic).name), Arc::clone(&self.about));
         let subject = Subject::new(&instance, &topic, &record.body);
         let now = self.processed_now();
@@ -123,6 +123,11 @@ impl Engine {
                 self.update_view(route.connection, sub_id, changed);
             }
         }
+    }
+
+    /// Who gets a topic's messages.
+    pub(super) fn routes(&mut self, topic: u32) -> Arc<[Route]> {
+        self.topics.routes(topic).unwrap_or_else(|| self.find_routes(topic))
     }
 
     fn find_routes(&mut self, topic: u32) -> Arc<[Route]> {
@@ -327,7 +332,7 @@ impl Engine {
             self.promise(replicated);
             let bookmark = self.log.bookmark(through - 1).to_string();
             let frame = AckFrame {
-                command_id: Some(&command_id),
+                command_id: Some(command_id.as_str()).filter(|_| !self.config.readings.no_command_id_in_positions),
                 subscription_id: Some(&sub_id),
                 bookmark: Some(&bookmark),
                 ..AckFrame::default()

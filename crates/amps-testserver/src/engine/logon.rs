@@ -84,7 +84,7 @@ impl Engine {
             let version = self.config.version.clone();
             let frame = AckFrame {
                 sequence: Some(sequence),
-                bookmark: Some(&bookmark),
+                bookmark: Some(bookmark.as_str()).filter(|_| !self.config.readings.no_bookmark_in_logon),
                 client_name: Some(&name),
                 reason: Some("authentication disabled"),
                 version: Some(&version),
@@ -92,6 +92,7 @@ impl Engine {
             };
             self.ack(id, AckType::Processed, message, frame);
         }
+        self.tell_status(id, "logon", None);
     }
 
     /// Asks to log on again, as often as the test wants. Whether it did.

@@ -2,6 +2,7 @@
 //! deadlines and dial requests out.
 
 mod ack;
+mod client_status;
 mod clock;
 mod conflation;
 mod connection;
@@ -289,6 +290,9 @@ impl Engine {
             self.stats.connections = self.connections.len();
             self.topics.subscriptions_changed();
             self.link_lost(id, &connection);
+            if let Some(client) = connection.client() {
+                self.tell_status_of(&client.name, client.publisher, "disconnect", None);
+            }
         }
         self.end_turn();
     }
@@ -427,7 +431,8 @@ impl Engine {
     fn topic(&mut self, name: &str) -> u32 {
         let (config, sow) = (&self.config, &self.sow);
         self.topics.intern(name, |name| topics::Kind {
-            logged: config.topic_log.iter().any(|pattern| pattern.is_match(name)),
+            // The server's own messages are not.
+            logged: !name.starts_with("/AMPS/") && config.topic_log.iter().any(|pattern| pattern.is_match(name)),
             sow: sow.iter().position(|sow| sow.topic == name),
         })
     }

@@ -127,7 +127,7 @@ impl Options {
     /// What is wanted of messages and records.
     pub(super) fn wants(&self) -> Wants {
         let (bookmark, timestamp, select) = (self.bookmark, self.timestamp, self.select.clone());
-        Wants { bookmark, key: !self.no_sowkey, timestamp, select }
+        Wants { bookmark, key: !self.no_sowkey, timestamp, select, ..Wants::default() }
     }
 
     /// What a subscription by this command gets of updates, if it is for deltas.

@@ -65,6 +65,9 @@ impl Engine {
             let deleted = Some(deleted).filter(|_| failure.is_none());
             self.ack(id, AckType::Stats, message, AckFrame { deleted, ..frame });
         }
+        if message.kind() == MessageKind::SowDelete && failure.is_none() {
+            self.tell_status(id, "sow_delete", Some(message));
+        }
         if acks.contains(AckType::Persisted) {
             self.publish_persisted(id, message, sequence, &outcome);
         }
@@ -112,7 +115,8 @@ impl Engine {
             self.log.publisher_mut(own).note_unlogged(sequence.unwrap_or(0));
             return Outcome::Unlogged;
         }
-        if topic.len() > TOPIC_MAX {
+        // The server's own topics.
+        if topic.len() > TOPIC_MAX || topic.starts_with("/AMPS/") {
             return Outcome::Failed("invalid topic".into());
         }
         let body = message.data_bytes();

@@ -208,13 +208,21 @@ impl Engine {
 
     fn finish_query(&mut self, id: ConnId, message: &Message, acks: AckTypes, query_id: &str, counts: (u64, u64, u64)) {
         let frame = AckFrame { query_id: Some(query_id), ..AckFrame::default() };
+        let stats = AckFrame { counts: Some(counts), ..frame };
+        let first = self.config.readings.stats_before_completed;
+        if acks.contains(AckType::Stats) && first {
+            self.ack(id, AckType::Stats, message, stats);
+        }
         // A bookmark subscription completes when its replay has.
         let replays = message.kind() != MessageKind::Sow && message.raw(Field::Bookmark).is_some();
         if acks.contains(AckType::Completed) && !replays {
             self.ack(id, AckType::Completed, message, frame);
         }
-        if acks.contains(AckType::Stats) {
-            self.ack(id, AckType::Stats, message, AckFrame { counts: Some(counts), ..frame });
+        if acks.contains(AckType::Stats) && !first {
+            self.ack(id, AckType::Stats, message, stats);
+        }
+        if message.kind() == MessageKind::Sow {
+            self.tell_status(id, "sow", Some(message));
         }
     }
 }

@@ -285,7 +285,7 @@ impl Engine {
             oof: options.oof,
             deltas,
             queried: options.queried,
-            wants: Wants { bookmark: options.bookmark || start.is_some(), ..wants },
+            wants: Wants { bookmark: options.bookmark || start.is_some(), readings: self.config.readings, ..wants },
             backlog: granted.map(|most| Backlog { most, leased, served }),
             wants_persisted: acks.contains(AckType::Persisted),
             replay: start.map(|cursor| Replay {
@@ -312,10 +312,12 @@ impl Engine {
             let query_id = query.as_deref();
             let granted = granted.map(|most| format!("max_backlog={most}"));
             let options = granted.as_deref();
-            let frame = AckFrame { subscription_id: Some(&sub_id), query_id, options, ..AckFrame::default() };
+            let subscription_id = Some(sub_id.as_str()).filter(|_| !self.config.readings.no_sub_id_in_processed);
+            let frame = AckFrame { subscription_id, query_id, options, ..AckFrame::default() };
             self.ack(id, AckType::Processed, message, frame);
         }
         self.mark(id);
+        self.tell_status(id, message.raw(Field::Command).unwrap_or_default(), Some(message));
         Ok(())
     }
 
@@ -367,10 +369,14 @@ impl Engine {
     pub(super) fn unsubscribe(&mut self, id: ConnId, message: &Message, acks: AckTypes) {
         let subscriptions = message.text(Field::SubscriptionId);
         let queries = message.text(Field::QueryId);
-        if subscriptions.is_none() && queries.is_none() {
+        let names_nothing = subscriptions.is_none() && queries.is_none();
+        if names_nothing && !self.config.readings.unsubscribe_ends_all {
             return self.refuse(id, message, acks, "invalid sub id");
         }
         let Some(connection) = self.connections.get_mut(&id) else { return };
+        if names_nothing {
+            connection.subscriptions.clear();
+        }
         for sub_id in subscriptions.iter().flat_map(|ids| ids.split(',')).map(str::trim) {
             connection.subscriptions.retain(|subscription| sub_id != "all" && subscription.id != sub_id);
         }
@@ -381,5 +387,6 @@ impl Engine {
         if acks.contains(AckType::Processed) {
             self.ack(id, AckType::Processed, message, AckFrame::default());
         }
+        self.tell_status(id, "unsubscribe", Some(message));
     }
 }

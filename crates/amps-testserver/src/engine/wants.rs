@@ -3,8 +3,10 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use amps_core::Field;
 use bytes::Bytes;
 
+use crate::readings::Readings;
 use crate::select::Select;
 use crate::timestamp::iso8601_micros;
 
@@ -17,6 +19,7 @@ pub(super) struct Wants {
     pub(super) timestamp: bool,
     /// All of the body without a list.
     pub(super) select: Option<Arc<Select>>,
+    pub(super) readings: Readings,
 }
 
 impl Wants {
@@ -35,6 +38,14 @@ impl Wants {
     /// The time in microseconds as text, if it is wanted.
     pub(super) fn timestamp(&self, processed: u64) -> Option<String> {
         self.timestamp.then(|| iso8601_micros(processed))
+    }
+
+    /// The field with the ids of the subscriptions a message is for.
+    pub(super) fn ids_field(&self, ids: &str) -> Field {
+        match self.readings.sub_id_for_one && !ids.contains(',') {
+            true => Field::SubscriptionId,
+            false => Field::SubscriptionIds,
+        }
     }
 
     /// The part of a body that is wanted.
