@@ -86,8 +86,8 @@ async fn a_server_tells_what_its_clients_do() {
     let server = TestServer::builder().ack_conflation(Duration::from_millis(5)).sow("s", "/id").start().await.unwrap();
     let watcher = Client::builder("watcher").server(server.uri()).connect().await.unwrap();
     let mut everything = watcher.subscribe(Subscribe::to(".*")).await.unwrap();
-    let mut events = watcher.subscribe(Subscribe::to("/AMPS/ClientStatus").filter("/ClientStatus/client_name = 'me'"));
-    let mut events = std::pin::pin!(events).as_mut().await.unwrap();
+    let status = Subscribe::to("/AMPS/ClientStatus").filter("/ClientStatus/client_name = 'me'");
+    let mut events = watcher.subscribe(status).await.unwrap();
     let client = Client::builder("me").server(server.uri()).connect().await.unwrap();
     let orders = client.subscribe(Subscribe::to("orders").filter("/qty > 5")).await.unwrap();
     client.sow(Sow::of("s").options("timestamp")).await.unwrap();
