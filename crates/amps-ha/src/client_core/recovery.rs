@@ -120,7 +120,8 @@ impl ClientCore {
         route.owed = route.owed.without(AckType::Processed).without(AckType::Persisted).without(AckType::Received);
         route.queue.with_acks(|acks| acks.entered(self.connection));
         let mut extra = Vec::new();
-        if resumes && can_refuse {
+        // An option of subscriptions, not of queries (AMPS Command Reference).
+        if resumes && can_refuse && route.spec.kind.subscribes() {
             extra.push("bookmark_not_found=fail");
         }
         if route.spec.paused || group.is_some() {
