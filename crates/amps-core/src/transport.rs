@@ -7,6 +7,8 @@ mod tap;
 mod tcp;
 #[cfg(feature = "tls")]
 pub mod tls;
+#[cfg(feature = "websocket")]
+mod websocket;
 mod zlib;
 
 use std::fmt;
@@ -22,6 +24,8 @@ use crate::uri::Uri;
 pub use connector::SocketConnector;
 pub use headers::{LastHeaders, SeenHeader};
 pub use tap::{Direction, Tap};
+#[cfg(feature = "websocket")]
+pub use websocket::WebSocket;
 pub use zlib::Zlib;
 
 /// A connected byte stream.

@@ -54,6 +54,11 @@ pub enum Scheme {
     Tcps,
     /// A Unix-domain socket.
     Unix,
+    /// WebSocket, with the feature `websocket`. How AMPS frames its messages
+    /// there is not documented; this was never tried against a real server.
+    Ws,
+    /// WebSocket over TLS, as unsure.
+    Wss,
 }
 
 /// What is wrong with a connection string.
@@ -69,7 +74,7 @@ pub enum UriError {
         rule: &'static str,
     },
     /// A scheme this client does not speak.
-    #[error("unknown transport '{scheme}' in '{uri}': expected tcp, tcps or unix")]
+    #[error("unknown transport '{scheme}' in '{uri}': expected tcp, tcps, unix, ws or wss")]
     UnknownTransport {
         /// The scheme.
         scheme: String,
@@ -148,11 +153,14 @@ impl FromStr for Uri {
             "tcp" => Scheme::Tcp,
             "tcps" => Scheme::Tcps,
             "unix" => Scheme::Unix,
+            "ws" => Scheme::Ws,
+            "wss" => Scheme::Wss,
             other => return Err(UriError::UnknownTransport { scheme: other.to_owned(), uri: shown }),
         };
         let host = url.host_str().filter(|host| !host.is_empty());
         let Some(host) = host else { return Err(invalid(shown, "a host is missing")) };
-        let Some(port) = url.port() else { return Err(invalid(shown, "a port is missing")) };
+        // Of ws and wss the usual ports are left out.
+        let Some(port) = url.port_or_known_default() else { return Err(invalid(shown, "a port is missing")) };
         let mut path = url.path().split('/').filter(|part| !part.is_empty());
         let Some(protocol) = path.next() else {
             return Err(invalid(shown, "a protocol is missing, for example /amps/json"));
@@ -196,10 +204,15 @@ impl FromStr for Uri {
 /// The option that does not go with the transport.
 fn misplaced(scheme: Scheme, options: &Options) -> Option<&'static str> {
     let is_unix = scheme == Scheme::Unix;
+    let is_web = matches!(scheme, Scheme::Ws | Scheme::Wss);
     match options {
         Options { path: None, .. } if is_unix => Some("a unix socket needs ?path=FILE"),
         Options { path: Some(_), .. } if !is_unix => Some("path is for unix sockets only"),
         Options { compression: Some(_), .. } if is_unix => Some("a unix socket cannot be compressed"),
+        Options { compression: Some(_), .. } if is_web => Some("WebSocket is not compressed here"),
+        Options { http_preflight: Some(true), .. } if is_web => {
+            Some("WebSocket begins with an HTTP upgrade of its own")
+        }
         Options { http_preflight: Some(true), .. } if is_unix => Some("a unix socket has no HTTP preflight"),
         _ => None,
     }
@@ -258,6 +271,8 @@ mod tests {
         assert_eq!((uri.protocol(), uri.message_type()), ("amps", Some("json")));
         let uri: Uri = "unix://localhost:0/amps/json?path=/run/amps.sock".parse().unwrap();
         assert_eq!((uri.scheme(), uri.options().path.as_deref()), (Scheme::Unix, Some("/run/amps.sock".as_ref())));
+        let uri: Uri = "wss://h:443/amps/json".parse().unwrap();
+        assert_eq!((uri.scheme(), uri.port()), (Scheme::Wss, 443));
         let uri: Uri = "tcp://[::1]:9007/amps/json".parse().unwrap();
         assert_eq!(uri.host(), "::1");
         let uri: Uri = "tcp://u%2fx:p%2540w@h:1/amps/json?tcp_sndbuf=65536".parse().unwrap();
@@ -289,6 +304,8 @@ mod tests {
             ("tcp://u:secret@h:1/amps/json?path=x", "unix sockets only"),
             ("unix://u:secret@h:0/amps/json?path=x&compression=zlib", "cannot be compressed"),
             ("unix://u:secret@h:0/amps/json?path=x&http_preflight=1", "no HTTP preflight"),
+            ("ws://u:secret@h:1/amps/json?compression=zlib", "not compressed"),
+            ("wss://u:secret@h:1/amps/json?http_preflight=1", "upgrade of its own"),
             ("u:secret@h:1", "not scheme"),
             ("//u:secret@h", "not scheme"),
         ] {

@@ -6,7 +6,8 @@ use tokio::net::UnixStream;
 use super::{Connecting, Connector, Tap, Transport, Zlib, limited, preflight, tcp};
 use crate::uri::{Compression, Options, Scheme, Uri};
 
-/// Opens what connection strings name: `tcp`, `tcps` and `unix`.
+/// Opens what connection strings name: `tcp`, `tcps`, `unix`, and with the
+/// feature `websocket` also `ws` and `wss`.
 ///
 /// Tries each address of a name in turn, IPv4 first as the official clients do
 /// (AMPS developer guides, "Connection Parameters").
@@ -79,7 +80,7 @@ impl SocketConnector {
     }
 
     /// Adds a header to the HTTP preflight of connection strings with
-    /// `http_preflight`.
+    /// `http_preflight`, and to the upgrade of `ws` and `wss`.
     ///
     /// # Errors
     /// What is wrong with the header.
@@ -111,6 +112,11 @@ impl SocketConnector {
             Scheme::Unix => Box::new(unix(&options).await?),
             Scheme::Tcp => Box::new(tcp::open(uri, &options, self.limits).await?),
             Scheme::Tcps => self.encrypted(uri, tcp::open(uri, &options, self.limits).await?).await?,
+            Scheme::Ws => self.upgraded(uri, Box::new(tcp::open(uri, &options, self.limits).await?)).await?,
+            Scheme::Wss => {
+                let stream = tcp::open(uri, &options, self.limits).await?;
+                self.upgraded(uri, self.encrypted(uri, stream).await?).await?
+            }
         };
         if uri.scheme() != Scheme::Unix {
             if options.http_preflight == Some(true) {
@@ -135,6 +141,17 @@ impl SocketConnector {
         };
         let handshake = tls.handshake(uri, stream);
         Ok(Box::new(limited("the TLS handshake", self.handshake_limit, handshake).await?))
+    }
+
+    #[cfg(feature = "websocket")]
+    async fn upgraded(&self, uri: &Uri, stream: Box<dyn Transport>) -> io::Result<Box<dyn Transport>> {
+        let asking = super::WebSocket::connect(uri, &self.headers, stream);
+        Ok(Box::new(limited("the WebSocket handshake", self.handshake_limit, asking).await?))
+    }
+
+    #[cfg(not(feature = "websocket"))]
+    async fn upgraded(&self, _: &Uri, _: Box<dyn Transport>) -> io::Result<Box<dyn Transport>> {
+        Err(io::Error::new(io::ErrorKind::Unsupported, "built without the feature `websocket`"))
     }
 
     #[cfg(not(feature = "tls"))]

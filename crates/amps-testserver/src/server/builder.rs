@@ -46,13 +46,25 @@ pub struct TestServerBuilder {
     topic_log: Option<Vec<String>>,
     tls: Option<TlsConfig>,
     unix: Option<PathBuf>,
+    #[cfg(feature = "websocket")]
+    websocket: bool,
 }
 
 impl Default for TestServerBuilder {
     fn default() -> Self {
         let config = Config::new("test");
         let listen = "127.0.0.1:0".to_owned();
-        Self { config, listen, data_dir: None, sync: false, topic_log: None, tls: None, unix: None }
+        Self {
+            config,
+            listen,
+            data_dir: None,
+            sync: false,
+            topic_log: None,
+            tls: None,
+            unix: None,
+            #[cfg(feature = "websocket")]
+            websocket: false,
+        }
     }
 }
 
@@ -91,6 +103,14 @@ impl TestServerBuilder {
     /// file is removed at the end.
     pub fn unix(mut self, path: impl AsRef<Path>) -> Self {
         self.unix = Some(path.as_ref().to_owned());
+        self
+    }
+
+    /// Speaks WebSocket as well, on another free port of the same address:
+    /// [`TestServer::websocket_uri`].
+    #[cfg(feature = "websocket")]
+    pub fn websocket(mut self) -> Self {
+        self.websocket = true;
         self
     }
 
@@ -211,7 +231,13 @@ impl TestServerBuilder {
         let engine = Engine::new(self.config, journal)?;
         let (listener, tcp) = Listener::tcp(&self.listen).await?;
         let mut listeners = vec![listener];
-        let mut places = Places { tcp, tls: None, unix: None };
+        let mut places = Places {
+            tcp,
+            tls: None,
+            unix: None,
+            #[cfg(feature = "websocket")]
+            websocket: None,
+        };
         if let Some(tls) = &self.tls {
             let (listener, address) = Listener::tls(&SocketAddr::new(tcp.ip(), 0).to_string(), tls).await?;
             listeners.push(listener);
@@ -220,6 +246,12 @@ impl TestServerBuilder {
         if let Some(path) = self.unix {
             listeners.push(Listener::unix(&path)?);
             places.unix = Some(path);
+        }
+        #[cfg(feature = "websocket")]
+        if self.websocket {
+            let (listener, address) = Listener::websocket(&SocketAddr::new(tcp.ip(), 0).to_string()).await?;
+            listeners.push(listener);
+            places.websocket = Some(address);
         }
         Ok(TestServer::start(listeners, places, engine))
     }

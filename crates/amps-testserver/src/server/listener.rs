@@ -18,6 +18,8 @@ pub(super) enum Listener {
     Tcp(TcpListener),
     Tls(TcpListener, TlsAcceptor),
     Unix(UnixListener, PathBuf),
+    #[cfg(feature = "websocket")]
+    WebSocket(TcpListener),
 }
 
 /// A connection that came in.
@@ -25,6 +27,8 @@ pub(super) enum Incoming {
     Tcp(TcpStream),
     Tls(TcpStream, TlsAcceptor),
     Unix(UnixStream),
+    #[cfg(feature = "websocket")]
+    WebSocket(TcpStream),
 }
 
 /// The server's side of TLS: PEM texts.
@@ -58,6 +62,14 @@ impl Listener {
         Ok((Self::Tls(listener, acceptor), address))
     }
 
+    /// The same, for WebSocket.
+    #[cfg(feature = "websocket")]
+    pub(super) async fn websocket(address: &str) -> io::Result<(Self, SocketAddr)> {
+        let listener = listen(address).await?;
+        let address = listener.local_addr()?;
+        Ok((Self::WebSocket(listener), address))
+    }
+
     /// Listens on a socket file. One that a server left behind is replaced.
     pub(super) fn unix(path: &Path) -> io::Result<Self> {
         let context =
@@ -75,6 +87,8 @@ impl Listener {
             Self::Tcp(listener) => Incoming::Tcp(accept(listener).await?),
             Self::Tls(listener, acceptor) => Incoming::Tls(accept(listener).await?, acceptor.clone()),
             Self::Unix(listener, _) => Incoming::Unix(listener.accept().await?.0),
+            #[cfg(feature = "websocket")]
+            Self::WebSocket(listener) => Incoming::WebSocket(accept(listener).await?),
         })
     }
 }
@@ -88,12 +102,14 @@ impl Drop for Listener {
 }
 
 impl Incoming {
-    /// Does the TLS handshake, where there is one.
+    /// Does the handshake, where there is one.
     pub(super) async fn open(self) -> io::Result<Box<dyn Transport>> {
         Ok(match self {
             Self::Tcp(stream) => Box::new(stream),
             Self::Tls(stream, acceptor) => Box::new(acceptor.accept(stream).await?),
             Self::Unix(stream) => Box::new(stream),
+            #[cfg(feature = "websocket")]
+            Self::WebSocket(stream) => Box::new(amps_core::transport::WebSocket::accept(stream).await?),
         })
     }
 }

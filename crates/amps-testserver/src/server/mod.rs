@@ -30,6 +30,8 @@ struct Places {
     tcp: SocketAddr,
     tls: Option<SocketAddr>,
     unix: Option<PathBuf>,
+    #[cfg(feature = "websocket")]
+    websocket: Option<SocketAddr>,
 }
 
 /// A server in this process, on a socket of its own.
@@ -68,6 +70,12 @@ impl TestServer {
     /// The connection string clients and peers use.
     pub fn uri(&self) -> String {
         format!("tcp://{}/amps/json", self.places.tcp)
+    }
+
+    /// The connection string for WebSocket, if the server was told to speak it.
+    #[cfg(feature = "websocket")]
+    pub fn websocket_uri(&self) -> Option<String> {
+        Some(format!("ws://{}/amps/json", self.places.websocket?))
     }
 
     /// The connection string for TLS, if the server was given a certificate.

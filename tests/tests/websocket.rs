@@ -1,0 +1,39 @@
+//! A client over WebSocket, with frames split over and joined in messages by the
+//! bytes that happen to be written together.
+
+use std::time::Duration;
+
+use amps_client::{Client, StartAt, Subscribe};
+use amps_testserver::TestServer;
+
+#[tokio::test]
+async fn a_client_speaks_through_a_websocket_and_comes_back_after_a_loss() {
+    let server = TestServer::builder().websocket().ack_conflation(Duration::from_millis(5)).start().await.unwrap();
+    let uri = server.websocket_uri().unwrap();
+    assert!(uri.starts_with("ws://"));
+    let client = Client::builder("me").server(uri).connect().await.unwrap();
+    let mut orders = client.subscribe(Subscribe::to("orders").bookmark(StartAt::Epoch)).await.unwrap();
+    let body = |id: u32| format!("{id} {}", "x".repeat(id as usize * 7_000 % 200_000));
+    for id in 0..100 {
+        client.publish("orders", body(id)).await.unwrap();
+        if id == 50 {
+            assert!(server.kick("me"));
+        }
+    }
+    tokio::time::timeout(Duration::from_secs(60), client.flush()).await.unwrap().unwrap();
+    for id in 0..100 {
+        let order = tokio::time::timeout(Duration::from_secs(60), orders.next_message()).await.unwrap().unwrap();
+        assert_eq!(order.unwrap().data(), body(id).as_bytes(), "each once, in order");
+    }
+    assert_eq!((client.reconnects(), server.log().len()), (1, 100));
+}
+
+/// A server that speaks no WebSocket is an attempt that failed, with its cause.
+#[tokio::test]
+async fn a_server_without_websocket_is_a_failed_attempt() {
+    let server = TestServer::builder().start().await.unwrap();
+    let uri = server.uri().replace("tcp://", "ws://");
+    let client = Client::builder("me").server(uri).connect_within(Duration::from_secs(1)).connect().await;
+    let error = client.err().unwrap().to_string();
+    assert!(error.contains("WebSocket") || error.contains("closed"), "{error}");
+}
