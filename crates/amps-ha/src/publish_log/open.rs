@@ -69,7 +69,7 @@ impl SegmentStore {
         if found > FORMAT {
             return Err(StoreError::NewerFormat { dir: self.dir.clone(), found, known: FORMAT });
         }
-        let meta: Meta =
+        let mut meta: Meta =
             serde_json::from_slice(json).map_err(|error| damaged(format!("its record is unreadable: {error}")))?;
         if !meta.is_possible() {
             return Err(damaged("its record names a number that no message has".to_owned()));
@@ -80,7 +80,9 @@ impl SegmentStore {
             ("protocol", &stored.protocol, &given.protocol),
             ("message type", &stored.message_type, &given.message_type),
         ] {
-            if stored != given {
+            // A client with a server chooser does not know the message type.
+            let unknown = field == "message type" && (stored.is_empty() || given.is_empty());
+            if stored != given && !unknown {
                 return Err(StoreError::WrongIdentity {
                     dir: self.dir.clone(),
                     field,
@@ -88,6 +90,9 @@ impl SegmentStore {
                     given: given.clone(),
                 });
             }
+        }
+        if meta.identity.message_type.is_empty() {
+            meta.identity.message_type.clone_from(&given.message_type);
         }
         Ok(meta)
     }

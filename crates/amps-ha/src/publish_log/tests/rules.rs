@@ -453,6 +453,21 @@ fn a_store_made_for_something_else_is_refused_with_both_values() {
     }
 }
 
+/// A client with a server chooser does not know the message type when it opens
+/// its store, the same client with a list of servers does.
+#[test]
+fn a_store_of_an_unknown_message_type_belongs_to_the_first_that_is_known() {
+    let kv = MemoryKv::new();
+    let open = |message_type: &str| {
+        let identity = Identity { message_type: message_type.into(), ..identity() };
+        SegmentStore::open(Box::new(kv.clone()), Path::new("dir"), &identity, CLOCK).map(drop)
+    };
+    for message_type in ["", "json", "", "json"] {
+        open(message_type).unwrap();
+    }
+    assert!(matches!(open("fix"), Err(StoreError::WrongIdentity { field: "message type", .. })));
+}
+
 /// Never a corrupt message.
 ///
 /// Covers 11.7.6#2.
