@@ -143,7 +143,9 @@ impl SledKv {
         let created = directory.created()?;
         let segment = created.map_or(options.segment, |(_, segment)| segment);
         directory.remove_leftovers(created.is_some())?;
-        keep_buffers(segment);
+        if segment >= SLOTS_FROM {
+            keep_buffers(segment);
+        }
         let db = open_db(&directory, segment, options.cache)?;
         let engine = guarded(&directory, || {
             let own = db.open_tree(OWN_TREE)?;
@@ -410,7 +412,8 @@ fn max_value(segment: usize) -> usize {
 
 /// sled writes each segment from a new buffer. glibc gets and returns a buffer
 /// of that size page by page, which costs more than what is done with it, unless
-/// a larger one was freed before (mallopt(3), `M_MMAP_THRESHOLD`).
+/// a larger one was freed before (mallopt(3), `M_MMAP_THRESHOLD`). For small
+/// stores that is no gain, and each of sled's threads would keep as much.
 fn keep_buffers(segment: usize) {
     drop(std::hint::black_box(Vec::<u8>::with_capacity(segment + (1 << 20))));
 }
