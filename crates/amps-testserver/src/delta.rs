@@ -7,16 +7,13 @@ use serde_json::{Map, Value};
 /// Updates"): what the delta has replaces what was there, objects field by
 /// field, arrays as a whole. What it has not, or has as null, stays.
 pub(crate) fn merge(whole: &mut Value, delta: Value) {
-    match (whole, delta) {
-        (Value::Object(whole), Value::Object(delta)) => {
-            for (name, value) in delta.into_iter().filter(|(_, value)| !value.is_null()) {
-                match whole.get_mut(&name) {
-                    Some(old) => merge(old, value),
-                    None => drop(whole.insert(name, value)),
-                }
-            }
-        }
-        (whole, delta) => *whole = delta,
+    let Value::Object(fields) = delta else { return *whole = delta };
+    if !whole.is_object() {
+        *whole = Value::Object(Map::new());
+    }
+    let Some(whole) = whole.as_object_mut() else { return };
+    for (name, value) in fields.into_iter().filter(|(_, value)| !value.is_null()) {
+        merge(whole.entry(name).or_insert(Value::Null), value);
     }
 }
 

@@ -62,9 +62,10 @@
 //! Not there: bookmarks that are ranges, views, replicated queues. What is asked
 //! for and not there is answered with a failure. Deltas, pages and aggregates
 //! are made and merged as JSON, as keys are found; filters also look into NVFIX,
-//! FIX and composite messages. A delta says nothing about fields that are gone. An aggregate is told when it changes, with
-//! every change made anew from all records. All connections share one message
-//! type.
+//! FIX and composite messages. A delta says nothing about fields that are gone.
+//! Aggregates are `AVG`, `COUNT`, `MAX`, `MIN` and `SUM`; one is told when it
+//! changes, and every change is made anew from all records. All connections share
+//! one message type.
 
 pub mod journal;
 

@@ -23,7 +23,10 @@ pub(crate) struct SowRecord {
     /// When its last message was processed, in microseconds since the beginning
     /// of 1970.
     pub(crate) processed: u64,
-    /// When it expires, likewise.
+    /// Which of the topic's updates that was: of the same time the later one has
+    /// the higher number.
+    pub(crate) number: u64,
+    /// When it expires, in microseconds likewise.
     pub(crate) expires: Option<u64>,
     pub(crate) body: Bytes,
 }
@@ -50,6 +53,8 @@ pub(crate) struct SowTopic {
     records: BTreeMap<u64, SowRecord>,
     /// When records expire, with their keys.
     ends: BTreeSet<(u64, u64)>,
+    /// Messages that were kept so far.
+    updates: u64,
 }
 
 impl SowTopic {
@@ -60,6 +65,7 @@ impl SowTopic {
             config: config.clone(),
             records: BTreeMap::new(),
             ends: BTreeSet::new(),
+            updates: 0,
         }
     }
 
@@ -93,8 +99,10 @@ impl SowTopic {
 
     /// Keeps a message as the record of its key; answers the one before.
     pub(crate) fn keep(&mut self, key: u64, entry: &Entry) -> Option<SowRecord> {
+        self.updates += 1;
         self.upsert(SowRecord {
             key,
+            number: self.updates,
             given_key: entry.given_key.clone(),
             correlation_id: entry.correlation_id.clone(),
             processed: entry.processed,
@@ -178,7 +186,8 @@ mod tests {
 
     fn record(key: u64, body: &'static str) -> SowRecord {
         let body = Bytes::from_static(body.as_bytes());
-        SowRecord { key, given_key: None, correlation_id: Some("c".into()), processed: 0, expires: None, body }
+        let correlation_id = Some("c".into());
+        SowRecord { key, given_key: None, correlation_id, processed: 0, number: 0, expires: None, body }
     }
 
     #[test]
@@ -245,7 +254,7 @@ mod tests {
         sow.upsert(record(key, body));
         for (delta, whole) in [
             (r#"{"id":1,"a":{"y":9},"l":[3]}"#, r#"{"a":{"x":1,"y":9},"id":1,"l":[3]}"#),
-            (r#"{"id":1,"l":null,"n":{"m":1}}"#, r#"{"a":{"x":1,"y":2},"id":1,"l":[1,2],"n":{"m":1}}"#),
+            (r#"{"id":1,"l":null,"n":{"m":1,"o":null}}"#, r#"{"a":{"x":1,"y":2},"id":1,"l":[1,2],"n":{"m":1}}"#),
             (r#"{"id":1,"a":7}"#, r#"{"a":7,"id":1,"l":[1,2]}"#),
         ] {
             let (merged, id) = sow.merged(key, delta.as_bytes()).unwrap();

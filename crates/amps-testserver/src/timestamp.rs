@@ -34,15 +34,16 @@ pub(crate) fn parse_iso8601(text: &str) -> Option<u64> {
     Some((days * 86_400 + seconds) * 1_000_000)
 }
 
-/// Days from the beginning of 1970 to a date.
+/// Days from the beginning of 1970 to a date; `None` when there is none such.
 pub(crate) fn days(year: u64, month: u64, day: u64) -> Option<u64> {
     if !(1..=12).contains(&month) || !(1..=31).contains(&day) {
         return None;
     }
     let from_march = (month + 9) % 12;
-    let year = if month <= 2 { year.checked_sub(1)? } else { year };
-    let days = year * 365 + year / 4 - year / 100 + year / 400 + (153 * from_march + 2) / 5 + day - 1;
-    days.checked_sub(719_468)
+    let years = if month <= 2 { year.checked_sub(1)? } else { year };
+    let days = years * 365 + years / 4 - years / 100 + years / 400 + (153 * from_march + 2) / 5 + day - 1;
+    // Some months are shorter.
+    days.checked_sub(719_468).filter(|days| date(*days) == (year, month, day))
 }
 
 /// The date so many days after the beginning of 1970. Counted from March of
@@ -89,6 +90,8 @@ mod tests {
             "20260105T101530+01",
             "20261305T101530",
             "20260100T000000",
+            "20260229T000000",
+            "20260431T000000",
             "2026é105T101530",
             "19691231T235959",
             "20260105T240000",

@@ -11,10 +11,6 @@ use amps_core::{AckType, AckTypes, Command, CommandKind, Field, Message};
 use amps_testserver::{Config, QueueConfig};
 use common::*;
 
-fn record(topic: &str, sequence: u64, body: &str) -> Command {
-    Command::new(CommandKind::Publish).topic(topic).number(Field::Sequence, sequence).body(body.to_owned())
-}
-
 fn query(order: &str, options: &str) -> Command {
     let command = Command::new(CommandKind::Sow).id("q").topic("w").number(Field::BatchSize, 3);
     let order = Some(order).filter(|order| !order.is_empty());

@@ -23,10 +23,6 @@ fn given(topic: &str, sequence: u64, key: &str, body: &str) -> Command {
     record(topic, sequence, body).text(Field::SowKey, key)
 }
 
-fn record(topic: &str, sequence: u64, body: &str) -> Command {
-    Command::new(CommandKind::Publish).topic(topic).number(Field::Sequence, sequence).body(body.to_owned())
-}
-
 fn query(topic: &str) -> Command {
     Command::new(CommandKind::Sow).id("q").topic(topic).number(Field::BatchSize, 10)
 }
@@ -198,6 +194,25 @@ fn a_subscription_to_the_past_goes_on_from_there_without_a_gap() {
     assert_eq!(lines, expected);
     bench.send(&reader, both("n").topic("now").text(Field::Bookmark, "20260105T101730").acks(AckType::Processed));
     assert_eq!(bench.lines(&mut reader), ["ack processed cid=n failure=invalid bookmark"]);
+}
+
+/// Nothing would come behind the records.
+#[test]
+fn a_query_with_a_replay_behind_it_needs_a_logged_topic() {
+    let mut bench = bench(config().sow("w", "/id").topic_log([regex::Regex::new("^logged").unwrap()]));
+    let mut reader = bench.logon("r");
+    let both = Command::new(CommandKind::SowAndSubscribe).id("1").topic("w").acks(AckType::Processed);
+    bench.send(&reader, both.text(Field::Bookmark, "0|1|"));
+    assert_eq!(bench.lines(&mut reader), ["ack processed cid=1 failure=invalid topic"]);
+}
+
+/// An empty bookmark is none.
+#[test]
+fn a_query_completes_when_it_starts_no_replay() {
+    let mut bench = bench(config().sow("w", "/id"));
+    let mut reader = bench.logon("r");
+    bench.send_raw(&reader, r#"{"c":"sow_and_subscribe","cid":"1","t":"w","bm":"","a":"completed"}"#);
+    assert_eq!(bench.lines(&mut reader).last().unwrap(), "ack completed cid=1 query=1");
 }
 
 #[test]

@@ -108,12 +108,29 @@ fn records_are_deleted_by_key_and_by_data_with_the_counts() {
     assert_eq!(bodies(&mut bench), [r#"{"id":2,"v":0}"#]);
     let log = bench.engine.log();
     let deletes: Vec<_> = log.iter().map(|message| message.deletes.clone()).collect();
-    assert_eq!(deletes[4], Some(vec![key.parse().unwrap(), 77]));
+    assert_eq!(deletes[4], Some(vec![key.parse().unwrap()]), "of the keys those that there are");
     assert!(deletes[..4].iter().all(Option::is_none) && deletes[5].as_ref().unwrap().len() == 1);
     let mut restarted = bench_on(config(), journal);
     assert_eq!(restarted.engine.log(), log);
     assert_eq!(bodies(&mut restarted), [r#"{"id":2,"v":0}"#]);
     assert_eq!(restarted.logon_sequence("p"), 6);
+}
+
+/// A key is that of a record of one topic; and one that is named twice is one.
+#[test]
+fn a_key_of_another_topic_deletes_nothing_there() {
+    let (mut bench, mut wire) = filled(MemoryJournal::new());
+    let key = records(&mut bench)[0].1.clone();
+    bench.engine.with_faults(bench.now, |faults| faults.entitle(|_, _, topic| topic != "w"));
+    bench.drain(&mut wire);
+    let by_key = |sequence| deletion(sequence).acks(AckType::Stats).text(Field::SowKeys, format!("{key},{key}"));
+    bench.send(&wire, by_key(5).topic("w2"));
+    assert_eq!(bench.drain(&mut wire)[0].number(Field::RecordsDeleted), Some(0));
+    bench.engine.with_faults(bench.now, |faults| faults.entitle(|_, _, _| true));
+    assert_eq!(bodies(&mut bench).len(), 3, "the user may not even write there");
+    bench.send(&wire, by_key(6));
+    assert_eq!(bench.drain(&mut wire)[0].number(Field::RecordsDeleted), Some(1));
+    assert_eq!(bodies(&mut bench).len(), 2);
 }
 
 /// A deletion is numbered like a publish: what comes again is dropped.

@@ -1,40 +1,14 @@
-//! What becomes of updates: conflated, paced, in pages, in aggregates.
+//! What becomes of updates: paced, in pages, in aggregates.
 
 mod common;
 
 use std::time::Duration;
 
-use amps_core::batch::records;
-use amps_core::message::MessageKind;
-use amps_core::{AckType, AckTypes, Command, CommandKind, Field, Message};
+use amps_core::{AckType, AckTypes, Command, CommandKind, Field};
 use amps_testserver::{Config, MemoryJournal, QueueConfig};
 use common::*;
 
 const MS: Duration = Duration::from_millis(1);
-
-fn record(topic: &str, sequence: u64, body: &str) -> Command {
-    Command::new(CommandKind::Publish).topic(topic).number(Field::Sequence, sequence).body(body.to_owned())
-}
-
-fn deletion(topic: &str, sequence: u64, body: &str) -> Command {
-    Command::new(CommandKind::SowDelete).topic(topic).number(Field::Sequence, sequence).body(body.to_owned())
-}
-
-/// Messages and records in order: `+` for a record, `-` and why for one out of
-/// focus, and the body.
-fn got(messages: &[Message]) -> Vec<String> {
-    let mut lines = Vec::new();
-    for message in messages {
-        let body = |message: &Message| String::from_utf8_lossy(message.data()).into_owned();
-        match message.kind() {
-            MessageKind::Publish => lines.push(body(message)),
-            MessageKind::Oof => lines.push(format!("-{} {}", message.text(Field::Reason).unwrap(), body(message))),
-            MessageKind::Sow => lines.extend(records(message).into_iter().map(|record| format!("+{}", body(&record)))),
-            _ => {}
-        }
-    }
-    lines
-}
 
 fn config() -> Config {
     let mut config = Config::new("A").sow("w", "/id").queue(QueueConfig::new("q"));
@@ -44,121 +18,6 @@ fn config() -> Config {
 
 fn with(options: &str) -> Command {
     subscribe("s", "w", AckTypes::NONE).text(Field::Options, options)
-}
-
-#[test]
-fn of_the_updates_of_an_interval_the_last_is_sent_at_its_end() {
-    let mut bench = bench(config());
-    let (publisher, mut reader) = (bench.logon("p"), bench.logon("r"));
-    bench.send(&reader, with("conflation=100ms,timestamp,bookmark"));
-    for (sequence, body) in [(1, r#"{"id":1,"v":1}"#), (2, r#"{"id":2,"v":1}"#), (3, r#"{"id":1,"v":2}"#)] {
-        bench.send(&publisher, record("w", sequence, body));
-        bench.pass(10 * MS);
-    }
-    assert!(got(&bench.drain(&mut reader)).is_empty());
-    bench.pass(69 * MS);
-    assert!(got(&bench.drain(&mut reader)).is_empty(), "one millisecond to go");
-    bench.pass(MS);
-    let first = bench.drain(&mut reader);
-    assert_eq!(got(&first), [r#"{"id":1,"v":2}"#]);
-    assert_eq!(first[0].text(Field::Timestamp).unwrap(), "20260105T101530.000000Z", "of the first");
-    assert_eq!(first[0].bookmark().unwrap().sequence, 1, "of the first");
-    bench.pass(10 * MS);
-    assert_eq!(got(&bench.drain(&mut reader)), [r#"{"id":2,"v":1}"#]);
-    bench.send(&publisher, record("w", 4, r#"{"id":1,"v":3}"#));
-    bench.send(&reader, Command::new(CommandKind::Unsubscribe).text(Field::SubscriptionId, "s"));
-    bench.pass(Duration::from_secs(1));
-    assert!(got(&bench.drain(&mut reader)).is_empty(), "what waited went with its subscription");
-}
-
-#[test]
-fn who_does_not_conflate_gets_every_update_on_the_same_connection() {
-    let mut bench = bench(config());
-    let (publisher, mut reader) = (bench.logon("p"), bench.logon("r"));
-    bench.send(&reader, with("conflation=auto"));
-    bench.send(&reader, subscribe("all", "w", AckTypes::NONE).text(Field::Options, "conflation=none"));
-    bench.send(&publisher, record("w", 1, r#"{"id":1,"v":1}"#));
-    bench.send(&publisher, record("w", 2, r#"{"id":1,"v":2}"#));
-    let now = bench.drain(&mut reader);
-    assert_eq!(got(&now), [r#"{"id":1,"v":1}"#, r#"{"id":1,"v":2}"#]);
-    assert!(now.iter().all(|message| message.text(Field::SubscriptionIds).as_deref() == Some("all")));
-    bench.pass(Duration::from_secs(1));
-    assert_eq!(got(&bench.drain(&mut reader)), [r#"{"id":1,"v":2}"#]);
-}
-
-#[test]
-fn a_topic_without_records_is_conflated_by_fields() {
-    let mut bench = bench(config());
-    let (publisher, mut reader) = (bench.logon("p"), bench.logon("r"));
-    let command = subscribe("s", "plain", AckTypes::NONE);
-    bench.send(&reader, command.text(Field::Options, "conflation=50ms,conflation_key=[/a,/b/c]"));
-    for (sequence, body) in
-        [(1, r#"{"a":1,"b":{"c":"x"}}"#), (2, r#"{"a":1,"b":{"c":"y"}}"#), (3, r#"{"v":3,"a":1,"b":{"c":"x"}}"#)]
-    {
-        bench.send(&publisher, record("plain", sequence, body));
-    }
-    bench.pass(50 * MS);
-    assert_eq!(got(&bench.drain(&mut reader)), [r#"{"v":3,"a":1,"b":{"c":"x"}}"#, r#"{"a":1,"b":{"c":"y"}}"#]);
-}
-
-#[test]
-fn what_comes_and_goes_within_an_interval_nobody_sees() {
-    let mut bench = bench(config());
-    let (publisher, mut reader) = (bench.logon("p"), bench.logon("r"));
-    bench.send(&publisher, record("w", 1, r#"{"id":1,"v":5}"#));
-    bench.send(&publisher, record("w", 2, r#"{"id":2,"v":5}"#));
-    let command = Command::new(CommandKind::SowAndSubscribe).id("s").topic("w").number(Field::BatchSize, 10);
-    bench.send(&reader, command.text(Field::Filter, "/v > 3").text(Field::Options, "oof,conflation=1s"));
-    assert_eq!(got(&bench.drain(&mut reader)).len(), 2, "records are not conflated");
-    for (sequence, body) in [
-        (3, r#"{"id":1,"v":6}"#),
-        (4, r#"{"id":1,"v":1}"#),
-        (5, r#"{"id":3,"v":9}"#),
-        (6, r#"{"id":3,"v":0}"#),
-        (7, r#"{"id":2,"v":0}"#),
-        (8, r#"{"id":2,"v":7}"#),
-    ] {
-        bench.send(&publisher, record("w", sequence, body));
-    }
-    bench.pass(Duration::from_secs(1));
-    // What the subscriber had, not what it never saw.
-    assert_eq!(got(&bench.drain(&mut reader)), [r#"-match {"id":1,"v":5}"#, r#"{"id":2,"v":7}"#]);
-    bench.send(&publisher, deletion("w", 9, r#"{"id":2}"#));
-    bench.pass(Duration::from_secs(1));
-    assert_eq!(got(&bench.drain(&mut reader)), [r#"-deleted {"id":2,"v":7}"#]);
-}
-
-#[test]
-fn the_deltas_of_an_interval_are_one() {
-    let mut bench = bench(config());
-    let (publisher, mut reader) = (bench.logon("p"), bench.logon("r"));
-    bench.send(&publisher, record("w", 1, r#"{"id":1,"a":1,"b":1,"c":1}"#));
-    let command = Command::new(CommandKind::DeltaSubscribe).id("s").topic("w");
-    bench.send(&reader, command.text(Field::Options, "conflation=1s"));
-    bench.send(&publisher, record("w", 2, r#"{"id":1,"a":2,"b":1,"c":1}"#));
-    bench.send(&publisher, record("w", 3, r#"{"id":1,"a":2,"b":3,"c":1}"#));
-    bench.pass(Duration::from_secs(1));
-    assert_eq!(got(&bench.drain(&mut reader)), [r#"{"a":2,"b":3,"id":1}"#]);
-}
-
-#[test]
-fn a_replay_is_conflated_in_its_own_time() {
-    let mut bench = bench(config());
-    let (publisher, mut reader) = (bench.logon("p"), bench.logon("r"));
-    for (sequence, body) in (1..).zip([r#"{"id":1,"v":1}"#, r#"{"id":1,"v":2}"#, r#"{"id":2}"#, r#"{"id":1,"v":3}"#]) {
-        bench.send(&publisher, record("w", sequence, body));
-        bench.pass(60 * MS);
-    }
-    let command = subscribe("s", "w", AckType::Completed).text(Field::Bookmark, "0");
-    bench.send(&reader, command.text(Field::Options, "conflation=100ms"));
-    let messages = bench.drain(&mut reader);
-    assert_eq!(got(&messages), [r#"{"id":1,"v":2}"#, r#"{"id":2}"#, r#"{"id":1,"v":3}"#]);
-    let sequences: Vec<_> = messages.iter().filter_map(|m| Some(m.bookmark()?.sequence)).collect();
-    assert_eq!(sequences, [1, 3, 4, 4], "of the first of each, and the end of the replay");
-    bench.send(&publisher, record("w", 5, r#"{"id":1,"v":4}"#));
-    assert!(got(&bench.drain(&mut reader)).is_empty());
-    bench.pass(100 * MS);
-    assert_eq!(got(&bench.drain(&mut reader)), [r#"{"id":1,"v":4}"#]);
 }
 
 /// When each message of a replay comes, in milliseconds.
@@ -197,7 +56,7 @@ fn what_is_published_behind_a_replay_with_a_rate_comes_at_once() {
     for sequence in 2..=4 {
         bench.send(&publisher, record("w", sequence, r#"{"id":1}"#));
     }
-    assert_eq!(got(&bench.drain(&mut reader)).len(), 4);
+    assert_eq!(told(&bench.drain(&mut reader)).len(), 4);
 }
 
 /// Ten records, `v` from 0 to 9.
@@ -226,12 +85,12 @@ fn a_page_follows_its_records() {
     bench.send(&reader, page("top_n=3,skip_n=1,oof"));
     let body = |id: u64, v: u64| format!(r#"{{"id":{id},"v":{v}}}"#);
     let plus = |id, v| format!("+{}", body(id, v));
-    assert_eq!(got(&bench.drain(&mut reader)), [plus(8, 8), plus(7, 7), plus(6, 6)]);
+    assert_eq!(told(&bench.drain(&mut reader)), [plus(8, 8), plus(7, 7), plus(6, 6)]);
     let mut sequence = 10;
     let mut after = |bench: &mut Bench, reader: &mut Wire, command: Command| {
         sequence += 1;
         bench.send(&publisher, command.number(Field::Sequence, sequence));
-        got(&bench.drain(reader))
+        told(&bench.drain(reader))
     };
     let publish = |id, v| Command::new(CommandKind::Publish).topic("w").body(body(id, v));
     let delete = |id| Command::new(CommandKind::SowDelete).topic("w").body(body(id, 0));
@@ -246,7 +105,7 @@ fn a_page_follows_its_records() {
 
     // The next page: what it has not shown, and what is not in it.
     bench.send(&reader, page("top_n=3,skip_n=2,oof,replace"));
-    assert_eq!(got(&bench.drain(&mut reader)), [left(6, 6), plus(3, 3)]);
+    assert_eq!(told(&bench.drain(&mut reader)), [left(6, 6), plus(3, 3)]);
     assert_eq!(after(&mut bench, &mut reader, publish(5, 1)), [left(5, 1), body(2, 2)]);
 }
 
@@ -255,13 +114,13 @@ fn a_page_without_an_order_is_one_by_key_and_of_deltas_too() {
     let (mut bench, publisher, mut reader) = filled();
     let command = Command::new(CommandKind::SowAndDeltaSubscribe).id("s").topic("w").number(Field::BatchSize, 10);
     bench.send(&reader, command.text(Field::Options, "top_n=10,skip_n=0").text(Field::Filter, "/v < 5"));
-    assert_eq!(got(&bench.drain(&mut reader)).len(), 5);
+    assert_eq!(told(&bench.drain(&mut reader)).len(), 5);
     bench.send(&publisher, record("w", 11, r#"{"id":1,"v":2,"x":1}"#));
-    assert_eq!(got(&bench.drain(&mut reader)), [r#"{"id":1,"v":2,"x":1}"#]);
+    assert_eq!(told(&bench.drain(&mut reader)), [r#"{"id":1,"v":2,"x":1}"#]);
     bench.send(&publisher, record("w", 12, r#"{"id":1,"v":2,"x":2}"#));
-    assert_eq!(got(&bench.drain(&mut reader)), [r#"{"id":1,"x":2}"#]);
+    assert_eq!(told(&bench.drain(&mut reader)), [r#"{"id":1,"x":2}"#]);
     bench.send(&publisher, record("w", 13, r#"{"id":9,"v":0}"#));
-    assert_eq!(got(&bench.drain(&mut reader)), [r#"{"id":9,"v":0}"#], "new in the page: all of it");
+    assert_eq!(told(&bench.drain(&mut reader)), [r#"{"id":9,"v":0}"#], "new in the page: all of it");
 }
 
 const TOTALS: &str = "projection=[/c,SUM(/v) AS /total,COUNT(/v) AS /n],grouping=[/c]";
@@ -280,24 +139,53 @@ fn aggregates_are_queried_and_followed() {
     let both = [r#"+{"c":"a","n":2,"total":3}"#, r#"+{"c":"b","n":1,"total":3}"#];
     bench.send(&reader, totals(CommandKind::Sow, "").acks(AckType::Stats));
     let messages = bench.drain(&mut reader);
-    assert_eq!(got(&messages), both);
+    assert_eq!(told(&messages), both);
     assert_eq!(messages.last().unwrap().number(Field::RecordsReturned), Some(2));
     bench.send(&reader, totals(CommandKind::Sow, ",top_n=1,skip_n=1"));
-    assert_eq!(got(&bench.drain(&mut reader)), both[1..]);
+    assert_eq!(told(&bench.drain(&mut reader)), both[1..]);
     bench.send(&reader, totals(CommandKind::SowAndSubscribe, ",oof").text(Field::Filter, "/v != 9"));
-    assert_eq!(got(&bench.drain(&mut reader)), both);
+    assert_eq!(told(&bench.drain(&mut reader)), both);
     bench.send(&publisher, record("w", 4, r#"{"id":2,"c":"b","v":4}"#));
-    assert_eq!(got(&bench.drain(&mut reader)), [r#"{"c":"a","n":1,"total":1}"#, r#"{"c":"b","n":2,"total":7}"#]);
+    assert_eq!(told(&bench.drain(&mut reader)), [r#"{"c":"a","n":1,"total":1}"#, r#"{"c":"b","n":2,"total":7}"#]);
     bench.send(&publisher, record("w", 5, r#"{"id":1,"c":"a","v":9}"#));
-    assert_eq!(got(&bench.drain(&mut reader)), [r#"-deleted {"c":"a","n":1,"total":1}"#], "the group is empty");
+    assert_eq!(told(&bench.drain(&mut reader)), [r#"-deleted {"c":"a","n":1,"total":1}"#], "the group is empty");
     bench.send(&publisher, record("w", 6, r#"{"id":2,"c":"b","v":4}"#));
-    assert!(got(&bench.drain(&mut reader)).is_empty(), "nothing changed");
+    assert!(told(&bench.drain(&mut reader)).is_empty(), "nothing changed");
 
     let mut deltas = bench.logon("d");
     bench.send(&deltas, totals(CommandKind::SowAndDeltaSubscribe, ""));
     bench.drain(&mut deltas);
     bench.send(&publisher, record("w", 7, r#"{"id":2,"c":"b","v":5}"#));
-    assert_eq!(got(&bench.drain(&mut deltas)), [r#"{"total":8}"#]);
+    assert_eq!(told(&bench.drain(&mut deltas)), [r#"{"c":"b","total":8}"#], "with what says which group it is");
+}
+
+/// Messages of the same time too have an order.
+#[test]
+fn a_field_that_is_not_aggregated_is_that_of_the_last_message() {
+    let mut bench = bench(config());
+    let (publisher, mut reader) = (bench.logon("p"), bench.logon("r"));
+    for sequence in 1..=16 {
+        let id = sequence % 8;
+        bench.send(&publisher, record("w", sequence, &format!(r#"{{"id":{id},"c":"a","v":{sequence}}}"#)));
+        let query = Command::new(CommandKind::Sow).id("q").topic("w");
+        bench.send(&reader, query.text(Field::Options, "projection=[/v AS /last],grouping=[/c]"));
+        assert_eq!(told(&bench.drain(&mut reader)), [format!(r#"+{{"last":{sequence}}}"#)]);
+    }
+}
+
+/// What it is now, its user may not see.
+#[test]
+fn a_record_that_is_hidden_leaves_its_page_as_it_was() {
+    let (mut bench, publisher, mut reader) = filled();
+    bench.engine.with_faults(bench.now, |faults| {
+        faults.entitle_content(|_, access, _| {
+            (access == amps_testserver::Access::Read).then(|| "/secret IS NULL".parse().unwrap())
+        });
+    });
+    bench.send(&reader, page("top_n=2,skip_n=0,oof"));
+    bench.drain(&mut reader);
+    bench.send(&publisher, record("w", 11, r#"{"id":9,"v":9,"secret":1}"#));
+    assert_eq!(told(&bench.drain(&mut reader)), [r#"-entitlement {"id":9,"v":9}"#, r#"{"id":7,"v":7}"#]);
 }
 
 #[test]
@@ -332,6 +220,11 @@ fn what_does_not_go_together_is_refused() {
     ] {
         bench.send(&reader, command.text(Field::Options, options));
         assert_eq!(bench.lines(&mut reader), ["ack processed cid=x failure=invalid options"], "{options}");
+    }
+    // Only records are in pages and aggregates.
+    for options in [TOTALS, "top_n=1,skip_n=0"] {
+        bench.send(&reader, both().topic("plain").text(Field::Options, options));
+        assert_eq!(bench.lines(&mut reader), ["ack processed cid=x failure=invalid topic"], "{options}");
     }
     // A page stays a page of its topic, and aggregates stay what they are.
     bench.send(&reader, page("top_n=3,skip_n=1"));

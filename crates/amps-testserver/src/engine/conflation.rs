@@ -19,7 +19,7 @@ use crate::sow::SowRecord;
 pub(super) const AUTO: Duration = Duration::from_millis(100);
 
 /// Records one subscription has waiting at most: the oldest is sent early.
-const HELD_MAX: usize = 100_000;
+const HELD_MAX: usize = 10_000;
 
 /// What a subscription conflates, and what waits for the end of its interval.
 #[derive(Debug, Clone)]
@@ -30,6 +30,8 @@ pub(super) struct Conflation {
     /// is the SOW key.
     key: Option<Vec<String>>,
     held: BTreeMap<String, Held>,
+    /// Their keys, by when they are due and by their order.
+    ends: BTreeMap<(u64, u64), String>,
     /// Records that waited so far: their order.
     count: u64,
 }
@@ -80,19 +82,19 @@ pub(super) enum Change {
 impl Conflation {
     pub(super) fn new(interval: Duration, key: Option<Vec<String>>) -> Self {
         let interval = (interval.as_micros() as u64).max(1);
-        Self { interval, key, held: BTreeMap::new(), count: 0 }
+        Self { interval, key, held: BTreeMap::new(), ends: BTreeMap::new(), count: 0 }
     }
 
     /// Which record a message is of; `None` where that cannot be told, and
     /// nothing is conflated.
     pub(super) fn key(&self, topic: &str, sow_key: Option<u64>, body: &[u8]) -> Option<String> {
         let Some(paths) = &self.key else { return sow_key.map(|key| format!("{topic}\0{key}")) };
-        let body: Option<Value> = serde_json::from_slice(body).ok();
+        let body: Value = serde_json::from_slice(body).ok()?;
         let mut key = topic.to_owned();
         for path in paths {
             key.push('\0');
             // What is missing is the same as null.
-            let value = body.as_ref().and_then(|body| body.pointer(path)).filter(|value| !value.is_null());
+            let value = body.pointer(path).filter(|value| !value.is_null());
             key.push_str(&value.map(Value::to_string).unwrap_or_default());
         }
         Some(key)
@@ -106,7 +108,10 @@ impl Conflation {
             (Change::Is(content), Some(held)) => held.now = State::Is(content),
             (Change::Gone(reason), Some(held)) if held.had.is_some() => held.now = State::Gone(reason),
             // Came and went: nobody saw it.
-            (Change::Gone(_), Some(_)) => drop(self.held.remove(&key)),
+            (Change::Gone(_), Some(held)) => {
+                self.ends.remove(&(held.due, held.number));
+                self.held.remove(&key);
+            }
             (Change::Gone(_), None) if had.is_none() => {}
             (change, None) => {
                 let now = match change {
@@ -115,6 +120,7 @@ impl Conflation {
                 };
                 let (due, number) = (first.processed + self.interval, self.count);
                 self.count += 1;
+                self.ends.insert((due, number), key.clone());
                 self.held.insert(key, Held { due, number, topic, first, had, now });
                 return true;
             }
@@ -124,18 +130,16 @@ impl Conflation {
 
     /// Takes out what is due by then, in order, and what is too much.
     pub(super) fn release(&mut self, by: u64) -> Vec<Released> {
-        let excess = self.held.len().saturating_sub(HELD_MAX);
-        if self.held.is_empty() || excess == 0 && self.next_due().is_none_or(|due| due > by) {
-            return Vec::new();
+        let mut released = Vec::new();
+        while self.held.len() > HELD_MAX || self.next_due().is_some_and(|due| due <= by) {
+            let Some((_, key)) = self.ends.pop_first() else { break };
+            released.extend(self.held.remove(&key).map(Released));
         }
-        let mut due: Vec<_> = self.held.iter().map(|(key, held)| (held.due, held.number, key.clone())).collect();
-        due.sort();
-        let count = due.partition_point(|(due, ..)| *due <= by).max(excess);
-        due[..count].iter().filter_map(|(_, _, key)| self.held.remove(key)).map(Released).collect()
+        released
     }
 
     pub(super) fn next_due(&self) -> Option<u64> {
-        self.held.values().map(|held| held.due).min()
+        self.ends.keys().next().map(|(due, _)| *due)
     }
 
     /// The position in the log of the first message that waits.
@@ -149,7 +153,7 @@ impl Engine {
     /// conflated.
     pub(super) fn hold(
         &mut self,
-        connection: ConnId,
+        id: ConnId,
         interest: &Interest,
         (topic, sow_key): (u32, Option<u64>),
         first: First,
@@ -157,11 +161,10 @@ impl Engine {
         change: Change,
     ) -> bool {
         let name = self.topics.get(topic).name.clone();
-        let Some(connection) = self.connections.get_mut(&connection) else { return true };
+        let Some(connection) = self.connections.get_mut(&id) else { return true };
         let subscription = connection.subscriptions.iter_mut().find(|subscription| subscription.id == interest.id);
-        let Some(conflation) = subscription.and_then(|subscription| subscription.conflation.as_mut()) else {
-            return true;
-        };
+        let Some(subscription) = subscription else { return true };
+        let Some(conflation) = &mut subscription.conflation else { return true };
         let body = match (&change, had) {
             (Change::Is(content), _) => content.body.clone(),
             (Change::Gone(_), Some(record)) => record.body.clone(),
@@ -169,7 +172,10 @@ impl Engine {
         };
         let Some(key) = conflation.key(&name, sow_key, &body) else { return false };
         conflation.hold(key, topic, first, had.map(Stored::from), change);
-        let due = conflation.next_due();
+        // What is too much: nothing is due as early as that.
+        let excess = subscription.released(0, true);
+        let due = subscription.conflation.as_ref().and_then(Conflation::next_due);
+        self.send_released(id, excess);
         if let Some(at) = due.map(|due| self.instant_of(due)) {
             self.arm(at);
         }
@@ -186,6 +192,15 @@ impl Engine {
         let connections = self.connections.iter().filter(|(_, connection)| connection.subscriptions.iter().any(waited));
         let ids: Vec<_> = connections.map(|(id, _)| *id).collect();
         ids.into_iter().for_each(|id| self.mark(id));
+    }
+
+    /// Sends what waits of a subscription that is replaced: the new one does not
+    /// begin before it.
+    pub(super) fn release_all(&mut self, id: ConnId, sub_id: &str) {
+        let Some(connection) = self.connections.get_mut(&id) else { return };
+        let subscription = connection.subscriptions.iter_mut().find(|subscription| subscription.id == sub_id);
+        let released = subscription.map(|subscription| subscription.released(u64::MAX, true));
+        self.send_released(id, released.unwrap_or_default());
     }
 
     /// Sends what the intervals that are over have left, on all connections.

@@ -4,10 +4,10 @@
 use std::borrow::Cow;
 
 use amps_core::message::MessageKind;
-use amps_core::{Field, Message, StartAt};
+use amps_core::{Message, StartAt};
 
 use super::Engine;
-use super::subscribe::is_now;
+use super::subscribe::{bookmark, is_now};
 use crate::sow::SowTopic;
 use crate::sow_config::History;
 use crate::timestamp::parse_iso8601;
@@ -28,7 +28,14 @@ impl Engine {
     /// # Errors
     /// Why there is none.
     pub(super) fn then(&self, message: &Message, pattern: &TopicPattern) -> Result<Option<Then>, &'static str> {
-        let Some(text) = message.text(Field::Bookmark).filter(|text| !text.is_empty()) else { return Ok(None) };
+        let Some(text) = bookmark(message) else { return Ok(None) };
+        let query = message.kind() == MessageKind::Sow;
+        if let (false, TopicPattern::Literal(name)) = (query, pattern)
+            && !self.is_logged(name)
+        {
+            // Nothing of it is replayed behind the records.
+            return Err("invalid topic");
+        }
         let now = Then { position: self.log.len(), age: None };
         if is_now(&text) {
             return Ok(Some(now));
@@ -38,7 +45,6 @@ impl Engine {
         let Some(history) = histories.iter().flatten().max_by_key(|history| history.granularity) else {
             // There is only the present: to a query it is all the same, a
             // subscription cannot go on from there.
-            let query = message.kind() == MessageKind::Sow;
             return if query { Ok(None) } else { Err("invalid bookmark") };
         };
         Ok(Some(match text.parse::<StartAt>() {

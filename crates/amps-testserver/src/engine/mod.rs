@@ -126,7 +126,7 @@ impl Engine {
     pub fn new(config: Config, mut journal: Box<dyn Journal>) -> io::Result<Self> {
         let queues = Queues::new(&config)?;
         for sow in &config.sow {
-            sow.check(config.topic_log.iter().any(|pattern| pattern.is_match(&sow.topic)))?;
+            sow.check(is_logged(&config, &sow.topic))?;
         }
         let mut records = Vec::new();
         journal.load(&mut |record| records.push(record))?;
@@ -431,15 +431,23 @@ impl Engine {
     fn topic(&mut self, name: &str) -> u32 {
         let (config, sow) = (&self.config, &self.sow);
         self.topics.intern(name, |name| topics::Kind {
-            // The server's own messages are not.
-            logged: !name.starts_with("/AMPS/") && config.topic_log.iter().any(|pattern| pattern.is_match(name)),
+            logged: is_logged(config, name),
             sow: sow.iter().position(|sow| sow.topic == name),
         })
+    }
+
+    fn is_logged(&self, topic: &str) -> bool {
+        is_logged(&self.config, topic)
     }
 
     fn publisher_for(&mut self, client_name: &str) -> u32 {
         self.log.intern(publisher_id(client_name), client_name)
     }
+}
+
+/// Whether a topic is in the transaction log. The server's own messages are not.
+fn is_logged(config: &Config, topic: &str) -> bool {
+    !topic.starts_with("/AMPS/") && config.topic_log.iter().any(|pattern| pattern.is_match(topic))
 }
 
 impl fmt::Debug for Engine {

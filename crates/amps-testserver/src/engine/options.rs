@@ -38,6 +38,8 @@ pub(super) struct Options {
     /// Behind a query that is not bounded.
     pub(super) queried: bool,
     pub(super) not_found: NotFound,
+    /// It says what becomes of an unknown bookmark.
+    pub(super) asks_not_found: bool,
     pub(super) top_n: Option<u64>,
     pub(super) skip_n: Option<u64>,
     pub(super) max_backlog: Option<u64>,
@@ -94,9 +96,10 @@ impl Options {
                 _ => return None,
             }
         }
-        if !fits(message.kind(), &given) {
+        if given.iter().any(|(name, _)| !takes(message.kind(), name)) {
             return None;
         }
+        options.asks_not_found = given.has("bookmark_not_found");
         options.conflation = conflation(&given)?;
         options.conflation_key = options.conflation.is_some() && given.has("conflation_key");
         let max_gap = match given.get("rate_max_gap") {
@@ -117,11 +120,12 @@ impl Options {
     }
 
     /// Whether a subscription, with a bookmark or without, cannot be entered
-    /// with these: only one with a place in the log can stay there, or go at a
-    /// speed.
+    /// with these: only one with a place in the log can stay there, go at a speed,
+    /// or say how it follows the log.
     pub(super) fn contradict(&self, has_bookmark: bool) -> bool {
-        let paces = self.pace.is_some() && (self.live || !has_bookmark);
-        self.resume || self.pause && (self.live || !has_bookmark) || paces
+        let halts = self.pause || self.pace.is_some();
+        let follows = halts || self.live || self.fully_durable || self.asks_not_found;
+        self.resume || self.live && halts || follows && !has_bookmark
     }
 
     /// What is wanted of messages and records.
@@ -140,30 +144,58 @@ impl Options {
     }
 }
 
-/// Whether all of these are for that command: what would have no meaning there
-/// is not passed over.
-fn fits(kind: MessageKind, given: &CommandOptions) -> bool {
-    let others: &[&str] = match kind {
-        MessageKind::Subscribe => &["no_empties", "send_keys"],
-        MessageKind::SowAndSubscribe => &["no_empties"],
-        MessageKind::Sow => &[
-            "no_empties",
-            "bookmark",
-            "bookmark_not_found",
-            "conflation",
-            "conflation_key",
-            "fully_durable",
-            "live",
-            "max_backlog",
-            "pause",
-            "rate",
-            "rate_max_gap",
-            "resume",
-        ],
-        _ => &[],
+/// Whether a command takes an option. What would have no meaning there is
+/// refused, not passed over.
+fn takes(kind: MessageKind, name: &str) -> bool {
+    let command = match kind {
+        MessageKind::Subscribe => SUBSCRIBE,
+        MessageKind::DeltaSubscribe => DELTAS,
+        MessageKind::Sow => SOW,
+        MessageKind::SowAndSubscribe => BOTH,
+        MessageKind::SowAndDeltaSubscribe => BOTH_DELTAS,
+        MessageKind::SowDelete => DELETE,
+        _ => return false,
     };
-    !others.iter().any(|name| given.has(name))
+    TAKEN.iter().any(|(option, commands)| *option == name && commands & command != 0)
 }
+
+const SUBSCRIBE: u8 = 1;
+const DELTAS: u8 = 2;
+const SOW: u8 = 4;
+const BOTH: u8 = 8;
+const BOTH_DELTAS: u8 = 16;
+const DELETE: u8 = 32;
+const LIVE: u8 = SUBSCRIBE | DELTAS | BOTH | BOTH_DELTAS;
+const QUERY: u8 = SOW | BOTH | BOTH_DELTAS;
+
+/// Options, and the commands that take them (AMPS Command Reference). Those of
+/// bookmark subscriptions are none of deltas, which take no bookmark.
+const TAKEN: &[(&str, u8)] = &[
+    ("none", LIVE | QUERY | DELETE),
+    ("replace", LIVE | QUERY),
+    ("oof", LIVE | QUERY),
+    ("timestamp", LIVE | QUERY),
+    ("no_sowkey", LIVE | QUERY),
+    ("select", LIVE | QUERY),
+    ("non_regex_topic", LIVE | QUERY | DELETE),
+    ("send_keys", DELTAS | QUERY),
+    ("no_empties", DELTAS | BOTH_DELTAS),
+    ("bookmark", LIVE),
+    ("conflation", LIVE),
+    ("conflation_key", LIVE),
+    ("top_n", SUBSCRIBE | QUERY),
+    ("skip_n", QUERY),
+    ("projection", QUERY),
+    ("grouping", QUERY),
+    ("live", SUBSCRIBE | BOTH),
+    ("rate", SUBSCRIBE | BOTH),
+    ("rate_max_gap", SUBSCRIBE | BOTH),
+    ("pause", SUBSCRIBE | BOTH),
+    ("resume", SUBSCRIBE),
+    ("fully_durable", SUBSCRIBE),
+    ("bookmark_not_found", SUBSCRIBE),
+    ("max_backlog", SUBSCRIBE | DELTAS),
+];
 
 /// What is to be conflated; the outer `None` when that cannot be.
 fn conflation(given: &CommandOptions) -> Option<Option<Conflation>> {

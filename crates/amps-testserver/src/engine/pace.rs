@@ -49,7 +49,7 @@ impl Pace {
         match (self.rate, self.last) {
             (Rate::Times(factor), Some((before, sent))) => {
                 let gap = (processed.saturating_sub(before) as f64 / factor) as u64;
-                sent + self.max_gap.map_or(gap, |most| gap.min(most))
+                sent.saturating_add(self.max_gap.map_or(gap, |most| gap.min(most)))
             }
             _ => self.ready,
         }
@@ -90,6 +90,9 @@ mod tests {
             pace.sent(0, 1_000, 1_000);
             assert_eq!(pace.due(3_000_000), 1_000 + pause, "{rate} {max_gap:?}");
         }
+        let mut slow = Pace::parse(&format!("0.{}1X", "0".repeat(300)), None).unwrap();
+        slow.sent(0, 1, 1_000);
+        assert_eq!(slow.due(1), u64::MAX, "never");
         for none in ["", "0", "x", "-1", "1Y", "1.2.3", "0X"] {
             assert_eq!(Pace::parse(none, None), None, "{none}");
         }

@@ -12,7 +12,7 @@ use super::content::{Stored, write_out_of_focus};
 use super::interest::Terms;
 use super::options::Options;
 use super::outbox::Query;
-use super::subscribe::{DELTAS_FROM_BOOKMARK, Subscription};
+use super::subscribe::{DELTAS_FROM_BOOKMARK, Subscription, bookmark};
 use super::topics::Recipients;
 use super::wants::Wants;
 use super::{ConnId, Engine};
@@ -49,7 +49,7 @@ impl Engine {
             return self.refuse(id, message, acks, "invalid orderby");
         };
         let subscribes = message.kind() != MessageKind::Sow;
-        let has_bookmark = message.raw(Field::Bookmark).is_some_and(|bookmark| !bookmark.is_empty());
+        let has_bookmark = bookmark(message).is_some();
         let mut options = options;
         let Ok(view) = options.view_of(&pattern, order.as_ref(), subscribes, has_bookmark) else {
             return self.refuse(id, message, acks, "invalid options");
@@ -59,7 +59,8 @@ impl Engine {
             return self.refuse(id, message, acks, "invalid options");
         }
         let queue = self.queues.matched(&pattern);
-        if !subscribes && !queue && !self.sow.iter().any(|sow| pattern.matches(&sow.topic)) {
+        let records = queue || self.sow.iter().any(|sow| pattern.matches(&sow.topic));
+        if !records && (!subscribes || view.is_some()) {
             return self.refuse(id, message, acks, "invalid topic");
         }
         if subscribes && queue {
@@ -214,7 +215,7 @@ impl Engine {
             self.ack(id, AckType::Stats, message, stats);
         }
         // A bookmark subscription completes when its replay has.
-        let replays = message.kind() != MessageKind::Sow && message.raw(Field::Bookmark).is_some();
+        let replays = message.kind() != MessageKind::Sow && bookmark(message).is_some();
         if acks.contains(AckType::Completed) && !replays {
             self.ack(id, AckType::Completed, message, frame);
         }

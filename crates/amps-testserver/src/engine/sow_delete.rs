@@ -45,14 +45,10 @@ impl Engine {
             Ok(keys) => keys,
             Err(reason) => return Outcome::Failed(reason.into()),
         };
-        let keys = self.deletable(id, &searched, keys);
-        let records = |at: &usize| &self.sow[*at];
-        deleted.compared = searched.iter().map(|at| records(at).len() as u64).sum();
-        deleted.deleted = searched.iter().map(|at| records(at).select(Some(&keys)).len() as u64).sum();
-        let logged = searched.iter().any(|at| {
-            let name = &self.sow[*at].topic;
-            self.config.topic_log.iter().any(|pattern| pattern.is_match(name))
-        });
+        let keys = self.deletable(id, &searched, &keys);
+        deleted.compared = searched.iter().map(|at| self.sow[*at].len() as u64).sum();
+        deleted.deleted = keys.len() as u64;
+        let logged = searched.iter().any(|at| self.is_logged(&self.sow[*at].topic));
         let Some(client) = self.connections.get(&id).and_then(Connection::client) else {
             return Outcome::Failed("not logged on".into());
         };
@@ -65,23 +61,28 @@ impl Engine {
             sow_key: None,
             given_key: None,
             expiration: None,
-            deletes: Some(keys.into()),
+            deletes: Some(keys.into_iter().collect()),
             correlation_id: None,
             body: message.data_bytes(),
         };
         self.take(id, entry, logged)
     }
 
-    /// Those of the keys whose records the user may write: what counts is the
-    /// stored message (AMPS User Guide, "Entitlement").
-    fn deletable(&self, id: ConnId, searched: &[usize], mut keys: Vec<u64>) -> Vec<u64> {
-        for at in searched {
-            if let Some(filter) = self.content(id, Access::Write, &self.sow[*at].topic) {
-                let denied = self.keys_where(*at, |record| !filter.accepts(record));
-                keys.retain(|key| !denied.contains(key));
+    /// Those of the keys that records of these topics have, and whose records
+    /// the user may write: what counts is the stored message (AMPS User Guide,
+    /// "Entitlement").
+    fn deletable(&self, id: ConnId, searched: &[usize], keys: &[u64]) -> BTreeSet<u64> {
+        let mut deletable = BTreeSet::new();
+        for sow in searched.iter().map(|at| &self.sow[*at]) {
+            let content = self.content(id, Access::Write, &sow.topic);
+            for record in sow.select(Some(keys)) {
+                let subject = Subject::new(&self.about, &sow.topic, &record.body);
+                if content.as_ref().is_none_or(|filter| filter.accepts(&subject)) {
+                    deletable.insert(record.key);
+                }
             }
         }
-        keys
+        deletable
     }
 
     /// The keys of the records of a SOW that are so.

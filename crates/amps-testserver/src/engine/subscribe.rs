@@ -1,5 +1,6 @@
 //! `subscribe` and `unsubscribe` (AMPS Command Reference).
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 use amps_core::message::MessageKind;
@@ -137,6 +138,11 @@ impl Subscription {
     }
 }
 
+/// The bookmark a command starts from, if it has one.
+pub(super) fn bookmark(message: &Message) -> Option<Cow<'_, str>> {
+    message.text(Field::Bookmark).filter(|bookmark| !bookmark.is_empty())
+}
+
 /// Whether a bookmark says that nothing is to be replayed.
 pub(super) fn is_now(bookmark: &str) -> bool {
     matches!(bookmark.parse(), Ok(StartAt::Now))
@@ -145,14 +151,14 @@ pub(super) fn is_now(bookmark: &str) -> bool {
 impl Engine {
     pub(super) fn subscribe(&mut self, id: ConnId, message: &Message, acks: AckTypes) {
         let Some((options, mut pattern)) = self.checked(id, message, acks) else { return };
-        let starts = message.raw(Field::Bookmark).is_some_and(|bookmark| !bookmark.is_empty());
+        let starts = bookmark(message).is_some();
         if let (true, TopicPattern::Literal(name)) = (starts, &pattern)
             && let Some(underlying) = self.queues.underlying(name)
         {
             // From a bookmark a queue is the topic it is made of.
             pattern = TopicPattern::Literal(underlying.to_owned());
         }
-        if (options.pause || options.resume) && !starts && !options.replace {
+        if options.pause != options.resume && !starts && !options.replace {
             return self.flow(id, message, acks, &options);
         }
         let replay = match self.start_of_replay(id, message, &pattern, &options) {
@@ -163,8 +169,7 @@ impl Engine {
             return self.refuse(id, message, acks, DELTAS_FROM_BOOKMARK);
         }
         let bounded = options.top_n.is_some() && replay.is_none();
-        let queries = options.skip_n.is_some() || options.projection.is_some();
-        if options.contradict(replay.is_some()) || bounded || queries || !self.can_conflate(&pattern, &options) {
+        if options.contradict(replay.is_some()) || bounded || !self.can_conflate(&pattern, &options) {
             return self.refuse(id, message, acks, "invalid options");
         }
         if let Err(reason) = self.enter(id, message, acks, options, pattern, replay) {
@@ -263,6 +268,9 @@ impl Engine {
         if granted.is_some() && (options.timestamp || options.select.is_some() || options.conflation.is_some()) {
             // Not there for messages of queues.
             return Err("invalid options");
+        }
+        if options.replace {
+            self.release_all(id, &sub_id);
         }
         let Some(connection) = self.connections.get_mut(&id) else { return Ok(()) };
         let replaced = connection.subscriptions.iter().find(|subscription| subscription.id == sub_id);

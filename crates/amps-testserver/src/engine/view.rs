@@ -17,7 +17,7 @@ use super::options::Options;
 use super::topics::Recipients;
 use super::{ConnId, Engine};
 use crate::faults::Access;
-use crate::filter::{Order, Projection, Subject, Surroundings};
+use crate::filter::{Filter, Order, Projection, Subject, Surroundings};
 use crate::identity::fnv1a;
 use crate::sow::SowRecord;
 use crate::topic::TopicPattern;
@@ -55,13 +55,12 @@ impl Projection {
     ) -> VecDeque<(String, SowRecord)> {
         let Some(topic) = records.front().map(|(topic, _)| topic.clone()) else { return records };
         let processed = records.iter().map(|(_, record)| record.processed).max().unwrap_or_default();
-        records.make_contiguous().sort_by_key(|(_, record)| record.processed);
+        records.make_contiguous().sort_by_key(|(_, record)| record.number);
         let messages = records.iter().map(|(topic, record)| Subject::new(about, topic, &record.body));
         let groups = self.groups(messages).into_iter().map(|(key, body)| {
-            let key = fnv1a(&key);
-            let record =
-                SowRecord { key, given_key: None, correlation_id: None, processed, expires: None, body: body.into() };
-            (topic.clone(), record)
+            let (key, body) = (fnv1a(&key), body.into());
+            let (given_key, correlation_id, number, expires) = (None, None, 0, None);
+            (topic.clone(), SowRecord { key, given_key, correlation_id, processed, number, expires, body })
         });
         groups.collect()
     }
@@ -152,7 +151,7 @@ impl Engine {
     }
 
     /// All records that could be in a view, in order.
-    fn viewed(&self, id: ConnId, view: &View, own: Option<&crate::filter::Filter>) -> VecDeque<(String, SowRecord)> {
+    fn viewed(&self, id: ConnId, view: &View, own: Option<&Filter>) -> VecDeque<(String, SowRecord)> {
         let content = self.content(id, Access::Read, &view.topic);
         let terms = Terms { own, entitled: content.as_ref() };
         let sow = self.sow.iter().find(|sow| sow.topic == view.topic);
@@ -185,26 +184,22 @@ impl Engine {
             .enumerate()
             .map(|(at, (_, record))| (record.key, (at, Stored::from(record))))
             .collect();
-        let key_paths = self.sow.iter().find(|sow| sow.topic == view.topic).map(|sow| Arc::clone(&sow.key));
+        let sow = self.sow.iter().find(|sow| sow.topic == view.topic);
+        let key_paths: Arc<str> = match &view.projection {
+            Some(projection) => projection.key_paths().into(),
+            None => sow.map_or_else(|| "".into(), |sow| Arc::clone(&sow.key)),
+        };
         let topic = view.topic.clone();
         let before = view.shown.clone();
 
         let mut out = bytes::BytesMut::new();
         for (key, had) in before.iter().filter(|(key, _)| oof && !now.contains_key(key)) {
-            let is_changed = is_plain && changed.key == Some(*key);
-            let still = self.current(&topic, *key, is_plain, &all);
-            match (changed.gone.filter(|_| is_changed), still) {
-                (Some(reason), _) => {
-                    write_out_of_focus(&mut out, &topic, &to, reason, Content::from(had), changed.processed)
-                }
-                (None, Some(record)) => {
-                    write_out_of_focus(&mut out, &topic, &to, "match", Content::from(&record), changed.processed);
-                }
-                // A group with nothing left in it.
-                (None, None) => {
-                    write_out_of_focus(&mut out, &topic, &to, "deleted", Content::from(had), changed.processed);
-                }
-            }
+            let gone = changed.gone.filter(|_| is_plain && changed.key == Some(*key));
+            let (reason, told) = match gone {
+                Some(reason) => (reason, had.clone()),
+                None => self.left(id, &topic, *key, is_plain, &all, had),
+            };
+            write_out_of_focus(&mut out, &topic, &to, reason, Content::from(&told), changed.processed);
         }
         let mut fresh: Vec<_> = now.iter().collect();
         fresh.sort_by_key(|(_, (at, _))| *at);
@@ -220,8 +215,7 @@ impl Engine {
             }
             let mut content = stored.clone();
             if let (Some(deltas), Some(had)) = (deltas, had) {
-                let paths = key_paths.clone().filter(|_| is_plain).unwrap_or_else(|| "".into());
-                let update = Update::new(paths, &had.body, &stored.body);
+                let update = Update::new(Arc::clone(&key_paths), &had.body, &stored.body);
                 if deltas.no_empties && update.is_empty(to.wants.select.as_deref()) {
                     continue;
                 }
@@ -241,12 +235,27 @@ impl Engine {
         }
     }
 
-    /// What a record is now that is not in the page any more.
-    fn current(&self, topic: &str, key: u64, is_plain: bool, all: &VecDeque<(String, SowRecord)>) -> Option<Stored> {
-        let row = all.iter().find(|(_, record)| record.key == key).map(|(_, record)| Stored::from(record));
-        row.or_else(|| {
-            let sow = self.sow.iter().find(|sow| sow.topic == topic).filter(|_| is_plain)?;
-            sow.select(Some(&[key])).first().map(Stored::from)
-        })
+    /// Why a record is not in the view any more that was not deleted, and what is
+    /// told of it: what it is now, but to a user who may not see that what it was.
+    fn left(
+        &self,
+        id: ConnId,
+        topic: &str,
+        key: u64,
+        is_plain: bool,
+        all: &VecDeque<(String, SowRecord)>,
+        had: &Stored,
+    ) -> (&'static str, Stored) {
+        if let Some((_, record)) = all.iter().find(|(_, record)| record.key == key) {
+            return ("match", record.into());
+        }
+        let sow = self.sow.iter().find(|sow| sow.topic == topic).filter(|_| is_plain);
+        // A group has nothing left in it.
+        let Some(record) = sow.and_then(|sow| sow.select(Some(&[key])).pop()) else { return ("deleted", had.clone()) };
+        let entitled = self.content(id, Access::Read, topic);
+        match entitled.is_none_or(|filter| filter.accepts(&Subject::new(&self.about, topic, &record.body))) {
+            true => ("match", (&record).into()),
+            false => ("entitlement", had.clone()),
+        }
     }
 }

@@ -159,7 +159,7 @@ impl Function {
                 let number = value(1).number().map(Number::as_float);
                 let format = value(0).bytes().into_owned();
                 let text = number.and_then(|number| time::format(std::str::from_utf8(&format).ok()?, number));
-                text.map_or(Value::Null, |text| Value::text(text.into_bytes()))
+                text.filter(|text| text.len() <= RESULT_MAX).map_or(Value::Null, |text| Value::text(text.into_bytes()))
             }
             Self::Strptime => {
                 let (text, format) = (value(0).bytes().into_owned(), value(1).bytes().into_owned());
@@ -302,6 +302,8 @@ mod tests {
             (format!("REPLACE(/a, 'x', '{long}') IS NULL"), true),
             (format!("REGEXP_REPLACE(/a, 'x', '{long}') IS NULL"), true),
             ("REPLACE(/a, 'x', 'yy') IS NULL".to_owned(), false),
+            ("STRFTIME(REPLACE(/a, 'x', '%F'), 0) IS NULL".to_owned(), false),
+            (format!("STRFTIME(REPLACE(/a, 'x', '{}'), 0) IS NULL", "%F".repeat(500)), true),
         ] {
             assert_eq!(filter.parse::<Filter>().unwrap().matches(body.as_bytes()), matches, "{}", &filter[..20]);
         }

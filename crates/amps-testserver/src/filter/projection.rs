@@ -152,12 +152,22 @@ impl Projection {
         groups.into_iter().map(|(key, cells)| (key, self.body(cells))).collect()
     }
 
+    /// The fields of the result that tell a group from others, as the paths of a
+    /// key.
+    pub(crate) fn key_paths(&self) -> String {
+        let is_key = |column: &&Column| column.function.is_none() && self.grouping.contains(&column.operand);
+        let paths = self.columns.iter().filter(is_key).map(|column| format!("/{}", column.name.join("/")));
+        paths.collect::<Vec<_>>().join(",")
+    }
+
     /// The group of a message.
     fn group(&self, message: &Subject<'_>) -> Vec<u8> {
         let mut key = Vec::new();
         for field in &self.grouping {
-            key.extend_from_slice(&eval::scalar(field, message).bytes());
-            key.push(0);
+            let value = eval::scalar(field, message);
+            let bytes = value.bytes();
+            key.extend_from_slice(&(bytes.len() as u64).to_be_bytes());
+            key.extend_from_slice(&bytes);
         }
         key
     }
@@ -262,6 +272,18 @@ mod tests {
         ] {
             assert_eq!(groups(projection, "[/c]", &bodies), expected, "{projection}");
         }
+    }
+
+    #[test]
+    fn values_are_told_apart_wherever_they_end() {
+        let bodies = [r#"{"a":"x\u0000y","b":"z","v":1}"#, r#"{"a":"x","b":"y\u0000z","v":2}"#];
+        assert_eq!(groups("[SUM(/v) AS /v]", "[/a,/b]", &bodies).len(), 2);
+    }
+
+    #[test]
+    fn the_key_of_a_group_is_what_it_is_grouped_by() {
+        let projection = Projection::parse("[/c AS /kind/name,SUM(/v) AS /v,/x]", "[/c,/d]").unwrap();
+        assert_eq!(projection.key_paths(), "/kind/name");
     }
 
     #[test]

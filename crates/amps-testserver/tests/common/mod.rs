@@ -5,6 +5,7 @@ pub(crate) mod group;
 
 use std::time::{Duration, Instant};
 
+use amps_core::batch::records;
 use amps_core::message::MessageKind;
 use amps_core::{AckType, AckTypes, Command, CommandKind, Field, FrameDecoder, Message};
 use amps_testserver::{Config, ConnId, Engine, Journal, NoJournal};
@@ -110,6 +111,31 @@ pub(crate) fn publish(topic: &str, sequence: u64) -> Command {
         .number(Field::Sequence, sequence)
         .acks(AckType::Persisted)
         .body(body)
+}
+
+/// A message or a record of its key.
+pub(crate) fn record(topic: &str, sequence: u64, body: &str) -> Command {
+    Command::new(CommandKind::Publish).topic(topic).number(Field::Sequence, sequence).body(body.to_owned())
+}
+
+pub(crate) fn deletion(topic: &str, sequence: u64, body: &str) -> Command {
+    Command::new(CommandKind::SowDelete).topic(topic).number(Field::Sequence, sequence).body(body.to_owned())
+}
+
+/// Messages and records in order: `+` for a record, `-` and why for one out of
+/// focus, and the body.
+pub(crate) fn told(messages: &[Message]) -> Vec<String> {
+    let mut lines = Vec::new();
+    for message in messages {
+        let body = |message: &Message| String::from_utf8_lossy(message.data()).into_owned();
+        match message.kind() {
+            MessageKind::Publish => lines.push(body(message)),
+            MessageKind::Oof => lines.push(format!("-{} {}", message.text(Field::Reason).unwrap(), body(message))),
+            MessageKind::Sow => lines.extend(records(message).into_iter().map(|record| format!("+{}", body(&record)))),
+            _ => {}
+        }
+    }
+    lines
 }
 
 pub(crate) fn subscribe(id: &str, topic: &str, acks: impl Into<AckTypes>) -> Command {

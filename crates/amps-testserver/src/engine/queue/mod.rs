@@ -145,7 +145,9 @@ impl Engine {
                     let (key, correlation_id) = (position as u64, entry.correlation_id.clone());
                     let (processed, body) = (entry.processed, entry.body.clone());
                     let (given_key, expires) = (None, None);
-                    found.push((topic.clone(), SowRecord { key, given_key, correlation_id, processed, expires, body }));
+                    let number = key;
+                    let record = SowRecord { key, given_key, correlation_id, processed, number, expires, body };
+                    found.push((topic.clone(), record));
                 }
             }
         }
