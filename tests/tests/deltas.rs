@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use amps_client::{
-    Client, CommandError, DeltaError, DeltaRecords, SowDelete, StartAt, Subscribe, Subscription, SubscriptionEvent,
+    Client, CommandError, DeltaError, DeltaRecords, Replacement, SowDelete, StartAt, Subscribe, Subscription,
+    SubscriptionEvent,
 };
 use amps_core::message::MessageKind;
 use amps_testserver::TestServer;
@@ -89,6 +90,33 @@ async fn records_that_come_again_replace_what_was_made_of_deltas() {
     }
     let values: Vec<_> = records.iter().map(|(_, record)| record.clone()).collect();
     assert_eq!(values, [json!({"id": 1, "c": 5})]);
+}
+
+/// A replacement brings what is new to it; what was there stays.
+#[tokio::test]
+async fn records_stay_when_their_subscription_is_replaced() {
+    let (server, client) = connect().await;
+    for id in 1..=3 {
+        client.publish("s", json!({"id": id, "a": 0}).to_string()).await.unwrap();
+    }
+    client.flush().await.unwrap();
+    let whole = Subscribe::sow_and_deltas_of("s").options("oof").filter("/id < 3");
+    let mut stream = client.subscribe(whole).await.unwrap();
+    let mut records = DeltaRecords::new();
+    while records.apply(&event(&mut stream).await).unwrap().is_some() || records.len() < 2 {}
+    let replaced = stream.handle().replace(Replacement::new().filter("/id > 1")).await;
+    replaced.unwrap();
+    client.publish("s", json!({"id": 2, "a": 1}).to_string()).await.unwrap();
+    let values = |records: &DeltaRecords| records.iter().map(|(_, record)| record.clone()).collect::<Vec<_>>();
+    let expected = [json!({"id": 2, "a": 1}), json!({"id": 3, "a": 0})];
+    while by_id(&values(&records)) != by_id(&expected) {
+        let event = event(&mut stream).await;
+        assert!(!matches!(event, SubscriptionEvent::SnapshotBegin), "{:?}", values(&records));
+        records.apply(&event).unwrap();
+    }
+    // On another connection they come anew.
+    assert!(server.kick("me"));
+    while !matches!(event(&mut stream).await, SubscriptionEvent::SnapshotBegin) {}
 }
 
 #[tokio::test]

@@ -238,6 +238,7 @@ async fn a_command_with_a_field_it_does_not_take_is_refused() {
             command(CommandKind::Subscribe, &[at, (Field::BatchSize, "5")]),
             "the subscribe on 't' cannot be: only a query has batches",
         ),
+        (command(CommandKind::Flush, &[]).body("{}"), "the flush on '' cannot be: it takes no body"),
         (command(CommandKind::Unsubscribe, &[]), "the unsubscribe on '' cannot be: dropping a stream unsubscribes it"),
         (command(CommandKind::Logon, &[]), "the logon on '' cannot be: the client sends it by itself"),
     ] {

@@ -332,6 +332,25 @@ async fn a_worker_never_runs_more_handlers_than_the_backlog() {
     depth(&server, 6 - done as usize, 0).await;
 }
 
+/// What was read before the worker began is done with, as with any other way to
+/// ask for more.
+#[tokio::test]
+async fn a_worker_takes_the_message_before_it_for_done() {
+    let server = filled(2).await;
+    let client = client(&server, "me").await;
+    let mut stream = client.subscribe(Subscribe::to("work").max_backlog(2).done_on_next()).await.unwrap();
+    assert_eq!(text(&next(&mut stream).await), "1");
+    let (stop, stopped) = oneshot::channel::<()>();
+    let stopped = async { stopped.await.unwrap_or_default() };
+    let working = stream.process_until(stopped, 1, |_| async { Ok::<_, std::io::Error>(()) });
+    let empty = async {
+        depth(&server, 0, 0).await;
+        drop(stop);
+    };
+    let (processed, ()) = tokio::join!(working, empty);
+    assert_eq!(processed.unwrap().done, 1);
+}
+
 /// Dropped, a worker stops its handlers and gives their messages back.
 #[tokio::test]
 async fn a_worker_that_is_dropped_gives_its_messages_back() {

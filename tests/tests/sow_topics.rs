@@ -104,6 +104,24 @@ async fn a_count_that_went_with_its_connection_is_unknown_and_the_records_are_go
     assert_eq!(client.stray_counts().unexpected, 0);
 }
 
+/// Without a store it is not sent again: nobody may take it for done.
+#[tokio::test]
+async fn without_a_publish_store_a_deletion_that_went_with_its_connection_is_an_error() {
+    let server = builder().start().await.unwrap();
+    let reader = with_records(&server).await;
+    let client = Client::builder("other").server(server.uri()).publish_store(PublishStore::None);
+    let client = client.connect().await.unwrap();
+    server.faults(|faults| faults.ignore(MessageKind::SowDelete, true));
+    let deleting = client.sow_delete_counted(SowDelete::by_filter("w", "1=1"));
+    let cut = async {
+        server.wait_for(|stats| stats.commands.iter().any(|command| command.kind == MessageKind::SowDelete)).await;
+        assert!(server.kick("other"));
+    };
+    let (deleted, ()) = tokio::time::timeout(SOON, async { tokio::join!(deleting, cut) }).await.unwrap();
+    assert!(matches!(deleted, Err(PublishError::Disconnected { .. })), "{deleted:?}");
+    assert_eq!(reader.count("w").await.unwrap(), 6);
+}
+
 #[tokio::test]
 async fn a_publisher_gives_the_keys_of_a_topic_that_has_none_in_its_messages() {
     let server = builder().sow_topic(SowConfig::with_given_keys("s")).start().await.unwrap();

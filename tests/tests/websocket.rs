@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use amps_client::{Client, StartAt, Subscribe};
+use amps_client::{Client, Compression, Options, SocketConnector, StartAt, Subscribe};
 use amps_testserver::TestServer;
 
 #[tokio::test]
@@ -26,6 +26,21 @@ async fn a_client_speaks_through_a_websocket_and_comes_back_after_a_loss() {
         assert_eq!(order.unwrap().data(), body(id).as_bytes(), "each once, in order");
     }
     assert_eq!((client.reconnects(), server.log().len()), (1, 100));
+}
+
+/// What a client says for all its connections is not for those that do not take
+/// it.
+#[tokio::test]
+async fn defaults_for_other_transports_leave_a_websocket_alone() {
+    let server = TestServer::builder().websocket().start().await.unwrap();
+    let mut defaults = Options::default();
+    (defaults.compression, defaults.http_preflight) = (Some(Compression::Zlib), Some(true));
+    let connector = SocketConnector::new().defaults(defaults);
+    let client = Client::builder("me").server(server.websocket_uri().unwrap()).connector(connector);
+    let client = client.connect_within(Duration::from_secs(20)).connect().await.unwrap();
+    client.publish("orders", "1").await.unwrap();
+    client.flush().await.unwrap();
+    assert_eq!(server.log().len(), 1);
 }
 
 /// A server that speaks no WebSocket is an attempt that failed, with its cause.

@@ -74,6 +74,7 @@ impl Client {
             CommandKind::SowDelete => self.execute_write(delete(&command)?).await,
             CommandKind::Flush => {
                 takes(&command, &[])?;
+                has_no_body(&command)?;
                 self.flush().await?;
                 Ok(Executed::Flushed)
             }
@@ -188,10 +189,12 @@ fn takes_query(command: &Command, more: &[Field]) -> Result<(), Error> {
         Field::OrderBy,
         Field::SowKeys,
     ];
-    if !command.data().is_empty() {
-        return Err(invalid(command, "it takes no body"));
-    }
+    has_no_body(command)?;
     takes(command, &[&COMMON, more].concat())
+}
+
+fn has_no_body(command: &Command) -> Result<(), Error> {
+    if command.data().is_empty() { Ok(()) } else { Err(invalid(command, "it takes no body")) }
 }
 
 fn takes(command: &Command, fields: &[Field]) -> Result<(), Error> {

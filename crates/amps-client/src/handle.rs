@@ -50,6 +50,11 @@ impl SubscriptionHandle {
     /// bookmark subscription gets nothing that only the new one asks for. Its
     /// [id](crate::Subscribe::id) stays too, also one made of the old filter.
     ///
+    /// Of one that began with a query, records that only the new one asks for
+    /// come like updates: there is no
+    /// [`SnapshotBegin`](crate::SubscriptionEvent::SnapshotBegin), which says that
+    /// all of them follow.
+    ///
     /// # Errors
     /// [`CommandError::Refused`]: the subscription goes on as it was.
     /// [`CommandError::Invalid`] for a query,

@@ -47,6 +47,9 @@ impl Subscription {
     /// that has not reached a handler by then is passed over when it comes
     /// again.
     ///
+    /// What was read before is done with, where
+    /// [`done_on_next`](crate::Subscribe::done_on_next) was asked for.
+    ///
     /// To have as many handlers running, ask for a
     /// [`max_backlog`](crate::Subscribe::max_backlog) above `concurrency`.
     ///
@@ -98,6 +101,7 @@ impl Subscription {
         F: Future<Output = Result<(), E>> + Send + 'static,
         E: Into<Box<dyn Error + Send + Sync>> + 'static,
     {
+        self.current_is_done();
         let mut stop = pin!(stop);
         let mut workers = Workers::new(self.handle());
         let ended = loop {

@@ -141,14 +141,16 @@ impl Client {
     /// As [`sow_delete`](Self::sow_delete), and waits until the server has
     /// deleted the records and tells how many there were.
     ///
-    /// `None`: they are deleted, or will be, but nobody knows how many. The
-    /// connection was lost while the deletion was on its way; it is sent again
-    /// on the next, where the server may have carried it out already, so what
-    /// it counts then says nothing.
+    /// `None`: they are deleted, but nobody knows how many. The connection was
+    /// lost while the deletion was on its way; it was sent again on the next,
+    /// where the server may have carried it out already, so what it counted then
+    /// says nothing. Or the server does not count.
     ///
     /// # Errors
     /// [`PublishError`], as for [`publish`](Self::publish), and
-    /// [`PublishError::Refused`] when the server refused it.
+    /// [`PublishError::Refused`] when the server refused it. Without a publish
+    /// store also [`PublishError::Disconnected`]: the connection was lost, and
+    /// whether they are deleted is unknown.
     ///
     /// # Cancel safety
     /// As for [`publish`](Self::publish).
@@ -172,13 +174,24 @@ impl Client {
             counted = &mut answer => counted,
             settled = receipt.persisted() => {
                 settled?;
-                // The counts come before that, or close behind.
-                let late = tokio::time::timeout(self.inner.command_timeout, answer).await;
-                late.unwrap_or(Ok(Ok(None)))
+                // The counts come before that, or close behind, if the server counts.
+                match tokio::time::timeout(self.inner.command_timeout, answer).await {
+                    Ok(counted) => counted,
+                    Err(_) => return Ok(None),
+                }
             }
         };
-        // Nobody to tell it: the client was closed.
-        counted.unwrap_or(Ok(None)).map_err(PublishError::Refused)
+        if let Ok(counted) = counted
+            && let Some(counted) = counted.map_err(PublishError::Refused)?
+        {
+            return Ok(Some(counted));
+        }
+        // The connection was lost, or the client closed.
+        receipt.persisted().await?;
+        match self.inner.log.peek(|log| log.is_sequenced()) {
+            true => Ok(None),
+            false => Err(self.disconnected()),
+        }
     }
 
     /// Publishes a [`Publish`] with its header fields, or deletes records:

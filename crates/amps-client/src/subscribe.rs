@@ -358,7 +358,7 @@ impl Subscription {
         event
     }
 
-    fn current_is_done(&mut self) {
+    pub(crate) fn current_is_done(&mut self) {
         if let Some(message) = self.current.take() {
             self.done(&message);
         }

@@ -161,6 +161,7 @@ fn escaped_characters_are_decoded_and_halves_of_them_are_not() {
         (r"\ud83d\ude00!", "😀!"),
         (r"\ud83d", "ud83d"),
         (r"\ud83d\u0041", "ud83dA"),
+        (r"\ud83d\ue000", "ud83d\u{e000}"),
         (r"\u+123", "u+123"),
         (r"\u12", "u12"),
     ] {

@@ -23,4 +23,5 @@ pub use queue::SubscriptionQueue;
 pub use reader::QueueReader;
 pub use refused::{FailedResubscribe, FailedResubscribeHandler, OnFailedResubscribe};
 pub use spec::{OnUnknownBookmark, Replacement, SubscriptionKind, SubscriptionSpec};
+pub(crate) use table::Markers;
 pub use table::{Entered, Replacing, Route, Table};

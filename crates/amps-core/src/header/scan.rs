@@ -264,6 +264,6 @@ fn unicode(text: &str) -> Option<(char, usize)> {
     if !(0xd800..0xdc00).contains(&first) {
         return Some((char::from_u32(first)?, 4));
     }
-    let second = half(text.get(4..10)?.strip_prefix("\\u")?)?.checked_sub(0xdc00)?;
+    let second = half(text.get(4..10)?.strip_prefix("\\u")?)?.checked_sub(0xdc00).filter(|half| *half < 0x400)?;
     Some((char::from_u32(0x1_0000 + ((first - 0xd800) << 10) + second)?, 10))
 }

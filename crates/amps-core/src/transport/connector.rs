@@ -73,6 +73,7 @@ impl SocketConnector {
     }
 
     /// Connection parameters for whatever a connection string does not say.
+    /// Compression and the HTTP preflight are for `tcp` and `tcps` only.
     #[must_use]
     pub fn defaults(mut self, defaults: Options) -> Self {
         self.defaults = defaults;
@@ -118,7 +119,8 @@ impl SocketConnector {
                 self.upgraded(uri, self.encrypted(uri, stream).await?).await?
             }
         };
-        if uri.scheme() != Scheme::Unix {
+        // Those that are meant for all connections are for these alone.
+        if matches!(uri.scheme(), Scheme::Tcp | Scheme::Tcps) {
             if options.http_preflight == Some(true) {
                 let asking = preflight::ask(&mut *transport, uri, &self.headers);
                 limited("the HTTP preflight", self.handshake_limit, asking).await?;

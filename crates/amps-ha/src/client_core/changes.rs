@@ -106,6 +106,9 @@ impl ClientCore {
         let result = match ack.status() {
             Status::Success => {
                 route.spec = replacing.with.of(&route.spec);
+                if route.spec.kind.queries() {
+                    route.markers.replaced();
+                }
                 if let Some(start) = replacing.start {
                     route.queue.with_bookmarks(|bookmarks| bookmarks.replaced(start));
                 }

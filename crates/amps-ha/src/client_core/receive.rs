@@ -94,9 +94,14 @@ impl ClientCore {
     }
 
     fn marker(&mut self, message: &Message, item: Item) {
-        match self.query_of(message) {
-            Some(id) => self.undelivered.push_control(id, item),
-            None => self.stray(message, query_id(message)),
+        let Some(id) = self.query_of(message) else { return self.stray(message, query_id(message)) };
+        let markers = self.subscriptions.get_mut(id).map(|route| &mut route.markers);
+        let shown = markers.is_none_or(|markers| match item {
+            Item::SnapshotBegin => markers.begin(),
+            _ => markers.end(),
+        });
+        if shown {
+            self.undelivered.push_control(id, item);
         }
     }
 

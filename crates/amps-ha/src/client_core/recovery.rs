@@ -11,8 +11,8 @@ use crate::error::{Cause, CommandError};
 use crate::event::Event;
 use crate::publish_log::LogonReport;
 use crate::subscriptions::{
-    EndCause, Entered, FailedResubscribe, FailedResubscribeHandler, Item, OnFailedResubscribe, OnUnknownBookmark,
-    SubscriptionKind, Waiting,
+    EndCause, Entered, FailedResubscribe, FailedResubscribeHandler, Item, Markers, OnFailedResubscribe,
+    OnUnknownBookmark, SubscriptionKind, Waiting,
 };
 use crate::user_code::contain;
 
@@ -80,9 +80,11 @@ impl ClientCore {
     /// it has ended.
     pub(super) fn enter(&mut self, id: u64, instead: Option<StartAt>) -> bool {
         let Some(uri) = self.session.uri().cloned() else { return false };
-        let can_refuse = self.server_version.as_deref().is_some_and(can_refuse_bookmarks);
+        let new_enough = self.server_version.as_deref().is_some_and(can_refuse_bookmarks);
         let moved = self.last_server.as_ref().is_some_and(|last| *last != uri);
         let Some(route) = self.subscriptions.get_mut(id) else { return false };
+        // An option of `subscribe` alone (AMPS Command Reference).
+        let can_refuse = new_enough && route.spec.kind == SubscriptionKind::Subscribe;
         let group = route.together.filter(|group| self.reentry.is_paused(*group));
         let start = match instead {
             Some(start) => {
@@ -116,12 +118,12 @@ impl ClientCore {
             return false;
         }
         route.entered = Entered::Asked;
+        route.markers = Markers::default();
         route.owed = AckTypes::from(AckType::Completed) | route.spec.acks;
         route.owed = route.owed.without(AckType::Processed).without(AckType::Persisted).without(AckType::Received);
         route.queue.with_acks(|acks| acks.entered(self.connection));
         let mut extra = Vec::new();
-        // An option of subscriptions, not of queries (AMPS Command Reference).
-        if resumes && can_refuse && route.spec.kind.subscribes() {
+        if resumes && can_refuse {
             extra.push("bookmark_not_found=fail");
         }
         if route.spec.paused || group.is_some() {

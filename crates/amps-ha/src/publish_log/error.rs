@@ -63,7 +63,9 @@ pub enum LogonRefused {
     },
     /// The server names a sequence that no message can have: above a quarter of
     /// what 64 bits hold. Numbers above it would run out.
-    #[error("the server knows this client up to sequence {server}, which no message can have")]
+    #[error(
+        "the server knows this client's name up to sequence {server}, above which numbers would run out: publish under another name"
+    )]
     ImpossibleSequence {
         /// The sequence in this server's logon acknowledgement.
         server: u64,

@@ -46,7 +46,8 @@ pub enum Item {
         /// The server.
         uri: Uri,
     },
-    /// Another server, too old to say whether it knows the bookmarks.
+    /// Another server, which does not say whether it knows the bookmarks: it is
+    /// too old, or the subscription began with a query.
     GapPossible {
         /// The server.
         uri: Uri,

@@ -47,6 +47,37 @@ pub struct Route {
     pub(crate) acks_due: Option<Instant>,
     /// What it is being replaced with, on this connection.
     pub(crate) replacing: Option<Replacing>,
+    /// Which markers around records are shown.
+    pub(crate) markers: Markers,
+}
+
+/// The markers around records say that all of them follow: those of a
+/// replacement, which are only what is new, are not shown.
+#[derive(Debug, Default)]
+pub(crate) struct Markers {
+    /// Replacements whose records are still to come, on this connection.
+    replaced: u32,
+    /// Their records come now.
+    within: bool,
+}
+
+impl Markers {
+    /// A replacement was answered.
+    pub(crate) fn replaced(&mut self) {
+        self.replaced += 1;
+    }
+
+    /// Whether to show that records begin.
+    pub(crate) fn begin(&mut self) -> bool {
+        self.within = self.replaced > 0;
+        self.replaced = self.replaced.saturating_sub(1);
+        !self.within
+    }
+
+    /// Whether to show that they end.
+    pub(crate) fn end(&mut self) -> bool {
+        !std::mem::take(&mut self.within)
+    }
 }
 
 /// A replacement the server has not answered yet.
@@ -122,6 +153,7 @@ impl Table {
             together,
             acks_due,
             replacing,
+            markers: Markers::default(),
         })
     }
 
