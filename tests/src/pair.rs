@@ -34,6 +34,7 @@ use network::{End, Found, Pipe, Weather};
 use server::Server;
 use setup::{Attempt, server_of};
 
+pub use look::options;
 pub use server::Door;
 pub use setup::{ClientSetup, Kill, Store};
 pub use subscription::{Answer, Entered};

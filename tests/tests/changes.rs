@@ -1,52 +1,18 @@
-//! Subscriptions that are replaced, paused and resumed while connections die.
+//! Subscriptions that are replaced while connections die.
 
-use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use amps_core::message::MessageKind;
 use amps_core::{Reason, StartAt};
 use amps_ha::client_core::Flow;
-use amps_ha::error::{Cause, CommandError};
-use amps_ha::event::Event;
-use amps_ha::subscriptions::{Item, QueueLimits, Replacement, SubscriptionKind, SubscriptionSpec};
-use amps_tests::pair::Answer;
-use amps_tests::{ClientSetup, Entered, Pair};
-use amps_testserver::ReceivedCommand;
+use amps_ha::error::CommandError;
+use amps_ha::subscriptions::{QueueLimits, Replacement, SubscriptionKind, SubscriptionSpec};
+use amps_tests::pair::options;
+use amps_tests::{ClientSetup, Pair};
 use proptest::prelude::*;
 use rand::RngExt;
 
 const SECOND: Duration = Duration::from_secs(1);
-
-/// What a server got as `subscribe`, in order.
-fn subscribes(pair: &mut Pair, server: usize) -> Vec<ReceivedCommand> {
-    let commands = pair.server(server).stats().commands.iter();
-    commands.filter(|command| command.kind == MessageKind::Subscribe).cloned().collect()
-}
-
-/// Those of the newest connection with any.
-fn newest(pair: &mut Pair, server: usize) -> Vec<ReceivedCommand> {
-    let mut all = subscribes(pair, server);
-    let last = all.last().map(|command| command.connection);
-    all.retain(|command| Some(command.connection) == last);
-    all
-}
-
-fn options(command: &ReceivedCommand) -> Vec<&str> {
-    command.options.as_deref().unwrap_or_default().split(',').collect()
-}
-
-fn cut(pair: &mut Pair, client: usize) {
-    pair.cut(client);
-    pair.run_until(60 * SECOND, |pair| !pair.is_live(client));
-    pair.run_live(client);
-}
-
-#[track_caller]
-fn confirmed(pair: &mut Pair, mut answer: Answer) {
-    pair.run_for(2 * SECOND);
-    assert!(matches!(answer.try_recv(), Ok(Ok(()))), "{}", pair.describe());
-}
 
 /// Messages to three topics, a subscription to two of them that is replaced
 /// with one to another two, and connections that die at any byte.
@@ -159,7 +125,7 @@ fn a_subscription_at_now_that_is_replaced_at_once_misses_nothing() {
         pair.run_for(SECOND);
         pair.publish_to(publisher, "c", "c").unwrap();
         pair.partition(0, 1, false);
-        confirmed(&mut pair, answer);
+        pair.confirmed(answer);
         pair.run_settled(publisher);
         pair.run_for(SECOND);
         entered.take(10);
@@ -185,12 +151,12 @@ fn a_refused_replacement_leaves_the_subscription_as_it_was() {
     );
     pair.publish(publisher, "before").unwrap();
     pair.run_for(SECOND);
-    cut(&mut pair, client);
+    pair.cut_and_back(client);
     pair.publish(publisher, "after").unwrap();
     pair.run_for(SECOND);
     entered.take(usize::MAX);
     assert_eq!(entered.bodies(), ["before", "after"]);
-    assert_eq!(newest(&mut pair, 0)[0].topic.as_deref(), Some("t"));
+    assert_eq!(pair.newest_subscribes(0)[0].topic.as_deref(), Some("t"));
 }
 
 /// Covers 4.1.1#3.
@@ -206,12 +172,12 @@ fn what_a_subscription_was_replaced_with_is_entered_again_without_replace() {
         pair.run_live(client);
         pair.run_for(SECOND);
         let answer = pair.replace(client, &entered, Replacement::new().topic("u").options("bookmark"));
-        confirmed(&mut pair, answer);
-        let on_wire = newest(&mut pair, 0);
+        pair.confirmed(answer);
+        let on_wire = pair.newest_subscribes(0);
         assert_eq!(options(&on_wire[1])[..2], ["bookmark", "replace"]);
         assert_eq!(on_wire[0].subscription_id, on_wire[1].subscription_id);
-        cut(&mut pair, client);
-        let again = newest(&mut pair, 0);
+        pair.cut_and_back(client);
+        let again = pair.newest_subscribes(0);
         assert_eq!(again.len(), 1, "{again:?}");
         assert_eq!(again[0].topic.as_deref(), Some("u"));
         assert!(options(&again[0]).contains(&"bookmark"), "{again:?}");
@@ -234,10 +200,10 @@ fn replacements_are_made_one_after_the_other() {
     let first = pair.replace(client, &entered, Replacement::new().topic("u"));
     let refused = pair.replace(client, &entered, Replacement::new().topic("("));
     let third = pair.replace(client, &entered, Replacement::new().options("bookmark"));
-    confirmed(&mut pair, first);
-    confirmed(&mut pair, third);
+    pair.confirmed(first);
+    pair.confirmed(third);
     drop(refused);
-    let topics: Vec<_> = newest(&mut pair, 0).into_iter().filter_map(|command| command.topic).collect();
+    let topics: Vec<_> = pair.newest_subscribes(0).into_iter().filter_map(|command| command.topic).collect();
     assert_eq!(topics, ["t", "u", "(", "u"]);
 }
 
@@ -263,10 +229,10 @@ fn a_change_cut_before_its_answer_is_asked_again_or_refused() {
         };
         pair.run_for(SECOND);
         silent(&mut pair, false);
-        cut(&mut pair, client);
+        pair.cut_and_back(client);
         pair.run_for(SECOND);
         let answer = answer.try_recv().unwrap();
-        let commands = newest(&mut pair, 0);
+        let commands = pair.newest_subscribes(0);
         if retry {
             answer.unwrap();
             assert_eq!(commands[0].topic.as_deref(), Some("t"), "entered as the server had confirmed it");
@@ -296,8 +262,8 @@ fn a_change_nobody_answers_times_out_and_a_late_answer_still_counts() {
     assert!(matches!(late, CommandError::TimedOut { command: "replace", .. }), "{late}");
     pair.latency(Duration::from_millis(10));
     pair.run_for(3 * SECOND);
-    cut(&mut pair, client);
-    assert_eq!(newest(&mut pair, 0)[0].topic.as_deref(), Some("u"), "{}", pair.describe());
+    pair.cut_and_back(client);
+    assert_eq!(pair.newest_subscribes(0)[0].topic.as_deref(), Some("u"), "{}", pair.describe());
 }
 
 /// Nobody reads, and the answers wait behind the full queue.
@@ -329,15 +295,15 @@ fn a_change_behind_a_full_queue_fails_and_a_late_answer_still_counts() {
         full.take(1);
         pair.run_for(SECOND);
     }
-    cut(&mut pair, client);
-    let again = newest(&mut pair, 0);
+    pair.cut_and_back(client);
+    let again = pair.newest_subscribes(0);
     assert_eq!((again[0].topic.as_deref(), options(&again[0]).last()), (Some("u"), Some(&"pause")));
     pair.publish_to(publisher, "u", "new").unwrap();
     pair.run_for(SECOND);
     full.take(usize::MAX);
     assert_eq!(full.bodies(), ["0", "1", "2", "3", "4"]);
     let answer = pair.flow(client, Flow::Resume, &[&full]);
-    confirmed(&mut pair, answer);
+    pair.confirmed(answer);
     full.take(usize::MAX);
     assert_eq!(full.bodies(), ["0", "1", "2", "3", "4", "new"]);
 }
@@ -374,237 +340,4 @@ fn what_cannot_be_changed_says_so() {
     assert!(matches!(refused.answer(), Some(Err(CommandError::Invalid { .. }))));
     plain.take(1);
     assert!(plain.error.is_none());
-}
-
-/// Publishes, and takes what comes of it.
-fn next(pair: &mut Pair, publisher: usize, body: &str, entered: &mut [&mut Entered]) {
-    pair.publish(publisher, body).unwrap();
-    pair.run_settled(publisher);
-    pair.run_for(SECOND);
-    for entered in entered {
-        entered.take(usize::MAX);
-    }
-}
-
-#[test]
-fn a_paused_subscription_stays_paused_across_connections_and_goes_on_without_a_gap() {
-    for starts_paused in [false, true] {
-        let mut pair = Pair::with_servers(7, 2, Some(amps_testserver::Link::Sync));
-        let publisher = pair.client(ClientSetup::new("publisher", [0, 1]));
-        let client = pair.client(ClientSetup::new("p", [0, 1]));
-        let mut spec = SubscriptionSpec::new(SubscriptionKind::Subscribe, "t");
-        (spec.start, spec.paused) = (Some(StartAt::Epoch), starts_paused);
-        let mut entered = pair.enter(client, spec, QueueLimits::default());
-        pair.run_live(client);
-        next(&mut pair, publisher, "0", &mut [&mut entered]);
-        if !starts_paused {
-            let answer = pair.flow(client, Flow::Pause, &[&entered]);
-            confirmed(&mut pair, answer);
-        }
-        next(&mut pair, publisher, "1", &mut [&mut entered]);
-        cut(&mut pair, client);
-        next(&mut pair, publisher, "2", &mut [&mut entered]);
-        assert_eq!(options(&newest(&mut pair, 1)[0]).last(), Some(&"pause"));
-        pair.crash_server(1);
-        pair.run_until(60 * SECOND, |pair| !pair.is_live(client));
-        pair.start_server(1);
-        pair.run_live(client);
-        assert_eq!(options(&newest(&mut pair, 0)[0]).last(), Some(&"pause"));
-        next(&mut pair, publisher, "3", &mut [&mut entered]);
-        assert_eq!(entered.bodies(), if starts_paused { [].as_slice() } else { &["0"] });
-        let answer = pair.flow(client, Flow::Resume, &[&entered]);
-        confirmed(&mut pair, answer);
-        next(&mut pair, publisher, "4", &mut [&mut entered]);
-        assert_eq!(entered.bodies(), ["0", "1", "2", "3", "4"]);
-        cut(&mut pair, client);
-        assert!(newest(&mut pair, 1).iter().all(|command| !options(command).contains(&"pause")));
-    }
-}
-
-#[test]
-fn subscriptions_resumed_together_are_resumed_together_on_later_connections() {
-    let mut pair = Pair::new(8);
-    let publisher = pair.client(ClientSetup::new("publisher", [0]));
-    let client = pair.client(ClientSetup::new("p", [0]));
-    let mut first = pair.subscribe_from(client, "t", StartAt::Epoch);
-    let mut second = pair.subscribe_from(client, "^[tu]$", StartAt::Epoch);
-    let mut apart = pair.subscribe_from(client, "t", StartAt::Epoch);
-    pair.run_live(client);
-    let answer = pair.flow(client, Flow::Pause, &[&first, &second]);
-    confirmed(&mut pair, answer);
-    next(&mut pair, publisher, "0", &mut [&mut first, &mut second, &mut apart]);
-    let answer = pair.flow(client, Flow::Resume, &[&first, &second]);
-    confirmed(&mut pair, answer);
-    next(&mut pair, publisher, "1", &mut [&mut first, &mut second, &mut apart]);
-    // From here on they are at different places.
-    pair.publish_to(publisher, "u", "2").unwrap();
-    pair.run_settled(publisher);
-    pair.run_for(SECOND);
-    for _ in 0..2 {
-        cut(&mut pair, client);
-        let commands = newest(&mut pair, 0);
-        assert_eq!(commands.len(), 4, "{commands:?}");
-        let paused: Vec<_> = commands.iter().filter(|command| options(command).contains(&"pause")).collect();
-        assert_eq!(paused.len(), 2, "{commands:?}");
-        assert_eq!(paused[0].bookmark, paused[1].bookmark, "one replay serves both");
-        let ids = paused.iter().map(|command| command.subscription_id.clone().unwrap()).collect::<Vec<_>>().join(",");
-        assert_eq!(commands[3].subscription_id, Some(ids));
-        assert_eq!(commands[3].options.as_deref(), Some("resume"));
-        assert_eq!(commands[3].bookmark, None);
-    }
-    next(&mut pair, publisher, "3", &mut [&mut first, &mut second, &mut apart]);
-    assert_eq!(first.bodies(), ["0", "1", "3"]);
-    assert_eq!(second.bodies(), ["0", "1", "2", "3"]);
-    assert_eq!(apart.bodies(), ["0", "1", "3"]);
-    // One alone is no group.
-    pair.leave(client, &first);
-    cut(&mut pair, client);
-    let commands = newest(&mut pair, 0);
-    assert_eq!(commands.len(), 2, "{commands:?}");
-    assert!(commands.iter().all(|command| !options(command).contains(&"pause")), "{commands:?}");
-}
-
-#[test]
-fn a_group_the_server_refuses_to_resume_fails_the_attempt() {
-    let mut pair = Pair::with_servers(9, 2, None);
-    let client = pair.client(ClientSetup::new("p", [0, 1]));
-    let first = pair.subscribe_from(client, "t", StartAt::Epoch);
-    let second = pair.subscribe_from(client, "u", StartAt::Epoch);
-    pair.run_live(client);
-    let answer = pair.flow(client, Flow::Resume, &[&first, &second]);
-    confirmed(&mut pair, answer);
-    let asked = AtomicUsize::new(0);
-    let now = pair.now;
-    // Of what names `t`, the second is refused: the resumption.
-    let rule = move |_: &str, _, topic: &str| topic != "t" || asked.fetch_add(1, Ordering::Relaxed) != 1;
-    pair.server(1).with_faults(now, |faults| faults.entitle(rule));
-    pair.crash_server(0);
-    pair.run_until(60 * SECOND, |pair| newest(pair, 1).len() == 3);
-    pair.run_live(client);
-    let connections: BTreeSet<_> = subscribes(&mut pair, 1).iter().map(|command| command.connection).collect();
-    assert_eq!(connections.len(), 2, "{}", pair.describe());
-    assert!(pair.events(client).iter().any(|(_, event)| matches!(
-        event,
-        Event::AttemptFailed { cause: Cause::ResubscribeRefused { reason: Reason::NotEntitled, .. }, .. }
-    )));
-}
-
-/// Covers 11.6#6.
-#[test]
-fn subscriptions_are_entered_again_in_order_and_so_many_at_a_time() {
-    let mut pair = Pair::new(10);
-    let client = pair.client(ClientSetup::new("p", [0]));
-    let entered: Vec<_> = (0..700).map(|id| pair.subscribe(client, &format!("t{id}"))).collect();
-    pair.run_live(client);
-    pair.run_for(SECOND);
-    let now = pair.now;
-    pair.server(0).with_faults(now, |faults| faults.ignore(MessageKind::Subscribe, true));
-    pair.cut(client);
-    pair.run_for(5 * SECOND);
-    let unanswered = newest(&mut pair, 0);
-    assert_eq!(unanswered.len(), 256, "{}", pair.describe());
-    let now = pair.now;
-    pair.server(0).with_faults(now, |faults| faults.ignore(MessageKind::Subscribe, false));
-    pair.run_until(60 * SECOND, |pair| pair.is_live(client));
-    let topics: Vec<_> = newest(&mut pair, 0).into_iter().filter_map(|command| command.topic).collect();
-    let created: Vec<_> = entered.iter().map(|entered| entered.topic.clone()).collect();
-    assert_eq!(topics, created);
-}
-
-/// A full queue was told of; the logon of the next connection is awaited all
-/// the same.
-#[test]
-fn a_full_queue_does_not_make_the_next_logon_forgotten() {
-    let mut pair = Pair::new(11);
-    let publisher = pair.client(ClientSetup::new("publisher", [0]));
-    let client = pair.client(ClientSetup::new("p", [0]));
-    let mut full = pair.enter(
-        client,
-        SubscriptionSpec::new(SubscriptionKind::Subscribe, "t"),
-        QueueLimits { messages: 1, bytes: 1 << 20 },
-    );
-    pair.run_live(client);
-    pair.run_for(SECOND);
-    for id in 0..10 {
-        pair.publish(publisher, id.to_string()).unwrap();
-    }
-    pair.run_until(60 * SECOND, |pair| pair.stalled(client).is_some());
-    pair.latency(Duration::from_millis(400));
-    pair.cut(client);
-    // Somebody's time runs out while the logon is on its way.
-    pair.run_until(60 * SECOND, |pair| !pair.is_live(client));
-    let attempts = pair.attempts(client).len();
-    let mut waits = Vec::new();
-    for id in 0..100 {
-        waits.push(pair.replace(client, &full, Replacement::new().topic(format!("t{id}"))));
-        pair.run_for(Duration::from_millis(100));
-    }
-    pair.run_live(client);
-    assert_eq!(pair.attempts(client).len(), attempts + 1, "{}", pair.describe());
-    full.take(usize::MAX);
-    assert!(!full.items.iter().any(|item| matches!(item, Item::Gap { .. })));
-}
-
-/// A bounded replay that is cut goes on with what is left of it, and ends.
-#[test]
-fn a_bounded_replay_gives_no_more_than_it_was_asked_for() {
-    for seed in 0..40 {
-        let mut pair = Pair::new(seed);
-        let publisher = pair.client(ClientSetup::new("publisher", [0]));
-        let client = pair.client(ClientSetup::new("p", [0]));
-        for id in 0..60 {
-            pair.publish(publisher, format!("{id:0>200}")).unwrap();
-        }
-        pair.run_settled(publisher);
-        pair.run_live(client);
-        for cut in [pair.random.random_range(0..20_000), pair.random.random_range(0..20_000)] {
-            pair.cut_next(0, Some(cut), None);
-            pair.cut(client);
-            pair.run_for(SECOND / 100);
-        }
-        let mut spec = SubscriptionSpec::new(SubscriptionKind::Subscribe, "t");
-        (spec.start, spec.top_n) = (Some(StartAt::Epoch), Some(50));
-        let mut entered = pair.enter(client, spec, QueueLimits::default());
-        pair.run_for(20 * SECOND);
-        pair.run_live(client);
-        cut(&mut pair, client);
-        pair.run_for(SECOND);
-        entered.take(usize::MAX);
-        let expected: Vec<_> = (0..50).map(|id| format!("{id:0>200}")).collect();
-        assert!(entered.error.is_none() && entered.has_ended());
-        assert!(entered.bodies() == expected, "{} messages: {}", entered.bodies().len(), pair.describe());
-    }
-}
-
-/// At another server it goes on within the overlap: what comes twice counts for
-/// nobody.
-#[test]
-fn a_bounded_replay_is_whole_after_a_failover() {
-    for seed in 0..20 {
-        let mut pair = Pair::with_servers(seed, 2, Some(amps_testserver::Link::Sync));
-        let publisher = pair.client(ClientSetup::new("publisher", [1]));
-        let client = pair.client(ClientSetup::new("p", [0, 1]));
-        let mut spec = SubscriptionSpec::new(SubscriptionKind::Subscribe, "t");
-        (spec.start, spec.top_n) = (Some(StartAt::Epoch), Some(50));
-        let mut entered = pair.enter(client, spec, QueueLimits::default());
-        pair.run_live(client);
-        for id in 0..30 {
-            pair.publish(publisher, id.to_string()).unwrap();
-        }
-        pair.run_settled(publisher);
-        pair.run_for(SECOND);
-        pair.crash_server(0);
-        pair.run_until(60 * SECOND, |pair| !pair.is_live(client));
-        pair.run_live(client);
-        pair.start_server(0);
-        for id in 30..90 {
-            pair.publish(publisher, id.to_string()).unwrap();
-        }
-        pair.run_settled(publisher);
-        pair.run_for(10 * SECOND);
-        entered.take(usize::MAX);
-        let expected: Vec<_> = (0..50).map(|id| id.to_string()).collect();
-        assert!(entered.bodies() == expected, "{} messages: {}", entered.bodies().len(), pair.describe());
-        assert!(entered.has_ended());
-    }
 }

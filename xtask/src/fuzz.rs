@@ -6,7 +6,7 @@
 mod change;
 
 use std::panic::{self, AssertUnwindSafe};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use amps_tests::targets::{self, Target};
@@ -25,7 +25,7 @@ const PANICS_MAX: u64 = 10;
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// How long, all targets together.
-    #[arg(long, value_name = "N", default_value_t = 60)]
+    #[arg(long, value_name = "N", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
     seconds: u64,
     /// Only this one; all unless given.
     #[arg(long, value_name = "T")]
@@ -77,7 +77,7 @@ pub(crate) fn fuzz(args: &Args) -> Result<bool, Failure> {
     let each = Duration::from_secs(args.seconds) / u32::try_from(chosen.len()).unwrap_or(u32::MAX);
     let mut tried = Vec::new();
     for target in chosen {
-        let this = run(target, seed, each)?;
+        let this = run(target, seed, each, &std::env::temp_dir())?;
         eprintln!("{:<16} {:>12} inputs {:>3} panics", this.target, this.inputs, this.panics);
         tried.push(this);
     }
@@ -92,7 +92,8 @@ pub(crate) fn fuzz(args: &Args) -> Result<bool, Failure> {
     Ok(summary.panics == 0)
 }
 
-fn run(target: &Target, seed: u64, time: Duration) -> Result<Tried, Failure> {
+/// Inputs that make it panic are kept in `dir`.
+fn run(target: &Target, seed: u64, time: Duration, dir: &Path) -> Result<Tried, Failure> {
     let inputs = inputs(&binary::workspace().join(CORPUS).join(target.name))?;
     let mut random = StdRng::seed_from_u64(seed);
     let mut tried = Tried { target: target.name, inputs: 0, panics: 0 };
@@ -103,7 +104,8 @@ fn run(target: &Target, seed: u64, time: Duration) -> Result<Tried, Failure> {
             tried.inputs += 1;
             if let Err(panic) = panic::catch_unwind(AssertUnwindSafe(|| (target.run)(&input))) {
                 tried.panics += 1;
-                let file = keep(target, seed, tried.inputs, &input)?;
+                let file = dir.join(format!("amps-fuzz-{}-{seed}-{}", target.name, tried.inputs));
+                keep(&file, &input)?;
                 eprintln!("{}: {}; the input is in {}", target.name, message(&*panic), file.display());
             }
         }
@@ -119,11 +121,8 @@ fn inputs(dir: &Path) -> Result<Vec<Vec<u8>>, Failure> {
 }
 
 /// Keeps what made a target panic, for a regression test.
-fn keep(target: &Target, seed: u64, number: u64, input: &[u8]) -> Result<PathBuf, Failure> {
-    let file = std::env::temp_dir().join(format!("amps-fuzz-{}-{seed}-{number}", target.name));
-    let written = std::fs::write(&file, input);
-    written.map_err(|error| Failure::new(format!("cannot write {}: {error}", file.display())))?;
-    Ok(file)
+fn keep(file: &Path, input: &[u8]) -> Result<(), Failure> {
+    std::fs::write(file, input).map_err(|error| Failure::new(format!("cannot write {}: {error}", file.display())))
 }
 
 fn message(panic: &(dyn std::any::Any + Send)) -> &str {
@@ -143,11 +142,12 @@ mod tests {
     fn a_rule_that_does_not_hold_is_seen_and_its_input_kept() {
         // The name is that of a directory of inputs.
         let target = Target { name: "uri", run: even };
-        let tried = run(&target, 7, Duration::from_secs(20)).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let tried = run(&target, 7, Duration::from_secs(20), dir.path()).unwrap();
         assert!(tried.panics >= PANICS_MAX && tried.inputs > tried.panics, "{tried:?}");
-        let file = keep(&target, 7, 0, b"abc").unwrap();
-        assert_eq!(std::fs::read(&file).unwrap(), b"abc");
-        std::fs::remove_file(file).unwrap();
+        let kept = inputs(dir.path()).unwrap();
+        assert_eq!(kept.len() as u64, tried.panics);
+        assert!(kept.iter().all(|input| !input.len().is_multiple_of(2)));
     }
 
     #[test]

@@ -16,20 +16,20 @@ use crate::{Failure, binary};
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// How many seeds.
-    #[arg(long, default_value_t = 1000, conflicts_with = "minutes")]
+    #[arg(long, default_value_t = 1000, conflicts_with = "minutes", value_parser = clap::value_parser!(u64).range(1..))]
     seeds: u64,
     /// The first seed; one that is new every time unless given.
     #[arg(long)]
     from: Option<u64>,
     /// Runs for so long instead of a number of seeds.
-    #[arg(long)]
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..=100_000))]
     minutes: Option<u64>,
     /// Prints what happened, fault by fault and state by state.
     #[arg(long)]
     timeline: bool,
     /// How many run side by side; as many as there are cores unless given.
-    #[arg(long)]
-    threads: Option<usize>,
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
+    threads: Option<u16>,
     /// This is the program that was built for it.
     #[arg(long, hide = true)]
     built: bool,
@@ -70,7 +70,8 @@ pub(crate) fn sim(args: &Args) -> Result<bool, Failure> {
     let from = args.from.unwrap_or_else(|| rand::random::<u32>().into());
     let until = args.minutes.map(|minutes| Instant::now() + Duration::from_secs(60 * minutes));
     let end = if until.is_some() { u64::MAX } else { from.saturating_add(args.seeds) };
-    let threads = args.threads.unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from));
+    let cores = || thread::available_parallelism().map_or(1, usize::from);
+    let threads = args.threads.map_or_else(cores, usize::from);
     println!("{}", if until.is_some() { format!("seeds from {from}") } else { format!("seeds {from} to {}", end - 1) });
     // A panic is a finding of its seed, told with it.
     std::panic::set_hook(Box::new(|_| {}));
@@ -175,5 +176,27 @@ fn explain(seed: u64, outcome: &Outcome) {
 fn print_timeline(outcome: &Outcome) {
     for (at, what) in &outcome.timeline {
         println!("{:>9.3} s  {what}", at.as_secs_f64());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    /// What tries nothing would find nothing.
+    #[test]
+    fn no_run_is_empty() {
+        for option in ["--seeds", "--minutes", "--threads"] {
+            assert!(Line::try_parse_from(["sim", option, "0"]).is_err(), "{option}");
+            assert_eq!(Line::try_parse_from(["sim", option, "1"]).unwrap().args.from, None);
+        }
     }
 }

@@ -24,7 +24,8 @@ pub(crate) struct Testserver {
     /// before it.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// The name of this instance, unique in its group; the address unless given.
+    /// The name of this instance, unique in its group; what --config says, or the
+    /// address, unless given.
     #[arg(long, value_name = "N")]
     name: Option<String>,
     /// Where the transaction log is kept; without it, in memory.
@@ -66,7 +67,10 @@ impl Testserver {
         };
         let mut what = "cannot start the server".to_owned();
         if let Some(listen) = self.listen {
-            builder = builder.listen(listen.to_string()).name(listen.to_string());
+            builder = builder.listen(listen.to_string());
+            if self.config.is_none() {
+                builder = builder.name(listen.to_string());
+            }
             what = format!("cannot start a server on {listen}");
         }
         let server = self.start(builder).await.map_err(|error| Failure::new(what, error))?;

@@ -324,3 +324,20 @@ fn a_password_is_never_printed() {
         assert!(!text.contains("SECRET"), "{args:?}: {text}");
     }
 }
+
+/// What stands in a configuration file is replaced by what is given beside it,
+/// and by nothing else.
+#[test]
+fn a_configured_name_stays_beside_another_address() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = dir.path().join("server.toml");
+    fs::write(&config, "name = \"A\"\n").unwrap();
+    for (more, name) in [(&[][..], "A"), (&["--name", "B"], "B")] {
+        let mut command = amps(&["testserver", "--listen", "127.0.0.1:0", "--config"]);
+        command.arg(&config).args(more);
+        let mut running = Running::start(command);
+        let mut line = String::new();
+        BufReader::new(running.0.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+        assert!(line.ends_with(&format!("(name {name})\n")), "{line}");
+    }
+}

@@ -1,5 +1,7 @@
 //! What a scenario can do to servers and to the network.
 
+use std::time::Duration;
+
 use amps_testserver::{Engine, MemoryJournal};
 
 use super::network::End;
@@ -45,6 +47,13 @@ impl Pair {
     /// Cuts a client's connection now. Bytes on their way are lost.
     pub fn cut(&mut self, client: usize) -> bool {
         self.client_pipe(client).map(|pipe| pipe.broken = true).is_some()
+    }
+
+    /// The same, until the client is live again.
+    pub fn cut_and_back(&mut self, client: usize) {
+        self.cut(client);
+        self.run_until(Duration::from_secs(60), |pair| !pair.is_live(client));
+        self.run_live(client);
     }
 
     /// A client's connection swallows everything from now on.

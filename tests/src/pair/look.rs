@@ -2,14 +2,34 @@
 
 use std::time::{Duration, Instant};
 
+use amps_core::message::MessageKind;
 use amps_ha::client_core::ClientCore;
 use amps_ha::event::{ConnectionState, Event};
 use amps_ha::publish_log::{Cursors, SharedLog};
-use amps_testserver::LoggedMessage;
+use amps_testserver::{LoggedMessage, ReceivedCommand};
 
 use super::Pair;
 
+/// The options of a command, in order.
+pub fn options(command: &ReceivedCommand) -> Vec<&str> {
+    command.options.as_deref().unwrap_or_default().split(',').collect()
+}
+
 impl Pair {
+    /// What a server got as `subscribe`, in order.
+    pub fn subscribes(&mut self, server: usize) -> Vec<ReceivedCommand> {
+        let commands = self.server(server).stats().commands.iter();
+        commands.filter(|command| command.kind == MessageKind::Subscribe).cloned().collect()
+    }
+
+    /// Those of the newest connection with any.
+    pub fn newest_subscribes(&mut self, server: usize) -> Vec<ReceivedCommand> {
+        let mut all = self.subscribes(server);
+        let last = all.last().map(|command| command.connection);
+        all.retain(|command| Some(command.connection) == last);
+        all
+    }
+
     /// A client's core.
     pub fn core(&self, client: usize) -> &ClientCore {
         &self.running(client).core

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use amps_core::StartAt;
 use amps_ha::bookmarks::{Bookmarks, DEFAULT_OVERLAP};
@@ -75,6 +76,16 @@ impl Pair {
     /// subscription.
     pub fn enter(&mut self, client: usize, spec: SubscriptionSpec, limits: QueueLimits) -> Entered {
         self.enter_acking(client, spec, limits, AckBatching::default())
+    }
+
+    /// Gives a change two seconds to be confirmed.
+    ///
+    /// # Panics
+    /// When it is not.
+    #[track_caller]
+    pub fn confirmed(&mut self, mut answer: Answer) {
+        self.run_for(Duration::from_secs(2));
+        assert!(matches!(answer.try_recv(), Ok(Ok(()))), "{}", self.describe());
     }
 
     /// Enters a subscription that acknowledges messages of queues in such

@@ -14,7 +14,8 @@ pub(super) fn run(bytes: &[u8]) {
     let engine = Engine::new(config, Box::new(MemoryJournal::new())).expect("nothing to recover");
     let mut world = World { engine, now: Instant::now(), clients: Vec::new() };
     for _ in 0..2 {
-        world.connect();
+        let client = world.connection();
+        world.clients.push(client);
     }
     for line in bytes.split(|byte| *byte == b'\n').take(200) {
         match line.split_first() {
@@ -24,9 +25,8 @@ pub(super) fn run(bytes: &[u8]) {
                 world.wait(Duration::from_secs(seconds.unwrap_or(1).into()));
             }
             _ => {
-                let (first, _) = world.clients.swap_remove(0);
-                world.engine.closed(world.now, first);
-                world.connect();
+                world.engine.closed(world.now, world.clients[0].0);
+                world.clients[0] = world.connection();
             }
         }
         world.read();
@@ -41,8 +41,8 @@ struct World {
 }
 
 impl World {
-    fn connect(&mut self) {
-        self.clients.push((self.engine.accept(self.now), FrameDecoder::new(1 << 24)));
+    fn connection(&mut self) -> (ConnId, FrameDecoder) {
+        (self.engine.accept(self.now), FrameDecoder::new(1 << 24))
     }
 
     fn send(&mut self, client: usize, frame: &[u8]) {
@@ -65,7 +65,7 @@ impl World {
             assert_eq!(decoder.buffered(), 0, "answers are whole");
             if self.engine.should_close(*id) {
                 self.engine.closed(self.now, *id);
-                self.clients[client] = (self.engine.accept(self.now), FrameDecoder::new(1 << 24));
+                self.clients[client] = self.connection();
             }
         }
     }
