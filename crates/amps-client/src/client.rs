@@ -185,10 +185,11 @@ impl Client {
         let key = subscribe.key();
         let id = subscribe.spec.start.as_ref().map(|_| TakenId::take(&self.inner, &key)).transpose()?;
         let store = self.inner.bookmark_store();
-        if store.is_none() && subscribe.spec.start == Some(StartAt::MostRecent) {
+        let begin = subscribe.spec.start.as_ref().map(StartAt::begin);
+        if store.is_none() && begin == Some(&StartAt::MostRecent) {
             self.inner.warn(ConfigWarning::BookmarksForgotten { topic: subscribe.spec.topic.clone() });
         }
-        let bookmarks = match (&subscribe.spec.start, &store) {
+        let bookmarks = match (begin, &store) {
             (None, _) => None,
             (Some(start), None) => Some(Bookmarks::new(start.clone(), DEFAULT_OVERLAP)),
             (Some(start), Some(store)) => {

@@ -58,9 +58,9 @@ pub use amps_core::payload;
 pub use amps_core::tls;
 pub use amps_core::uri::{Compression, IpFamily, Options, mask};
 pub use amps_core::{
-    AckType, AckTypes, Bookmark, BookmarkList, Command, CommandKind, CommandOptions, Conflation, Connector, Direction,
-    Field, LastHeaders, Message, Rate, Reason, SeenHeader, SocketConnector, StartAt, Tap, Uri, UriError, Version,
-    VersionError,
+    AckType, AckTypes, Bookmark, BookmarkList, BookmarkRange, Command, CommandKind, CommandOptions, Conflation,
+    Connector, Direction, Field, LastHeaders, Message, Rate, Reason, SeenHeader, SocketConnector, StartAt, Tap, Uri,
+    UriError, Version, VersionError,
 };
 pub use amps_ha::bookmarks::store::{AdapterError, BookmarkStoreError, RecoveryPointAdapter};
 pub use amps_ha::client_core::{Deleted, StrayCounts};

@@ -118,7 +118,16 @@ impl Subscribe {
     }
 
     /// Makes it a bookmark subscription that starts here the first time, and
-    /// resumes without a gap ever after.
+    /// resumes without a gap ever after. With a [`BookmarkRange`] it gets what
+    /// lies in it, across any reconnects, and then the stream ends.
+    ///
+    /// ```
+    /// use amps_client::{BookmarkRange, StartAt, Subscribe};
+    /// let [nine, ten] = ["20260301T090000Z", "20260301T100000Z"].map(|time| StartAt::Timestamp(time.to_owned()));
+    /// Subscribe::to("orders").bookmark(BookmarkRange::new(nine, ten).exclude_end());
+    /// ```
+    ///
+    /// [`BookmarkRange`]: crate::BookmarkRange
     #[must_use]
     pub fn bookmark(mut self, start: impl Into<StartAt>) -> Self {
         self.spec.start = Some(start.into());
@@ -135,7 +144,7 @@ impl Subscribe {
 
     /// The name under which the bookmark store keeps this subscription, unique
     /// among a client's open bookmark subscriptions; give one that is stable
-    /// across restarts. Default: topic and filter.
+    /// across restarts. Default: topic and filter, and the range if it has one.
     #[must_use]
     pub fn id(mut self, id: impl Into<String>) -> Self {
         self.id = Some(id.into());
@@ -224,7 +233,11 @@ impl Subscribe {
 
     pub(crate) fn key(&self) -> String {
         let filter = self.spec.filter.as_deref().unwrap_or_default();
-        self.id.clone().unwrap_or_else(|| format!("{}#{filter}", self.spec.topic))
+        let range = match &self.spec.start {
+            Some(StartAt::Range(range)) => format!("#{range}"),
+            _ => String::new(),
+        };
+        self.id.clone().unwrap_or_else(|| format!("{}#{filter}{range}", self.spec.topic))
     }
 }
 

@@ -29,7 +29,7 @@ pub mod uri;
 mod version;
 
 pub use ack::{AckType, AckTypes, Status};
-pub use bookmark::{Bookmark, BookmarkError, BookmarkList, StartAt};
+pub use bookmark::{Bookmark, BookmarkError, BookmarkList, BookmarkRange, StartAt};
 pub use command::{Command, CommandKind, CommandOptions, Conflation, Rate};
 pub use error::MessageError;
 pub use frame::{FrameDecoder, FrameError};

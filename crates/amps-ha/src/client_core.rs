@@ -168,6 +168,8 @@ pub struct ClientCore {
     reentry: reentry::Reentry,
     /// The log has refused messages that are not told yet.
     untold: bool,
+    /// Subscriptions may have come to the end of their ranges.
+    over: bool,
     /// The number of the connection, for what ends with it.
     connection: u64,
     /// Messages of queues were acknowledged on this connection.
@@ -244,6 +246,7 @@ impl ClientCore {
             failed_resubscribe: recovery::Decider::default(),
             reentry: reentry::Reentry::default(),
             untold: false,
+            over: false,
             connection: 1,
             acknowledged_messages: false,
             drain_end: u64::MAX,

@@ -75,7 +75,8 @@ pub struct Config {
     pub sow: Vec<SowConfig>,
     /// Topics whose messages are no JSON.
     pub message_types: Vec<(String, MessageType)>,
-    /// Message queues. An instance with queues has no peers. Default: none.
+    /// Message queues. With peers each message has one owner among the instances.
+    /// Default: none.
     pub queues: Vec<QueueConfig>,
     /// Instances this one pushes its log to. Default: none.
     pub peers: Vec<PeerConfig>,

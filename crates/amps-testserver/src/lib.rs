@@ -59,7 +59,16 @@
 //! publisher's messages once and in order, each log in an order of its own
 //! between publishers.
 //!
-//! Not there: bookmarks that are ranges, views, replicated queues. What is asked
+//! A message of a replicated queue is delivered at least once and never lost: by
+//! its owner, at first the instance it was published to, which hands it over to
+//! a linked one that asks for it ([`Engine::proxied_transfer`] says what else).
+//! An acknowledgement counts everywhere once it is replicated. Limits on
+//! deliveries and backlogs are each instance's own, a barrier goes to the
+//! subscriptions of its owner, and what the documents leave open about whom an
+//! owner prefers is: its own subscriptions first, then links in the order they
+//! were made.
+//!
+//! Not there: views. What is asked
 //! for and not there is answered with a failure. Deltas, pages and aggregates
 //! are made and merged as JSON, as keys are found; filters also look into NVFIX,
 //! FIX and composite messages. A delta says nothing about fields that are gone.

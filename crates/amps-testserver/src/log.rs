@@ -1,6 +1,6 @@
 //! The transaction log in memory, with what finds positions in it.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use amps_core::Bookmark;
@@ -18,6 +18,8 @@ pub(crate) struct Entry {
     pub(crate) sequence: u64,
     /// Published here by a client, so that persisted waits for sync peers.
     pub(crate) direct: bool,
+    /// The instance it was published to, where it was another one that is known.
+    pub(crate) origin: Option<Arc<str>>,
     pub(crate) sow_key: Option<u64>,
     /// The key as its publisher gave it, where publishers do.
     pub(crate) given_key: Option<Arc<str>>,
@@ -73,6 +75,8 @@ pub(crate) struct Log {
     entries: Vec<Entry>,
     publishers: Vec<Publisher>,
     by_id: HashMap<u64, PublisherIx>,
+    /// Names of instances messages came from.
+    instances: BTreeSet<Arc<str>>,
     bytes: usize,
 }
 
@@ -114,6 +118,16 @@ impl Log {
         })
     }
 
+    /// The name of an instance, kept once.
+    pub(crate) fn instance(&mut self, name: &str) -> Arc<str> {
+        if let Some(known) = self.instances.get(name) {
+            return known.clone();
+        }
+        let name: Arc<str> = name.into();
+        self.instances.insert(name.clone());
+        name
+    }
+
     /// Appends behind the last entry and answers the position. The caller has
     /// dropped duplicates: per publisher, sequences only grow.
     pub(crate) fn push(&mut self, entry: Entry) -> usize {
@@ -148,6 +162,14 @@ impl Log {
         let index = &self.publishers[*self.by_id.get(&bookmark.publisher)? as usize].index;
         let at = index.binary_search_by_key(&bookmark.sequence, |(sequence, _)| *sequence).ok()?;
         Some(index[at].1)
+    }
+
+    /// The position of the first message of a publisher from that one on, and
+    /// whether it is that one; `None` when the log does not go so far.
+    pub(crate) fn first_from(&self, bookmark: Bookmark) -> Option<(usize, bool)> {
+        let index = &self.publishers[*self.by_id.get(&bookmark.publisher)? as usize].index;
+        let at = index.partition_point(|(sequence, _)| *sequence < bookmark.sequence);
+        index.get(at).map(|(sequence, position)| (*position, *sequence == bookmark.sequence))
     }
 
     /// The first position holding something above what `known` holds per

@@ -123,6 +123,7 @@ fn records_larger_than_the_read_buffer_and_with_sync() {
             topic: "t".into(),
             correlation_id: Some("abc".into()),
             direct: n.is_multiple_of(2),
+            origin: (n == 3).then(|| "B".into()),
             processed: (n > 1).then_some(u64::from(n)),
             sow_key: (n > 2).then(|| "key".into()),
             expiration: (n == 2).then_some(5),

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use amps_core::{AckType, AckTypes, Bookmark, Command, CommandKind, Field, Message, batch};
 use amps_testserver::{
-    Config, Engine, Fairness, FileJournal, Journal, Leasing, Link, MemoryJournal, NoJournal, QueueConfig, QueueDepth,
+    Config, Engine, Fairness, FileJournal, Journal, Leasing, MemoryJournal, NoJournal, QueueConfig, QueueDepth,
     publisher_id,
 };
 use common::*;
@@ -419,6 +419,4 @@ fn queues_that_cannot_be_are_named() {
     assert!(none(config(work()).queue(work())).contains("is there twice"));
     assert!(none(config(work()).sow("work", "/id")).contains("SOW topic as well"));
     assert!(none(config(work().priority("p"))).contains("does not start with '/'"));
-    let linked = config(work()).peer("tcp://127.0.0.1:1/amps/json", Link::Sync);
-    assert!(none(linked).contains("cannot be replicated"));
 }

@@ -122,7 +122,7 @@ fn a_subscription_that_cannot_be_is_refused() {
         ("1", "logged", Field::Bookmark, bookmark("p", 1), "bookmark not found"),
         ("2", "other", Field::Bookmark, "0".to_owned(), "invalid topic"),
         ("3", "logged", Field::Bookmark, "rubbish".to_owned(), "invalid bookmark"),
-        ("4", "logged", Field::Bookmark, "[0:0|1|)".to_owned(), "invalid bookmark"),
+        ("4", "logged", Field::Bookmark, "[0:recent]".to_owned(), "invalid bookmark"),
         ("5", "logged", Field::Filter, "/a =".to_owned(), "bad filter"),
         ("6", "lo(", Field::Bookmark, "0".to_owned(), "bad regex topic"),
         ("7", "logged", Field::Options, "pause".to_owned(), "invalid sub id"),

@@ -130,11 +130,22 @@ impl ClientCore {
                 return false;
             }
         }
+        self.end_ranges(now);
         self.reading(now, true);
         if self.stalled_since.take().is_some() {
             self.stalled.send_if_modified(|stalled| stalled.take().is_some());
         }
         true
+    }
+
+    /// Ends the subscriptions whose ranges are over, behind their last messages.
+    fn end_ranges(&mut self, now: Instant) {
+        if !std::mem::take(&mut self.over) {
+            return;
+        }
+        let over: Vec<u64> =
+            self.subscriptions.iter_mut().filter(|route| route.is_over).map(|route| route.id).collect();
+        over.into_iter().for_each(|id| self.leave(now, id));
     }
 
     /// Delivers controls as far as nothing else is in front of them.
@@ -201,6 +212,10 @@ impl ClientCore {
                     let empty = ack.raw(Field::Bookmark) == Some("0");
                     let place = if empty { Some(LOG_START) } else { bookmark };
                     route.queue.with_bookmarks(|bookmarks| bookmarks.completed(now, place));
+                }
+                if kind == AckType::Completed && ack.status() == Status::Success && route.spec.range().is_some() {
+                    route.is_over = true;
+                    self.over = true;
                 }
                 route.owed = route.owed.without(kind);
                 if route.spec.kind == SubscriptionKind::Sow {

@@ -164,7 +164,7 @@ impl ClientCore {
         let (topic, filter, was_active) = (route.spec.topic.clone(), route.spec.filter.clone(), route.was_active);
         if let (Reason::BookmarkNotFound, Some(uri)) = (&reason, uri.clone()) {
             let instead = match route.spec.on_unknown_bookmark {
-                OnUnknownBookmark::Epoch => Some(StartAt::Epoch),
+                OnUnknownBookmark::Epoch => Some(route.spec.when_unknown()),
                 OnUnknownBookmark::Now => Some(StartAt::Now),
                 OnUnknownBookmark::End => None,
             };
@@ -216,6 +216,7 @@ impl ClientCore {
                 cut.push(route.id);
             }
             route.entered = Entered::No;
+            route.is_over = false;
             route.acks_due = None;
             let dropped = route.queue.with_acks(|acks| acks.lost());
             if dropped > 0 {

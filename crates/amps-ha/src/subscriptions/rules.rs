@@ -21,7 +21,7 @@ impl SubscriptionSpec {
 
     fn broken_by_fields(&self) -> Option<&'static str> {
         let Self { kind, start, .. } = self;
-        let live = matches!(start, None | Some(StartAt::Now));
+        let live = matches!(start.as_ref().map(StartAt::begin), None | Some(StartAt::Now));
         Some(match () {
             () if self.topic.is_empty() => "a topic is missing",
             () if self.paused && !self.can_pause() => "only a bookmark subscription has a place to go on from",
@@ -32,6 +32,9 @@ impl SubscriptionSpec {
                 "a bookmark subscription delivers every message: do not conflate"
             }
             () if kind.is_delta() && start.is_some() => "deltas are not replayed: give no bookmark",
+            () if self.range().is_some() && *kind != SubscriptionKind::Subscribe => {
+                "a range is for subscriptions to what was published"
+            }
             () if *kind == SubscriptionKind::Sow && matches!(start, Some(StartAt::MostRecent | StartAt::Now)) => {
                 "a query of the past needs a timestamp or a bookmark"
             }
@@ -60,6 +63,7 @@ impl SubscriptionSpec {
                 "live, fully_durable and rate are for bookmark subscriptions"
             }
             () if has("live") && (has("rate") || self.paused) => "live goes with neither rate nor pause",
+            () if has("live") && self.range().is_some() => "a range has an end: it is not live",
             () if has("bookmark_not_found") => "use on_unknown_bookmark instead of bookmark_not_found",
             () if has("no_empties") && !kind.is_delta() => "no_empties is for deltas",
             () if has("skip_n") && !(has("top_n") || self.top_n.is_some()) => "skip_n needs top_n",
@@ -94,6 +98,10 @@ mod tests {
             (Subscribe, None, "conflation=1s,conflation_key=[/id],select=[-/,+/id],timestamp,max_backlog=5", None),
             (Subscribe, None, "something_new=5", None),
             (Subscribe, Some("0"), "live", None),
+            (Subscribe, Some("[0:1|9|]"), "fully_durable,rate=5", None),
+            (Subscribe, Some("[0:1|9|]"), "live", Some("has an end")),
+            (SowAndSubscribe, Some("[0:1|9|]"), "", Some("what was published")),
+            (Sow, Some("[0:1|9|]"), "", Some("what was published")),
             (Subscribe, Some("0"), "fully_durable,rate=5", None),
             (SowAndSubscribe, None, "oof,top_n=10,skip_n=0,send_keys", None),
             (SowAndDeltaSubscribe, None, "no_empties,send_keys,oof", None),

@@ -1,4 +1,4 @@
-use amps_core::{AckType, AckTypes, Command, CommandKind, CommandOptions, Field, StartAt};
+use amps_core::{AckType, AckTypes, BookmarkRange, Command, CommandKind, CommandOptions, Field, StartAt};
 
 use crate::error::CommandError;
 
@@ -194,6 +194,28 @@ impl SubscriptionSpec {
         self.kind.subscribes() && self.start.is_some()
     }
 
+    /// The part of the log it is for, if it has one.
+    pub(crate) fn range(&self) -> Option<&BookmarkRange> {
+        if let Some(StartAt::Range(range)) = &self.start { Some(range) } else { None }
+    }
+
+    /// Where it starts in the log of a server that knows none of its bookmarks.
+    pub(crate) fn when_unknown(&self) -> StartAt {
+        match self.range().map(|range| range.begin()) {
+            Some(time @ StartAt::Timestamp(_)) => time.clone(),
+            _ => StartAt::Epoch,
+        }
+    }
+
+    /// From there on, and not past the end it has.
+    fn within(&self, start: &StartAt) -> StartAt {
+        match self.range() {
+            Some(range) if start == range.begin() => range.clone().into(),
+            Some(range) => range.behind(start.clone()).into(),
+            None => start.clone(),
+        }
+    }
+
     /// The command's name, for errors.
     pub fn command_name(&self) -> &'static str {
         self.kind.command_kind().as_str()
@@ -222,7 +244,7 @@ impl SubscriptionSpec {
         }
         // The server would count what comes twice, which is not delivered: a
         // replay that goes on is bounded by its queue alone.
-        let begins = self.kind.queries() || delivered == 0 && start == self.start.as_ref();
+        let begins = self.kind.queries() || delivered == 0 && start == self.start.as_ref().map(StartAt::begin);
         if let Some(top_n) = self.top_n.filter(|_| begins) {
             command = command.number(Field::TopN, top_n);
         }
@@ -230,7 +252,7 @@ impl SubscriptionSpec {
             .maybe(Field::Filter, self.filter.as_deref())
             .maybe(Field::OrderBy, self.order_by.as_deref())
             .maybe(Field::SowKeys, self.sow_keys.as_deref())
-            .maybe(Field::Bookmark, start.map(StartAt::to_wire))
+            .maybe(Field::Bookmark, start.map(|start| self.within(start).to_wire()))
             .maybe(Field::Options, (!options.is_empty()).then(|| options.to_string()))
             .acks(acks | self.acks)
     }

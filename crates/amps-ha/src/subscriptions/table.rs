@@ -35,6 +35,8 @@ pub struct Route {
     pub entered: Entered,
     /// Who waits for the first confirmation, and until when.
     pub(crate) waiter: Option<Waiting>,
+    /// The server says that nothing more comes on this connection.
+    pub(crate) is_over: bool,
     /// Order of creation.
     pub serial: u64,
     /// Acknowledgements a query has not got yet.
@@ -146,6 +148,7 @@ impl Table {
             spec,
             queue,
             entered,
+            is_over: false,
             waiter,
             serial,
             owed,

@@ -54,6 +54,7 @@ impl Engine {
             topic,
             sequence: 0,
             direct: false,
+            origin: None,
             sow_key: None,
             given_key: None,
             expiration: None,

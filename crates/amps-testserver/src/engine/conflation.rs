@@ -186,8 +186,9 @@ impl Engine {
     pub(super) fn replays_due(&mut self) {
         let now = self.micros_now();
         let waited = |subscription: &Subscription| {
-            let until = subscription.replay.as_ref().and_then(Replay::waits_until);
-            until.is_some_and(|until| until <= now)
+            let due =
+                |replay: &Replay| replay.waits_until().is_some_and(|at| at <= now) || replay.is_over(&self.log, now);
+            subscription.replay.as_ref().is_some_and(due)
         };
         let connections = self.connections.iter().filter(|(_, connection)| connection.subscriptions.iter().any(waited));
         let ids: Vec<_> = connections.map(|(id, _)| *id).collect();
@@ -254,8 +255,8 @@ impl Engine {
         self.limit_outbox(id);
     }
 
-    /// When the next interval is over, or the next message of a replay with a
-    /// rate is due.
+    /// When the next interval is over, the next message of a replay with a rate
+    /// is due, or a range ends.
     pub(super) fn next_release(&self) -> Option<Instant> {
         let (now, end) = (self.micros_now(), self.log.len());
         let subscriptions = self.connections.values().flat_map(|connection| &connection.subscriptions);
@@ -264,7 +265,9 @@ impl Engine {
             Some(replay) if replay.cursor < end => replay.waits_until().filter(|until| *until > now),
             _ => subscription.conflation.as_ref().and_then(Conflation::next_due),
         };
-        subscriptions.filter_map(due).min().map(|at| self.instant_of(at))
+        let ends = |subscription: &Subscription| subscription.replay.as_ref()?.until.as_ref()?.due(now);
+        let ends = subscriptions.clone().filter_map(ends);
+        subscriptions.filter_map(due).chain(ends).min().map(|at| self.instant_of(at))
     }
 }
 

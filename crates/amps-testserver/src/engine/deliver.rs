@@ -12,6 +12,7 @@ use super::content::{Content, Stored, write_message, write_out_of_focus};
 use super::delta::Update;
 use super::interest::{Before, Interest};
 use super::outbox::CHUNK_BYTES;
+use super::subscribe::Replay;
 use super::topics::{Recipients, Route};
 use super::view::Changed;
 use super::{ConnId, Engine};
@@ -199,10 +200,11 @@ impl Engine {
         loop {
             self.complete_replays(id);
             let Some(connection) = self.connections.get_mut(&id) else { return };
-            let limit = |fully_durable: bool| if fully_durable { replicated.min(end) } else { end };
+            let log = &self.log;
+            let limit = |replay: &Replay| replay.limit(log, end, replicated, now);
             let replays = connection.subscriptions.iter().filter_map(|s| s.replay.as_ref()).filter(|r| !r.paused);
             let replays = replays.filter(|r| r.waits_until().is_none_or(|until| until <= now));
-            let next = replays.filter(|r| r.cursor < limit(r.fully_durable)).map(|r| r.cursor).min();
+            let next = replays.filter(|r| r.cursor < limit(r)).map(|r| r.cursor).min();
             let Some(position) = next.filter(|_| connection.outbox.buffered() < CHUNK_BYTES) else { break };
             let entry = self.log.entry(position);
             let topic = &self.topics.get(entry.topic).name;
@@ -211,7 +213,7 @@ impl Engine {
             let (user, subscriptions) = connection.readers();
             for subscription in subscriptions {
                 let Some(replay) = &subscription.replay else { continue };
-                if replay.paused || replay.cursor != position || position >= limit(replay.fully_durable) {
+                if replay.paused || replay.cursor != position || position >= limit(replay) {
                     continue;
                 }
                 let content = |name: &str| self.faults.content(|| user, Access::Read, name);
@@ -219,6 +221,7 @@ impl Engine {
                 let matches = subscription.matches(entry.topic, topic, content) && entry.deletes.is_none();
                 let matches = matches && subscription.terms(entry.topic).accept(&message);
                 let Some(replay) = &mut subscription.replay else { continue };
+                let matches = matches && entry.processed >= replay.from;
                 if matches && replay.is_too_early(entry, now) {
                     continue;
                 }
@@ -264,13 +267,15 @@ impl Engine {
     /// Sends the completed acks that are due: a replay has reached where the
     /// log ended when it was entered, or its bound.
     fn complete_replays(&mut self, id: ConnId) {
+        let now = self.micros_now();
         let mut acks = Vec::new();
         let mut released = Vec::new();
         let Some(connection) = self.connections.get_mut(&id) else { return };
         connection.subscriptions.retain_mut(|subscription| {
             let Some(replay) = &mut subscription.replay else { return true };
-            let bounded = replay.remaining == Some(0);
-            if !replay.completed && !replay.paused && (replay.cursor >= replay.target || bounded) {
+            let over = replay.is_over(&self.log, now);
+            let caught_up = replay.until.is_none() && replay.cursor >= replay.target;
+            if !replay.completed && !replay.paused && (caught_up || over) {
                 replay.completed = true;
                 if replay.wants_completed {
                     acks.push((subscription.command_id.clone(), subscription.id.clone(), replay.cursor));
@@ -278,7 +283,7 @@ impl Engine {
                 // What is replayed comes before that is said.
                 released.extend(subscription.released(u64::MAX, true));
             }
-            !bounded
+            !over
         });
         self.send_released(id, released);
         for (command_id, sub_id, cursor) in acks {

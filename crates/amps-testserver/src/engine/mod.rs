@@ -23,6 +23,7 @@ mod pace;
 mod publish;
 mod query;
 mod queue;
+mod range;
 mod records;
 mod replicate;
 mod sow_delete;
@@ -42,6 +43,7 @@ use bytes::Bytes;
 
 use self::connection::{Close, Connection, Role};
 use self::queue::Queues;
+pub(crate) use self::queue::is_queue_change;
 use self::replicate::Peer;
 use self::topics::Topics;
 use crate::config::Config;
@@ -179,6 +181,7 @@ impl Engine {
                     topic,
                     sequence: message.sequence,
                     direct: message.direct,
+                    origin: message.origin.map(|name| self.log.instance(&name)),
                     sow_key: sow_key.filter(|_| message.deletes.is_none()),
                     given_key,
                     expiration: message.expiration,
@@ -193,6 +196,7 @@ impl Engine {
                 }
                 let position = self.log.push(entry);
                 self.enqueue(position);
+                self.apply_queue_change(position);
             }
             Record::Dequeued { queue, publisher, sequence } => {
                 self.recover_dequeued(&queue, Bookmark { publisher, sequence });
@@ -342,9 +346,12 @@ impl Engine {
         &self.stats
     }
 
-    /// The transaction log in order.
+    /// The transaction log in order, without what instances tell each other of
+    /// queues.
     pub fn log(&self) -> Vec<LoggedMessage> {
-        self.log.entries().iter().map(|entry| self.logged_message(entry)).collect()
+        let entries = self.log.entries().iter();
+        let messages = entries.filter(|entry| !is_queue_change(&self.topics.get(entry.topic).name));
+        messages.map(|entry| self.logged_message(entry)).collect()
     }
 
     /// The configuration.

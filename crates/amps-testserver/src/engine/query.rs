@@ -12,6 +12,7 @@ use super::content::{Stored, write_out_of_focus};
 use super::interest::Terms;
 use super::options::Options;
 use super::outbox::Query;
+use super::range::Start;
 use super::subscribe::{DELTAS_FROM_BOOKMARK, Subscription, bookmark};
 use super::topics::Recipients;
 use super::wants::Wants;
@@ -107,7 +108,7 @@ impl Engine {
             let queried = keys.is_none() && options.top_n.is_none();
             let options = Options { top_n: None, queried: queried && options.view.is_none(), ..options };
             let (oof, wants) = (options.oof, options.wants());
-            let start = then.map(|then| then.position);
+            let start = then.map(|then| Start::at(then.position));
             if start.is_some() && message.kind() == MessageKind::SowAndDeltaSubscribe {
                 return self.refuse(id, message, acks, DELTAS_FROM_BOOKMARK);
             }
@@ -117,7 +118,7 @@ impl Engine {
             if let Err(reason) = self.enter(id, message, acks, options, pattern, start) {
                 return self.refuse(id, message, acks, reason);
             }
-            if oof && start.is_none() {
+            if oof && then.is_none() {
                 self.tell_left(id, message, &wants, &left);
             }
             self.send_records(id, &query_id, records, batch_size as usize, wants);

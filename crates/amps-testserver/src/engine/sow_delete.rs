@@ -57,6 +57,7 @@ impl Engine {
             topic: self.topic(topic),
             sequence: sequence.unwrap_or(0),
             direct: true,
+            origin: None,
             processed: self.processed_now(),
             sow_key: None,
             given_key: None,

@@ -11,16 +11,16 @@ use super::conflation::Conflation;
 use super::connection::Close;
 use super::delta::Deltas;
 use super::interest::Terms;
-use super::options::{NotFound, Options};
+use super::options::Options;
 use super::pace::Pace;
 use super::queue::Backlog;
+use super::range::{Start, Until};
 use super::view::View;
 use super::wants::Wants;
 use super::{ConnId, Engine};
 use crate::faults::Access;
 use crate::filter::Filter;
-use crate::log::Entry;
-use crate::timestamp::parse_iso8601;
+use crate::log::{Entry, Log};
 use crate::topic::TopicPattern;
 
 /// The longest subscription id in bytes, and the subscriptions of one
@@ -70,8 +70,12 @@ pub(super) struct Replay {
     /// The next position.
     pub(super) cursor: usize,
     /// The log's end when the subscription was entered: reached, it is
-    /// completed.
+    /// completed. Unless there is an end of its own.
     pub(super) target: usize,
+    /// Messages processed before that are not for it, in microseconds since the
+    /// beginning of 1970.
+    pub(super) from: u64,
+    pub(super) until: Option<Until>,
     pub(super) completed: bool,
     pub(super) wants_completed: bool,
     /// Only messages all sync peers hold.
@@ -102,6 +106,22 @@ impl Replay {
         }
         pace.sent(entry.processed, entry.body.len(), now);
         false
+    }
+
+    /// The position it may not go to, when the log ends at `end` and sync peers
+    /// hold it before `replicated`.
+    pub(super) fn limit(&self, log: &Log, end: usize, replicated: usize, now: u64) -> usize {
+        let end = if self.fully_durable { replicated.min(end) } else { end };
+        self.until.as_ref().map_or(end, |until| until.limit(log, now).0.min(end))
+    }
+
+    /// Whether it has come to an end of its own.
+    pub(super) fn is_over(&self, log: &Log, now: u64) -> bool {
+        let past = |until: &Until| {
+            let (limit, is_final) = until.limit(log, now);
+            is_final && self.cursor >= limit
+        };
+        self.remaining == Some(0) || !self.paused && self.until.as_ref().is_some_and(past)
     }
 
     /// When its next message is due, if it waits for that.
@@ -169,7 +189,10 @@ impl Engine {
             return self.refuse(id, message, acks, DELTAS_FROM_BOOKMARK);
         }
         let bounded = options.top_n.is_some() && replay.is_none();
-        if options.contradict(replay.is_some()) || bounded || !self.can_conflate(&pattern, &options) {
+        // What has an end is not live.
+        let ends = replay.as_ref().is_some_and(|start| start.until.is_some());
+        let contradicts = options.contradict(replay.is_some()) || ends && options.live;
+        if contradicts || bounded || !self.can_conflate(&pattern, &options) {
             return self.refuse(id, message, acks, "invalid options");
         }
         if let Err(reason) = self.enter(id, message, acks, options, pattern, replay) {
@@ -255,7 +278,7 @@ impl Engine {
         acks: AckTypes,
         options: Options,
         pattern: TopicPattern,
-        start: Option<usize>,
+        start: Option<Start>,
     ) -> Result<(), &'static str> {
         let command_id = message.text(Field::CommandId).unwrap_or_default().into_owned();
         let own = message.text(Field::SubscriptionId).map(|id| id.into_owned()).filter(|id| !id.is_empty());
@@ -296,9 +319,11 @@ impl Engine {
             wants: Wants { bookmark: options.bookmark || start.is_some(), readings: self.config.readings, ..wants },
             backlog: granted.map(|most| Backlog { most, leased, served }),
             wants_persisted: acks.contains(AckType::Persisted),
-            replay: start.map(|cursor| Replay {
+            replay: start.map(|Start { cursor, from, until }| Replay {
                 cursor,
                 target,
+                from,
+                until,
                 completed: false,
                 wants_completed: acks.contains(AckType::Completed),
                 fully_durable: options.fully_durable,
@@ -327,51 +352,6 @@ impl Engine {
         self.mark(id);
         self.tell_status(id, message.raw(Field::Command).unwrap_or_default(), Some(message));
         Ok(())
-    }
-
-    /// The position a bookmark subscription starts at; `None` without a
-    /// bookmark (AMPS User Guide, "Replaying Messages with Bookmark
-    /// Subscriptions").
-    fn start_of_replay(
-        &mut self,
-        id: ConnId,
-        message: &Message,
-        pattern: &TopicPattern,
-        options: &Options,
-    ) -> Result<Option<usize>, &'static str> {
-        let Some(text) = message.text(Field::Bookmark).filter(|text| !text.is_empty()) else {
-            // A replaced one goes on from where it was.
-            let replaced = self.replaced(id, message).filter(|_| options.replace);
-            return Ok(replaced.and_then(|subscription| subscription.replay.as_ref()).map(|replay| replay.cursor));
-        };
-        if let TopicPattern::Literal(name) = pattern {
-            let topic = self.topic(name);
-            if !self.topics.get(topic).logged {
-                return Err("invalid topic");
-            }
-        }
-        let now = self.log.len();
-        match text.parse::<StartAt>() {
-            Ok(StartAt::Epoch) => Ok(Some(0)),
-            Ok(StartAt::Now) if options.top_n.is_some() => Err("invalid options"),
-            Ok(StartAt::Now) => Ok(Some(now)),
-            Ok(StartAt::Bookmarks(list)) => {
-                let earliest = list.as_slice().iter().filter_map(|bookmark| self.log.find(*bookmark)).min();
-                match (earliest, options.not_found) {
-                    (Some(position), _) => Ok(Some(position + 1)),
-                    (None, NotFound::Now) => Ok(Some(now)),
-                    (None, NotFound::Epoch) => Ok(Some(0)),
-                    (None, NotFound::Fail) => Err("bookmark not found"),
-                }
-            }
-            // The nearest point: the first message of that time or after it.
-            Ok(StartAt::Timestamp(time)) => {
-                let time = parse_iso8601(&time).ok_or("invalid bookmark")?;
-                Ok(Some(time.checked_sub(1).map_or(0, |before| self.log.processed_by(before))))
-            }
-            // Ranges are not understood here.
-            _ => Err("invalid bookmark"),
-        }
     }
 
     pub(super) fn unsubscribe(&mut self, id: ConnId, message: &Message, acks: AckTypes) {

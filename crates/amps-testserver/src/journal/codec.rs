@@ -16,6 +16,7 @@ const DELETES: u8 = 4;
 const TIMED: u8 = 8;
 const KEYED: u8 = 16;
 const EXPIRES: u8 = 32;
+const ORIGIN: u8 = 64;
 
 /// Appends a record to `out`.
 pub(super) fn encode(record: &Record, out: &mut Vec<u8>) {
@@ -45,6 +46,9 @@ pub(super) fn encode(record: &Record, out: &mut Vec<u8>) {
             if let Some(seconds) = message.expiration {
                 out.put_u64_le(seconds);
             }
+            if let Some(instance) = &message.origin {
+                put_text(out, instance);
+            }
             out.put_slice(&message.body);
         }
         Record::Promised(position) => {
@@ -73,6 +77,7 @@ fn flags(message: &JournalMessage) -> u8 {
         (TIMED, message.processed.is_some()),
         (KEYED, message.sow_key.is_some()),
         (EXPIRES, message.expiration.is_some()),
+        (ORIGIN, message.origin.is_some()),
     ]
     .into_iter()
     .fold(0, |flags, (flag, on)| flags | if on { flag } else { 0 })
@@ -122,6 +127,7 @@ fn payload_of(mut payload: Bytes) -> Option<Record> {
             let processed = if flags & TIMED != 0 { Some(payload.try_get_u64_le().ok()?) } else { None };
             let sow_key = if flags & KEYED != 0 { Some(take_text(&mut payload)?) } else { None };
             let expiration = if flags & EXPIRES != 0 { Some(payload.try_get_u64_le().ok()?) } else { None };
+            let origin = if flags & ORIGIN != 0 { Some(take_text(&mut payload)?) } else { None };
             let body = payload;
             Some(Record::Message(JournalMessage {
                 publisher,
@@ -130,6 +136,7 @@ fn payload_of(mut payload: Bytes) -> Option<Record> {
                 topic,
                 correlation_id,
                 direct,
+                origin,
                 processed,
                 sow_key,
                 expiration,

@@ -12,6 +12,8 @@ use std::path::Path;
 
 use bytes::Bytes;
 
+use crate::engine::is_queue_change;
+
 pub use file::FileJournal;
 pub use memory::{MemoryJournal, NoJournal};
 
@@ -49,6 +51,9 @@ pub struct JournalMessage {
     pub correlation_id: Option<String>,
     /// Whether a client published it here; otherwise a peer sent it.
     pub direct: bool,
+    /// The instance a client published it to, where it was another one. `None`
+    /// in journals that did not keep it.
+    pub origin: Option<String>,
     /// When the instance took it, in microseconds since the beginning of 1970.
     /// `None` in journals that did not keep it.
     pub processed: Option<u64>,
@@ -109,7 +114,8 @@ pub trait Journal: Send {
 /// Reads the journal of a stopped or killed server: the messages in log order.
 ///
 /// A record cut short at the end is left out, as a restart of the server
-/// would leave it out. The file is not changed.
+/// would leave it out, and so is what instances tell each other of queues. The
+/// file is not changed.
 ///
 /// # Errors
 /// The directory holds no journal, it cannot be read, or it is damaged before
@@ -117,7 +123,9 @@ pub trait Journal: Send {
 pub fn read(dir: &Path) -> io::Result<Vec<LoggedMessage>> {
     let mut messages = Vec::new();
     file::scan(&dir.join(file::FILE_NAME), &mut |record| {
-        if let Record::Message(message) = record {
+        if let Record::Message(message) = record
+            && !is_queue_change(&message.topic)
+        {
             messages.push(message.into());
         }
     })?;

@@ -164,7 +164,7 @@ impl TestServerBuilder {
         self
     }
 
-    /// Adds a message queue. A server with queues has no peers.
+    /// Adds a message queue.
     pub fn queue(mut self, queue: QueueConfig) -> Self {
         self.config = self.config.queue(queue);
         self

@@ -144,6 +144,12 @@ impl TestServer {
         self.with_engine(|engine, now| engine.downgrade(now, peer))
     }
 
+    /// Makes the server take over messages of a queue whose owner has no link to
+    /// it; see [`Engine::proxied_transfer`]. Answers whether there is such a queue.
+    pub fn proxied_transfer(&self, queue: &str, on: bool) -> bool {
+        self.with_engine(|engine, now| engine.proxied_transfer(now, queue, on))
+    }
+
     /// The transaction log in order.
     pub fn log(&self) -> Vec<LoggedMessage> {
         self.with_engine(|engine, _| engine.log())

@@ -1,6 +1,7 @@
 //! Helpers for tests at the engine: a wire, decoded answers, virtual time.
 #![allow(dead_code)]
 
+pub(crate) mod fabric;
 pub(crate) mod group;
 
 use std::time::{Duration, Instant};

@@ -14,7 +14,7 @@ use crate::queue_config::{Delivery, Fairness};
 use crate::timestamp::iso8601;
 
 /// A subscription that could get a message.
-struct Taker {
+pub(super) struct Taker {
     holder: Holder,
     backlog: Backlog,
     send_key: bool,
@@ -23,12 +23,17 @@ struct Taker {
 }
 
 impl Taker {
-    fn accepts(&self, message: &Subject<'_>) -> bool {
+    pub(super) fn accepts(&self, message: &Subject<'_>) -> bool {
         [&self.own, &self.entitled].into_iter().flatten().all(|filter| filter.accepts(message))
     }
 
+    /// So many more messages it may have leased.
+    pub(super) fn room(&self) -> u64 {
+        self.backlog.most.saturating_sub(self.backlog.leased)
+    }
+
     fn has_room(&self) -> bool {
-        self.backlog.leased < self.backlog.most
+        self.room() > 0
     }
 }
 
@@ -89,13 +94,18 @@ impl Engine {
         }
     }
 
-    /// Delivers what can be delivered of a queue.
+    /// Delivers what can be delivered of a queue, here or elsewhere.
     fn serve(&mut self, ix: usize, now: Instant) {
         let mut takers = self.takers(ix);
-        let topic = self.queues.list[ix].config.topic.clone();
-        if takers.is_empty() {
-            return;
+        if !takers.is_empty() {
+            self.deliver_queued(ix, &mut takers, now);
         }
+        self.hand_over_wanted(ix);
+        self.ask_owners(ix, &takers);
+    }
+
+    fn deliver_queued(&mut self, ix: usize, takers: &mut [Taker], now: Instant) {
+        let topic = self.queues.list[ix].config.topic.clone();
         let mut place = None;
         while let Some(next) = self.queues.list[ix].next_available(place) {
             place = Some(next);

@@ -2,14 +2,20 @@
 //! which subscription, for how long, and what takes it out.
 
 mod acknowledge;
+mod change;
 mod deliver;
+mod replicated;
 mod state;
 
 use std::io;
+use std::sync::Arc;
 use std::time::Instant;
 
 use serde_json::Value;
 
+use self::change::Change;
+pub(crate) use self::change::is_queue_change;
+pub(super) use self::replicated::Wants;
 use self::state::Queue;
 use super::interest::Terms;
 use super::{ConnId, Engine};
@@ -27,6 +33,8 @@ use crate::topic::TopicPattern;
 pub struct QueueDepth {
     /// Messages nobody has leased.
     pub available: usize,
+    /// Messages that another instance has to deliver.
+    pub elsewhere: usize,
     /// Messages that are leased.
     pub leased: usize,
 }
@@ -46,6 +54,8 @@ pub(super) struct Backlog {
 #[derive(Debug)]
 pub(super) struct Queues {
     list: Vec<Queue>,
+    /// The instance's.
+    own_name: Arc<str>,
     /// Messages that were delivered so far.
     served: u64,
     /// Subscriptions as of the last look.
@@ -72,15 +82,17 @@ impl Queues {
             if config.sow.iter().any(|sow| sow.topic == queue.topic) {
                 return invalid(&queue.topic, "cannot be a SOW topic as well");
             }
-            if !config.peers.is_empty() {
-                return invalid(&queue.topic, "cannot be replicated by this server: give it no peers");
-            }
             if queue.priority.as_ref().is_some_and(|path| !path.starts_with('/')) {
                 return invalid(&queue.topic, "has a priority that does not start with '/'");
             }
         }
         let list = config.queues.iter().cloned().map(Queue::new).collect();
-        Ok(Self { list, served: 0, seen: 0 })
+        Ok(Self { list, own_name: config.name.as_str().into(), served: 0, seen: 0 })
+    }
+
+    /// Something changed that may make messages of any deliverable.
+    pub(super) fn stir(&mut self) {
+        self.list.iter_mut().for_each(|queue| queue.stirred = true);
     }
 
     /// The queue of that topic.
@@ -121,8 +133,8 @@ impl Engine {
     /// How full a queue is; `None` when there is none of that topic.
     pub fn queue(&self, topic: &str) -> Option<QueueDepth> {
         let queue = &self.queues.list[self.queues.named(topic)?];
-        let leased = queue.leased();
-        Some(QueueDepth { available: queue.len() - leased, leased })
+        let (leased, elsewhere) = (queue.leased(), queue.elsewhere_len());
+        Some(QueueDepth { available: queue.len() - leased - elsewhere, elsewhere, leased })
     }
 
     /// The messages of queues that nobody has leased: how many there are, and
@@ -160,13 +172,14 @@ impl Engine {
             return;
         }
         let entry = self.log.entry(position);
+        let owner = self.first_owner(entry);
         let topic = &self.topics.get(entry.topic).name;
         for queue in self.queues.list.iter_mut().filter(|queue| queue.config.underlying == **topic) {
             if entry.deletes.is_none() {
                 let priority = queue.config.priority.as_deref().map_or(0, |path| priority(entry, path));
                 let subject = Subject::new(&self.about, topic, &entry.body);
                 let barrier = queue.config.barrier.as_ref().is_some_and(|filter| filter.accepts(&subject));
-                queue.add(position, priority, barrier, self.now);
+                queue.add(position, priority, barrier, owner.clone(), self.now);
             }
         }
     }
@@ -189,6 +202,9 @@ impl Engine {
 
     fn journal_dequeued(&mut self, ix: usize, position: usize) {
         let bookmark = self.log.bookmark(position);
+        if !self.config.peers.is_empty() {
+            return self.log_queue_change(ix, &Change::Done(bookmark));
+        }
         let queue = self.queues.list[ix].config.topic.clone();
         self.journal.append(&Record::Dequeued { queue, publisher: bookmark.publisher, sequence: bookmark.sequence });
         self.uncommitted = true;

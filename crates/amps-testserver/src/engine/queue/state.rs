@@ -7,6 +7,7 @@ use std::ops::Bound;
 use std::time::Instant;
 
 use super::super::ConnId;
+use super::change::Owner;
 use crate::queue_config::{Delivery, QueueConfig};
 
 /// Where a message stands among those that wait: by priority, then in order.
@@ -29,6 +30,9 @@ pub(super) struct Lease {
 
 #[derive(Debug)]
 struct Item {
+    /// Who may deliver it, and whether that is this instance.
+    owner: Owner,
+    here: bool,
     priority: u64,
     deliveries: u32,
     cancels: u32,
@@ -52,9 +56,13 @@ pub(super) struct Queue {
     items: BTreeMap<usize, Item>,
     /// Those that nobody has leased, in the order in which they are delivered.
     available: BTreeSet<Place>,
+    /// Those that another instance has to deliver.
+    elsewhere: BTreeSet<Place>,
     /// Those of them that are for everybody, once all before them are gone.
     barriers: BTreeSet<usize>,
     leases: BTreeMap<usize, Lease>,
+    /// Takes over what instances that cannot be reached own.
+    pub(super) proxied: bool,
     /// Something may be deliverable that was not.
     pub(super) stirred: bool,
 }
@@ -65,8 +73,10 @@ impl Queue {
             config,
             items: BTreeMap::new(),
             available: BTreeSet::new(),
+            elsewhere: BTreeSet::new(),
             barriers: BTreeSet::new(),
             leases: BTreeMap::new(),
+            proxied: false,
             stirred: false,
         }
     }
@@ -98,6 +108,52 @@ impl Queue {
         self.available.iter().map(|(_, position)| *position)
     }
 
+    /// Messages that another instance has to deliver and that are not leased
+    /// here, in the order of their delivery, each with its owner.
+    pub(super) fn elsewhere(&self) -> impl Iterator<Item = (usize, &Owner)> {
+        self.elsewhere.iter().filter_map(|(_, position)| Some((*position, &self.items.get(position)?.owner)))
+    }
+
+    /// How many there are of those.
+    pub(super) fn elsewhere_len(&self) -> usize {
+        self.elsewhere.len()
+    }
+
+    /// The owner of a message.
+    pub(super) fn owner(&self, position: usize) -> Option<&Owner> {
+        self.items.get(&position).map(|item| &item.owner)
+    }
+
+    /// The owner of a message that could be handed over now.
+    pub(super) fn handable(&self, position: usize) -> Option<&Owner> {
+        let item = self.items.get(&position)?;
+        let free = self.available.contains(&(Reverse(item.priority), position)) && self.passes(position);
+        free.then_some(&item.owner)
+    }
+
+    /// A message has another owner, unless a later one is known already.
+    pub(super) fn hand_over(&mut self, position: usize, owner: Owner, here: bool, now: Option<Instant>) {
+        let Some(item) = self.items.get_mut(&position).filter(|item| item.owner < owner) else { return };
+        item.owner = owner;
+        if std::mem::replace(&mut item.here, here) != here {
+            item.waits_since = now;
+            self.settle_place(position);
+        }
+        self.stirred = true;
+    }
+
+    /// Puts a message that nobody has leased where it belongs.
+    fn settle_place(&mut self, position: usize) {
+        let Some(item) = self.items.get(&position) else { return };
+        let place = (Reverse(item.priority), position);
+        self.available.remove(&place);
+        self.elsewhere.remove(&place);
+        if !self.leases.contains_key(&position) {
+            let list = if item.here { &mut self.available } else { &mut self.elsewhere };
+            list.insert(place);
+        }
+    }
+
     /// Whether messages wait that are for everybody.
     pub(super) fn has_barriers(&self) -> bool {
         !self.barriers.is_empty()
@@ -110,10 +166,17 @@ impl Queue {
     }
 
     /// A message was logged.
-    pub(super) fn add(&mut self, position: usize, priority: u64, barrier: bool, now: Option<Instant>) {
-        let item = Item { priority, deliveries: 0, cancels: 0, waits_since: now };
-        self.items.insert(position, item);
-        self.available.insert((Reverse(priority), position));
+    pub(super) fn add(
+        &mut self,
+        position: usize,
+        priority: u64,
+        barrier: bool,
+        owner: (Owner, bool),
+        now: Option<Instant>,
+    ) {
+        let (owner, here) = owner;
+        self.items.insert(position, Item { owner, here, priority, deliveries: 0, cancels: 0, waits_since: now });
+        self.settle_place(position);
         if barrier {
             self.barriers.insert(position);
         }
@@ -148,7 +211,7 @@ impl Queue {
         let item = self.items.get_mut(&position)?;
         item.deliveries += 1;
         self.leases.insert(position, Lease { holder, ends });
-        self.available.remove(&(Reverse(item.priority), position));
+        self.settle_place(position);
         ends
     }
 
@@ -156,6 +219,7 @@ impl Queue {
     pub(super) fn remove(&mut self, position: usize) -> Option<Holder> {
         let item = self.items.remove(&position)?;
         self.available.remove(&(Reverse(item.priority), position));
+        self.elsewhere.remove(&(Reverse(item.priority), position));
         self.barriers.remove(&position);
         // Room in a backlog, or the last one before a barrier.
         self.stirred = true;
@@ -176,7 +240,7 @@ impl Queue {
         let once = self.config.delivery == Delivery::AtMostOnce;
         let keeps = !once && !cancelled && !over(item.deliveries, self.config.max_deliveries);
         if keeps {
-            self.available.insert((Reverse(item.priority), position));
+            self.settle_place(position);
         }
         keeps
     }
@@ -192,7 +256,7 @@ impl Queue {
         let mut expired = Vec::new();
         for (position, item) in &mut self.items {
             let since = *item.waits_since.get_or_insert(now);
-            if !self.leases.contains_key(position) && since + lifetime <= now {
+            if item.here && !self.leases.contains_key(position) && since + lifetime <= now {
                 expired.push(*position);
             }
         }
