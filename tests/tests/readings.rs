@@ -10,7 +10,7 @@ const SOON: Duration = Duration::from_secs(20);
 
 /// One reading at a time, none, and all of them.
 fn readings() -> Vec<Readings> {
-    let fields: [fn(&mut Readings) -> &mut bool; 7] = [
+    let fields: [fn(&mut Readings) -> &mut bool; 10] = [
         |readings| &mut readings.long_publish,
         |readings| &mut readings.sub_id_for_one,
         |readings| &mut readings.no_sub_id_in_processed,
@@ -18,6 +18,9 @@ fn readings() -> Vec<Readings> {
         |readings| &mut readings.no_bookmark_in_logon,
         |readings| &mut readings.stats_before_completed,
         |readings| &mut readings.unsubscribe_ends_all,
+        |readings| &mut readings.null_predicates,
+        |readings| &mut readings.raw_patterns,
+        |readings| &mut readings.escaped_patterns,
     ];
     let mut all = Readings::default();
     let mut list = vec![all];

@@ -341,3 +341,32 @@ fn a_configured_name_stays_beside_another_address() {
         assert!(line.ends_with(&format!("(name {name})\n")), "{line}");
     }
 }
+
+#[test]
+fn a_server_is_described_in_a_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("server.toml");
+    let file = path.to_str().unwrap();
+    fs::write(&path, "name = \"A\"\nack_conflation = \"20ms\"\n\n[[queue]]\ntopic = \"work\"\nleese = \"1s\"\n")
+        .unwrap();
+    let output = run(&["testserver", "--config", file]);
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(!output.status.success() && output.stdout.is_empty(), "{said}");
+    for part in ["server.toml", "line 6, column 1", "unknown field `leese`", "`lease`"] {
+        assert!(said.contains(part), "lacks {part}: {said}");
+    }
+
+    let described = "name = \"A\"\nack_conflation = \"20ms\"\n\n[[queue]]\ntopic = \"work\"\nlease = \"1s\"\n\n\
+                     [[peer]]\nuri = \"tcp://127.0.0.1:1/amps/json\"\nlink = \"async\"\n\n\
+                     [[topic]]\ntopic = \"fills\"\nmessage_type = \"nvfix\"\n\n[readings]\nlong_publish = true\n";
+    fs::write(&path, described).unwrap();
+    let mut running = Running::start(amps(&["testserver", "--config", file]));
+    let mut line = String::new();
+    BufReader::new(running.0.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+    assert!(line.contains("(name A)"), "{line}");
+    let uri = line.split_whitespace().find(|word| word.starts_with("tcp://")).unwrap().to_owned();
+    let output = run_with_input(&["publish", "--server", &uri, "--topic", "work"], "{\"id\":1}\n");
+    assert!(output.status.success(), "{output:?}");
+    running.terminate();
+    assert_eq!(running.output().0, Some(0));
+}

@@ -20,3 +20,18 @@ pub enum MessageType {
     /// no fields (AMPS User Guide, "Composite Messages": `composite-local`).
     CompositeLocal(Vec<Self>),
 }
+
+impl std::str::FromStr for MessageType {
+    type Err = String;
+
+    /// Reads the name of a type that is not composite.
+    fn from_str(name: &str) -> Result<Self, String> {
+        match name {
+            "json" => Ok(Self::Json),
+            "nvfix" => Ok(Self::Nvfix),
+            "fix" => Ok(Self::Fix),
+            "binary" => Ok(Self::Binary),
+            _ => Err(format!("unknown message type `{name}`, expected json, nvfix, fix or binary")),
+        }
+    }
+}

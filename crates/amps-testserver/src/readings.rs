@@ -10,7 +10,8 @@
 /// config.readings.long_publish = true;
 /// assert_ne!(config.readings, Readings::default());
 /// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Deserialize)]
+#[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Readings {
     /// Messages are delivered as `publish`, not as `p`: the AMPS Command
@@ -33,4 +34,15 @@ pub struct Readings {
     /// An `unsubscribe` that names nothing ends all subscriptions instead of
     /// being refused (AMPS Command Reference, "unsubscribe").
     pub unsubscribe_ends_all: bool,
+    /// In filters of commands a predicate with a NULL operand that does not hold
+    /// is NULL, not false: its negation does not hold either, and as the left
+    /// side of `OR` it decides (AMPS User Guide, "NULL, NaN and IS NULL").
+    pub null_predicates: bool,
+    /// In filters of commands a raw string behind `LIKE` is a regular expression
+    /// too, in which backslashes stay (AMPS User Guide, "Raw Strings").
+    pub raw_patterns: bool,
+    /// In filters of commands the escapes of string literals count before a
+    /// pattern is a regular expression: `'C\\+'` is `C+` then (AMPS User Guide,
+    /// "String Literals", against "LIKE Operator").
+    pub escaped_patterns: bool,
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use amps_testserver::{Delivery, Fairness, Leasing, TestServerBuilder};
+use amps_testserver::{Delivery, Fairness, Leasing, MessageType, Readings, TestServerBuilder};
 
 /// The error for a file with this text.
 fn error(text: &str) -> String {
@@ -32,6 +32,10 @@ async fn the_example_is_a_server() {
     assert_eq!((queue.max_backlog, queue.max_per_subscription_backlog), (Some(1_000), 10));
     assert_eq!((queue.max_deliveries, queue.max_cancels), (Some(5), Some(3)));
     assert_eq!((queue.expiration, queue.priority.as_deref()), (Some(Duration::from_secs(3_600)), Some("/urgency")));
+    let types: Vec<_> = config.message_types.iter().map(|(topic, _)| topic.as_str()).collect();
+    assert_eq!(types, ["fills", "trades"]);
+    assert_eq!(config.message_types[1].1, MessageType::CompositeLocal(vec![MessageType::Json, MessageType::Binary]));
+    assert_eq!(config.readings, Readings::default());
     assert!(queue.barrier.as_ref().unwrap().matches(br#"{"kind":"barrier"}"#));
 }
 
@@ -53,8 +57,15 @@ async fn a_server_is_what_its_file_says_and_otherwise_the_default() {
     let error = write(&text).start().await.unwrap_err();
     assert!(error.to_string().contains("the queue 'q'"), "what only the server can know is its error: {error}");
     let text = text
-        .replace("[[queue]]\ntopic = \"q\"\n", "")
-        .replace(&format!("{uri}\""), &format!("{uri}\"\nlink = \"async\""));
+        .replace("topic_log = []", "topic_log = [\"^q\"]\n[readings]\nraw_patterns = true")
+        .replace("unix", "# unix");
+    let linked = write(&text).start().await.unwrap();
+    let config = linked.config();
+    assert_eq!((config.queues.len(), config.peers.len()), (1, 1), "both at once");
+    assert!(config.readings.raw_patterns && !config.readings.null_predicates);
+    let text = format!("name = \"B\"\ntopic_log = []\nunix = {:?}\n", dir.path().join("socket"))
+        + &format!("[[peer]]\nuri = \"{uri}\"\n");
+    let text = text.replace(&format!("{uri}\""), &format!("{uri}\"\nlink = \"async\""));
     let server = write(&text).start().await.unwrap();
     assert!(server.config().topic_log.is_empty() && server.unix_uri().is_some());
     assert_eq!(server.config().peers[0].link, amps_testserver::Link::Async);
@@ -75,6 +86,9 @@ fn an_error_names_the_place_and_what_was_expected() {
         ("[[queue]]\ntopic = \"q\"\nbarrier = \"/a >\"", ["line 3, column 11", "expected a value, found the end"]),
         ("topic_log = [\"^a\", \"b(\"]", ["line 1, column 13", "unclosed group"]),
         ("[[peer]]\nuri = \"nothing\"", ["line 2, column 7", "nothing"]),
+        ("[readings]\nodd = true", ["line 2, column 1", "unknown field `odd`, expected one of `long_publish`"]),
+        ("[[topic]]\ntopic = \"t\"\nmessage_type = \"yaml\"", ["line 3, column 16", "unknown message type `yaml`"]),
+        ("[[topic]]\ntopic = \"t\"\nmessage_type = 5", ["line 3, column 16", "expected a message type"]),
         ("name = ", ["line 1, column 8", "string values must be quoted"]),
         ("[limits]\nlog = -1", ["line 2, column 7", "expected usize"]),
     ] {

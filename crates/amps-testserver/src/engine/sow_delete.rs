@@ -113,7 +113,7 @@ impl Engine {
                 if keys.is_empty() { Err("bad sow key") } else { Ok(keys) }
             }
             (Some(filter), None, false, None) => {
-                let filter: Filter = filter.parse().map_err(|_| "bad filter")?;
+                let filter = Filter::read(&filter, self.config.readings).map_err(|_| "bad filter")?;
                 Ok(searched.iter().flat_map(|at| self.keys_where(*at, |record| filter.accepts(record))).collect())
             }
             (None, None, false, Some(_)) => Err("only messages of queues have bookmarks to delete by"),

@@ -247,7 +247,7 @@ impl Engine {
             pattern = TopicPattern::Nothing;
         }
         if let Some(text) = message.text(Field::Filter).filter(|text| !text.is_empty()) {
-            options.filter = match text.parse() {
+            options.filter = match Filter::read(&text, self.config.readings) {
                 Ok(filter) => Some(filter),
                 Err(error) => {
                     tracing::debug!(connection = id.number(), %error, "refused");

@@ -33,6 +33,13 @@ pub(super) fn scalar<'a>(expr: &'a Expr, fields: &'a dyn Fields) -> Value<'a> {
             Some(truth) => Value::bool(!truth),
             None => Value::Null,
         },
+        Expr::OrNull(predicate) => {
+            let is_null = |operand: &&Expr| scalar(operand, fields).is_null();
+            match holds(predicate, fields) {
+                false if predicate.operands().iter().any(is_null) => Value::Null,
+                holds => Value::bool(holds),
+            }
+        }
         Expr::And(operands) => chain(operands, fields, true),
         Expr::Or(operands) => chain(operands, fields, false),
         predicate => Value::bool(holds(predicate, fields)),

@@ -28,6 +28,8 @@ pub(super) enum Expr {
     Affix(Box<Self>, Affix, Vec<Self>),
     IsNull(Box<Self>),
     IsNan(Box<Self>),
+    /// A predicate that with a NULL operand is true or NULL.
+    OrNull(Box<Self>),
     Not(Box<Self>),
     And(Vec<Self>),
     Or(Vec<Self>),
@@ -47,10 +49,26 @@ impl Expr {
                 }
                 Self::Compare(left, _, right) => left.contains(is_so) || right.contains(is_so),
                 Self::In(value, list) | Self::Affix(value, _, list) => value.contains(is_so) || any(list),
-                Self::Negate(part) | Self::Not(part) | Self::IsNull(part) | Self::IsNan(part) | Self::Like(part, _) => {
-                    part.contains(is_so)
-                }
+                Self::Negate(part)
+                | Self::Not(part)
+                | Self::IsNull(part)
+                | Self::IsNan(part)
+                | Self::OrNull(part)
+                | Self::Like(part, _) => part.contains(is_so),
             }
+    }
+}
+
+impl Expr {
+    /// What a predicate compares.
+    pub(super) fn operands(&self) -> Vec<&Self> {
+        match self {
+            Self::Compare(left, _, right) => vec![left, right],
+            Self::Between(parts) => parts.iter().collect(),
+            Self::In(value, list) | Self::Affix(value, _, list) => std::iter::once(&**value).chain(list).collect(),
+            Self::Like(value, _) => vec![value],
+            _ => Vec::new(),
+        }
     }
 }
 

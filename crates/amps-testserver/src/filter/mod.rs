@@ -33,6 +33,7 @@ use self::expr::Expr;
 pub(crate) use self::order::Order;
 pub(crate) use self::projection::Projection;
 pub(crate) use self::surroundings::Surroundings;
+use crate::readings::Readings;
 
 /// The longest filter in bytes.
 const TEXT_MAX: usize = 64 << 10;
@@ -55,7 +56,8 @@ const LIST_MAX: usize = 1_000;
 /// `ENDS WITH`, `IS NULL`, `AND`, `OR`, `NOT` and functions. Times are in UTC.
 /// Not there are `CLIENT_NAME`, `LAST_READ` and `VALUE_LOOKUP`.
 ///
-/// Where the guide leaves a rule open, this is the reading taken here:
+/// Where the guide leaves a rule open, this is the reading taken here; a server
+/// may be told another one for some ([`Readings`](crate::Readings)):
 ///
 /// * A comparison with NULL is false, so its negation is true, as the guide has
 ///   it for `NOT IN`; no comparison with NaN holds.
@@ -109,6 +111,14 @@ impl Filter {
         reference::matches(&self.root, document)
     }
 
+    /// Reads a filter as those readings have it.
+    pub(crate) fn read(text: &str, readings: Readings) -> Result<Self, FilterError> {
+        if text.len() > TEXT_MAX {
+            return Err(FilterError::new(TEXT_MAX, format!("a filter has at most {TEXT_MAX} bytes")));
+        }
+        parser::parse(text, readings).map(|root| Self { root: Arc::new(root) })
+    }
+
     /// Whether it says the same about a message at any time.
     pub(crate) fn is_deterministic(&self) -> bool {
         !self.root.contains(&|expr| matches!(expr, Expr::Call(function, _) if !function.is_deterministic()))
@@ -129,10 +139,7 @@ impl std::str::FromStr for Filter {
     /// The text is no filter, or is over one of the bounds; the error says
     /// what is wrong and at which byte.
     fn from_str(text: &str) -> Result<Self, FilterError> {
-        if text.len() > TEXT_MAX {
-            return Err(FilterError::new(TEXT_MAX, format!("a filter has at most {TEXT_MAX} bytes")));
-        }
-        parser::parse(text).map(|root| Self { root: Arc::new(root) })
+        Self::read(text, Readings::default())
     }
 }
 

@@ -9,12 +9,14 @@ use super::pattern::Pattern;
 use super::scalar::Arithmetic;
 use super::value::Value;
 use super::{DEPTH_MAX, LIST_MAX, NODES_MAX};
+use crate::readings::Readings;
 
 type Parsed<T = Expr> = Result<T, FilterError>;
 
 /// Reads a whole filter.
-pub(super) fn parse(text: &str) -> Parsed {
+pub(super) fn parse(text: &str, readings: Readings) -> Parsed {
     let mut parser = Parser::new(text)?;
+    parser.readings = readings;
     let expr = parser.or()?;
     if parser.peek() != &Kind::End {
         return Err(parser.expected("an operator or the end"));
@@ -27,6 +29,7 @@ pub(super) struct Parser {
     tokens: Vec<Token>,
     at: usize,
     depth: usize,
+    readings: Readings,
 }
 
 impl Parser {
@@ -36,7 +39,7 @@ impl Parser {
         if let Some(token) = tokens.get(NODES_MAX) {
             return Err(FilterError::new(token.at, format!("a filter has at most {NODES_MAX} parts")));
         }
-        Ok(Self { tokens, at: 0, depth: 0 })
+        Ok(Self { tokens, at: 0, depth: 0, readings: Readings::default() })
     }
 
     /// Whether this symbol is behind the next token.
@@ -137,7 +140,8 @@ impl Parser {
             && let Some(comparison) = comparison(symbol)
         {
             self.at += 1;
-            return Ok(Expr::Compare(Box::new(value), comparison, Box::new(self.sum()?)));
+            let predicate = Expr::Compare(Box::new(value), comparison, Box::new(self.sum()?));
+            return Ok(self.as_read(predicate));
         }
         if self.takes_word("IS") {
             let negated = self.takes_word("NOT");
@@ -181,7 +185,12 @@ impl Parser {
         } else {
             return Ok(Err(*value));
         };
-        Ok(Ok(expr))
+        Ok(Ok(self.as_read(expr)))
+    }
+
+    /// A predicate with what it is for NULL.
+    fn as_read(&self, predicate: Expr) -> Expr {
+        if self.readings.null_predicates { Expr::OrNull(Box::new(predicate)) } else { predicate }
     }
 
     /// A regular expression: only a literal can be one.
@@ -189,7 +198,7 @@ impl Parser {
         let at = self.byte();
         let Kind::Text(_) = self.peek() else { return Err(self.expected("a pattern in quotes")) };
         let Kind::Text(literal) = self.take() else { unreachable!("it was just looked at") };
-        Pattern::new(literal, at)
+        Pattern::new(literal, self.readings, at)
     }
 
     /// One or more values in parentheses.
@@ -316,6 +325,10 @@ fn is_reserved(word: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn parse(text: &str) -> Parsed {
+        super::parse(text, Readings::default())
+    }
 
     fn printed(text: &str) -> String {
         parse(text).unwrap().to_string()

@@ -8,6 +8,7 @@ use fancy_regex::{BytesMode, Regex, RegexBuilder};
 
 use super::error::FilterError;
 use super::lexer::Literal;
+use crate::readings::Readings;
 
 /// Steps back a search may take before it is given up. The documents have no
 /// rule for a search that does not end; here it has found nothing.
@@ -27,8 +28,12 @@ pub(super) struct Pattern {
 impl Pattern {
     /// Escapes are the expression's own, so `'C\+\+'` looks for `C++`; a raw
     /// string is looked for as it is.
-    pub(super) fn new(literal: Literal, at: usize) -> Result<Self, FilterError> {
-        let text = translated(&literal);
+    pub(super) fn new(literal: Literal, readings: Readings, at: usize) -> Result<Self, FilterError> {
+        let text = match std::str::from_utf8(&literal.value) {
+            _ if literal.raw && readings.raw_patterns => literal.source.clone(),
+            Ok(value) if !literal.raw && readings.escaped_patterns => value.to_owned(),
+            _ => translated(&literal),
+        };
         let regex = RegexBuilder::new(&text)
             // Expressions know bytes, not Unicode: `.` is one byte.
             .bytes_mode(BytesMode::Ascii)
@@ -128,7 +133,7 @@ mod tests {
 
     fn pattern(source: &str, raw: bool) -> Result<Pattern, FilterError> {
         let literal = Literal { value: source.as_bytes().to_vec(), source: source.to_owned(), raw };
-        Pattern::new(literal, 7)
+        Pattern::new(literal, Readings::default(), 7)
     }
 
     #[test]

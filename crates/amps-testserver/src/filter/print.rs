@@ -66,6 +66,7 @@ impl Display for Expr {
             Self::Compare(left, comparison, right) => {
                 write!(f, "{} {} {}", At(Level::Sum, left), comparison.symbol(), At(Level::Sum, right))
             }
+            Self::OrNull(inner) => inner.fmt(f),
             Self::Not(inner) if has_negated_form(inner) => predicate(f, inner, "NOT "),
             Self::Not(operand) => write!(f, "NOT {}", At(Level::Not, operand)),
             Self::And(operands) => joined(f, operands, " AND ", Level::Not),

@@ -13,6 +13,7 @@ use super::pattern::Pattern;
 use super::scalar::Arithmetic;
 use super::value::Value;
 use super::{Filter, reference};
+use crate::readings::Readings;
 
 /// Small values that meet each other in every comparison.
 fn literal() -> impl Strategy<Value = Expr> {
@@ -39,7 +40,12 @@ fn field() -> impl Strategy<Value = Expr> {
 fn pattern() -> impl Strategy<Value = Pattern> {
     (select(&["^z", "x|1", r"(.)\1", "[0-9]$", "it's", "a\"b", r"\\", ""][..]), any::<bool>()).prop_map(
         |(source, raw)| {
-            Pattern::new(Literal { value: source.as_bytes().to_vec(), source: source.to_owned(), raw }, 0).unwrap()
+            Pattern::new(
+                Literal { value: source.as_bytes().to_vec(), source: source.to_owned(), raw },
+                Readings::default(),
+                0,
+            )
+            .unwrap()
         },
     )
 }

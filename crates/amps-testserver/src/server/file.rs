@@ -10,7 +10,9 @@ use super::builder::TestServerBuilder;
 use crate::config::{Link, PeerConfig};
 use crate::filter::Filter;
 use crate::interval::parse_interval;
+use crate::message_type::MessageType;
 use crate::queue_config::{Delivery, Fairness, Leasing, QueueConfig};
+use crate::readings::Readings;
 use crate::sow_config::SowConfig;
 
 /// A configuration file that cannot be used. It says which file, and where in
@@ -64,6 +66,10 @@ struct File {
     #[serde(default)]
     limits: Limits,
     #[serde(default)]
+    readings: Readings,
+    #[serde(default)]
+    topic: Vec<Topic>,
+    #[serde(default)]
     sow: Vec<Sow>,
     #[serde(default)]
     queue: Vec<Queue>,
@@ -78,6 +84,15 @@ struct Tls {
     chain: PathBuf,
     key: PathBuf,
     client_roots: Option<PathBuf>,
+}
+
+/// What the messages of a topic are written in.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Topic {
+    topic: String,
+    #[serde(deserialize_with = "message_type")]
+    message_type: MessageType,
 }
 
 /// In bytes, but for the history: commands.
@@ -206,6 +221,21 @@ fn filter<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Filter>, 
     read(deserializer, str::parse::<Filter>).map(Some)
 }
 
+/// A name, or the names of a composite message's parts.
+fn message_type<'de, D: Deserializer<'de>>(deserializer: D) -> Result<MessageType, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged, expecting = "expected a message type, or a list of those of a composite message's parts")]
+    enum Names {
+        One(String),
+        Parts(Vec<String>),
+    }
+    let named = |name: &String| name.parse::<MessageType>().map_err(D::Error::custom);
+    Ok(match Names::deserialize(deserializer)? {
+        Names::One(name) => named(&name)?,
+        Names::Parts(names) => MessageType::CompositeLocal(names.iter().map(named).collect::<Result<_, _>>()?),
+    })
+}
+
 fn uri<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     read(deserializer, |text| text.parse::<PeerConfig>().map(|_| text.to_owned()))
 }
@@ -220,8 +250,8 @@ fn patterns<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<Str
 
 impl TestServerBuilder {
     /// Reads the description of a server from a TOML file. Names in it are those
-    /// of the builder's methods; `[[sow]]`, `[[queue]]` and `[[peer]]` may stand
-    /// there many times, and an empty `topic_log` means no transaction log.
+    /// of the builder's methods; `[[sow]]`, `[[queue]]`, `[[topic]]` and `[[peer]]`
+    /// may stand there many times, and an empty `topic_log` means no transaction log.
     /// Files that it names are looked for beside it.
     ///
     /// ```toml
@@ -297,12 +327,15 @@ impl File {
             };
             builder = builder.peer(peer.uri, link);
         }
+        let (readings, topics) = (self.readings, self.topic);
         let Limits { outbox, log, frame, history } = self.limits;
         builder.configure(|config| {
             config.outbox_limit = outbox.unwrap_or(config.outbox_limit);
             config.log_limit = log.unwrap_or(config.log_limit);
             config.frame_limit = frame.unwrap_or(config.frame_limit);
             config.history_limit = history.unwrap_or(config.history_limit);
+            config.readings = readings;
+            config.message_types.extend(topics.into_iter().map(|topic| (topic.topic, topic.message_type)));
         })
     }
 }

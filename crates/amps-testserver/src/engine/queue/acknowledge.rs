@@ -75,7 +75,7 @@ impl Engine {
                 Ok(list.as_slice().iter().filter_map(find).collect())
             }
             (None, Some(filter)) => {
-                let own: Filter = filter.parse().map_err(|_| "bad filter")?;
+                let own = Filter::read(&filter, self.config.readings).map_err(|_| "bad filter")?;
                 let entitled = self.content(id, Access::Read, topic);
                 let terms = Terms { own: Some(&own), entitled: entitled.as_ref() };
                 let accepts =
