@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use amps_client::tls::Tls;
 use amps_client::{Client, Compression, Options, SocketConnector, StartAt, Subscribe};
 use amps_testserver::TestServer;
 
@@ -26,6 +27,40 @@ async fn a_client_speaks_through_a_websocket_and_comes_back_after_a_loss() {
         assert_eq!(order.unwrap().data(), body(id).as_bytes(), "each once, in order");
     }
     assert_eq!((client.reconnects(), server.log().len()), (1, 100));
+}
+
+/// WebSocket over TLS: the certificate is looked at as ever, and what is split
+/// into records of TLS comes together again.
+#[tokio::test]
+async fn a_websocket_over_tls_carries_everything_to_a_server_it_trusts() {
+    let (chain, key) = (include_str!("../data/tls/server.pem"), include_str!("../data/tls/server.key"));
+    let builder = TestServer::builder().websocket().tls(chain, key).ack_conflation(Duration::from_millis(5));
+    let server = builder.start().await.unwrap();
+    let uri = server.secure_websocket_uri().unwrap();
+    assert!(uri.starts_with("wss://"));
+    let strangers = Client::builder("me").server(uri.clone()).connect_within(Duration::from_secs(1)).connect().await;
+    let error = strangers.err().unwrap().to_string();
+    assert!(error.contains("certificate"), "{error}");
+    assert_eq!(server.stats().publishes, 0);
+
+    let trusting = Tls::builder().roots_pem(include_str!("../data/tls/ca.pem")).build().unwrap();
+    let connector = SocketConnector::new().tls(trusting);
+    let client = Client::builder("me").server(uri).connector(connector).connect().await.unwrap();
+    let mut orders = client.subscribe(Subscribe::to("orders").bookmark(StartAt::Epoch)).await.unwrap();
+    let sizes = [0, 10, 20_000, 3_000_000, 1];
+    for (n, size) in sizes.into_iter().enumerate() {
+        client.publish("orders", "x".repeat(size)).await.unwrap();
+        if n == 2 {
+            client.flush().await.unwrap();
+            assert!(server.kick("me"));
+        }
+    }
+    tokio::time::timeout(Duration::from_secs(60), client.flush()).await.unwrap().unwrap();
+    for size in sizes {
+        let order = tokio::time::timeout(Duration::from_secs(60), orders.next_message()).await.unwrap().unwrap();
+        assert_eq!(order.unwrap().data().len(), size, "each once, in order");
+    }
+    assert_eq!((client.reconnects(), server.log().len()), (1, sizes.len()));
 }
 
 /// What a client says for all its connections is not for those that do not take

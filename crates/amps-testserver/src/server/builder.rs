@@ -107,7 +107,8 @@ impl TestServerBuilder {
     }
 
     /// Speaks WebSocket as well, on another free port of the same address:
-    /// [`TestServer::websocket_uri`].
+    /// [`TestServer::websocket_uri`]. With [`tls`](Self::tls) also over TLS, on one
+    /// more: [`TestServer::secure_websocket_uri`].
     #[cfg(feature = "websocket")]
     pub fn websocket(mut self) -> Self {
         self.websocket = true;
@@ -237,6 +238,8 @@ impl TestServerBuilder {
             unix: None,
             #[cfg(feature = "websocket")]
             websocket: None,
+            #[cfg(feature = "websocket")]
+            secure_websocket: None,
         };
         if let Some(tls) = &self.tls {
             let (listener, address) = Listener::tls(&SocketAddr::new(tcp.ip(), 0).to_string(), tls).await?;
@@ -249,9 +252,15 @@ impl TestServerBuilder {
         }
         #[cfg(feature = "websocket")]
         if self.websocket {
-            let (listener, address) = Listener::websocket(&SocketAddr::new(tcp.ip(), 0).to_string()).await?;
+            let free = SocketAddr::new(tcp.ip(), 0).to_string();
+            let (listener, address) = Listener::websocket(&free, None).await?;
             listeners.push(listener);
             places.websocket = Some(address);
+            if let Some(tls) = &self.tls {
+                let (listener, address) = Listener::websocket(&free, Some(tls)).await?;
+                listeners.push(listener);
+                places.secure_websocket = Some(address);
+            }
         }
         Ok(TestServer::start(listeners, places, engine))
     }

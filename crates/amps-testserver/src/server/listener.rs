@@ -19,7 +19,7 @@ pub(super) enum Listener {
     Tls(TcpListener, TlsAcceptor),
     Unix(UnixListener, PathBuf),
     #[cfg(feature = "websocket")]
-    WebSocket(TcpListener),
+    WebSocket(TcpListener, Option<TlsAcceptor>),
 }
 
 /// A connection that came in.
@@ -28,7 +28,7 @@ pub(super) enum Incoming {
     Tls(TcpStream, TlsAcceptor),
     Unix(UnixStream),
     #[cfg(feature = "websocket")]
-    WebSocket(TcpStream),
+    WebSocket(TcpStream, Option<TlsAcceptor>),
 }
 
 /// The server's side of TLS: PEM texts.
@@ -62,12 +62,13 @@ impl Listener {
         Ok((Self::Tls(listener, acceptor), address))
     }
 
-    /// The same, for WebSocket.
+    /// The same, for WebSocket, over TLS where there is a certificate.
     #[cfg(feature = "websocket")]
-    pub(super) async fn websocket(address: &str) -> io::Result<(Self, SocketAddr)> {
+    pub(super) async fn websocket(address: &str, tls: Option<&TlsConfig>) -> io::Result<(Self, SocketAddr)> {
+        let acceptor = tls.map(TlsConfig::acceptor).transpose()?;
         let listener = listen(address).await?;
         let address = listener.local_addr()?;
-        Ok((Self::WebSocket(listener), address))
+        Ok((Self::WebSocket(listener, acceptor), address))
     }
 
     /// Listens on a socket file. One that a server left behind is replaced.
@@ -88,7 +89,7 @@ impl Listener {
             Self::Tls(listener, acceptor) => Incoming::Tls(accept(listener).await?, acceptor.clone()),
             Self::Unix(listener, _) => Incoming::Unix(listener.accept().await?.0),
             #[cfg(feature = "websocket")]
-            Self::WebSocket(listener) => Incoming::WebSocket(accept(listener).await?),
+            Self::WebSocket(listener, acceptor) => Incoming::WebSocket(accept(listener).await?, acceptor.clone()),
         })
     }
 }
@@ -109,7 +110,11 @@ impl Incoming {
             Self::Tls(stream, acceptor) => Box::new(acceptor.accept(stream).await?),
             Self::Unix(stream) => Box::new(stream),
             #[cfg(feature = "websocket")]
-            Self::WebSocket(stream) => Box::new(amps_core::transport::WebSocket::accept(stream).await?),
+            Self::WebSocket(stream, None) => Box::new(amps_core::transport::WebSocket::accept(stream).await?),
+            #[cfg(feature = "websocket")]
+            Self::WebSocket(stream, Some(acceptor)) => {
+                Box::new(amps_core::transport::WebSocket::accept(acceptor.accept(stream).await?).await?)
+            }
         })
     }
 }

@@ -32,6 +32,8 @@ struct Places {
     unix: Option<PathBuf>,
     #[cfg(feature = "websocket")]
     websocket: Option<SocketAddr>,
+    #[cfg(feature = "websocket")]
+    secure_websocket: Option<SocketAddr>,
 }
 
 /// A server in this process, on a socket of its own.
@@ -76,6 +78,13 @@ impl TestServer {
     #[cfg(feature = "websocket")]
     pub fn websocket_uri(&self) -> Option<String> {
         Some(format!("ws://{}/amps/json", self.places.websocket?))
+    }
+
+    /// The connection string for WebSocket over TLS, if the server was told to
+    /// speak it and given a certificate.
+    #[cfg(feature = "websocket")]
+    pub fn secure_websocket_uri(&self) -> Option<String> {
+        Some(format!("wss://{}/amps/json", self.places.secure_websocket?))
     }
 
     /// The connection string for TLS, if the server was given a certificate.
