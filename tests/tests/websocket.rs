@@ -4,8 +4,11 @@
 use std::time::Duration;
 
 use amps_client::tls::Tls;
-use amps_client::{Client, Compression, Options, SocketConnector, StartAt, Subscribe};
+use amps_client::{Client, Compression, Connector, Options, SocketConnector, StartAt, Subscribe, Uri};
+use amps_core::transport::WebSocket;
 use amps_testserver::TestServer;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
 
 #[tokio::test]
 async fn a_client_speaks_through_a_websocket_and_comes_back_after_a_loss() {
@@ -64,18 +67,29 @@ async fn a_websocket_over_tls_carries_everything_to_a_server_it_trusts() {
 }
 
 /// What a client says for all its connections is not for those that do not take
-/// it.
+/// it: the bytes are written as they are.
 #[tokio::test]
 async fn defaults_for_other_transports_leave_a_websocket_alone() {
-    let server = TestServer::builder().websocket().start().await.unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let uri: Uri = format!("ws://{}/amps/json", listener.local_addr().unwrap()).parse().unwrap();
     let mut defaults = Options::default();
     (defaults.compression, defaults.http_preflight) = (Some(Compression::Zlib), Some(true));
     let connector = SocketConnector::new().defaults(defaults);
-    let client = Client::builder("me").server(server.websocket_uri().unwrap()).connector(connector);
-    let client = client.connect_within(Duration::from_secs(20)).connect().await.unwrap();
-    client.publish("orders", "1").await.unwrap();
-    client.flush().await.unwrap();
-    assert_eq!(server.log().len(), 1);
+    let client = async {
+        let mut stream = connector.connect(&uri).await.unwrap();
+        stream.write_all(b"bytes").await.unwrap();
+        stream.flush().await.unwrap();
+        stream
+    };
+    let server = async {
+        let mut stream = WebSocket::accept(listener.accept().await.unwrap().0).await.unwrap();
+        let mut got = [0; 5];
+        stream.read_exact(&mut got).await.unwrap();
+        got
+    };
+    let both = async { tokio::join!(client, server) };
+    let (_client, got) = tokio::time::timeout(Duration::from_secs(20), both).await.unwrap();
+    assert_eq!(&got, b"bytes");
 }
 
 /// A server that speaks no WebSocket is an attempt that failed, with its cause.

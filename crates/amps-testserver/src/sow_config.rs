@@ -37,7 +37,8 @@ pub struct History {
     /// So far back. What was before has no records.
     pub window: Duration,
     /// At every multiple of this since the beginning of 1970 the state is kept;
-    /// a query sees the last one kept before its time. Zero keeps every state.
+    /// a query sees the last one kept before its time. Zero keeps every state. A
+    /// query of several topics goes by the longest.
     pub granularity: Duration,
 }
 

@@ -35,11 +35,23 @@ pub(super) fn table(symbols: &[Symbol]) -> String {
 }
 
 /// The paths whose last names are not defined in `sources`, each the text of a
-/// file.
+/// file; a method in none that has an `impl` of its type, or is its
+/// trait's.
 pub(super) fn undefined<'a>(symbols: &'a [Symbol], sources: &[String]) -> Vec<&'a str> {
-    let defined: BTreeSet<&str> = sources.iter().flat_map(|text| text.lines()).filter_map(defined).collect();
-    let last = |symbol: &'a Symbol| symbol.path.rsplit("::").next().unwrap_or_default();
-    symbols.iter().filter(|symbol| !defined.contains(last(symbol))).map(|symbol| symbol.path.as_str()).collect()
+    let files: Vec<(_, BTreeSet<_>)> =
+        sources.iter().map(|text| (text, text.lines().filter_map(defined).collect())).collect();
+    let is_defined = |symbol: &&Symbol| {
+        let mut path = symbol.path.rsplit("::");
+        let (last, above) = (path.next().unwrap_or_default(), path.next().unwrap_or_default());
+        let is_type = above.starts_with(|letter: char| letter.is_uppercase());
+        files.iter().any(|(text, names)| names.contains(last) && (!is_type || is_of(text, above)))
+    };
+    symbols.iter().filter(|symbol| !is_defined(symbol)).map(|symbol| symbol.path.as_str()).collect()
+}
+
+/// Whether a file has what belongs to a type.
+fn is_of(text: &str, name: &str) -> bool {
+    ["impl ", "trait "].iter().any(|word| text.contains(&format!("{word}{name} ")))
 }
 
 /// The public name that a line of source defines.
@@ -60,7 +72,8 @@ mod tests {
     fn a_path_whose_name_is_gone_is_found() {
         let symbols = symbols("a\tx::Client::publish\tt\nb\tx::Client\tt\nc\tx::Client::sow\tt\n").unwrap();
         let source = "pub struct Client;\nimpl Client {\n    pub async fn publish(&self) {}\n    fn sow(&self) {}\n}";
-        assert_eq!(undefined(&symbols, &[source.to_owned()]), ["x::Client::sow"]);
+        let other = "impl Other {\n    pub fn sow(&self) {}\n}";
+        assert_eq!(undefined(&symbols, &[source.to_owned(), other.to_owned()]), ["x::Client::sow"]);
         assert!(super::symbols("a\tb\n").is_err());
     }
 }
