@@ -1,5 +1,6 @@
 //! `cargo xtask chaos`: the demo's engine with random faults.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use rand::RngExt;
@@ -9,10 +10,14 @@ use crate::binary;
 use crate::input::Input;
 use crate::run::{self, Scenario};
 use crate::schedule::{self, Crowd};
+use crate::store_kills;
 
 /// Options of a chaos run.
 #[derive(Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct Args {
+    #[command(subcommand)]
+    only: Option<Only>,
     /// The schedule of faults; a random one if not given.
     #[arg(long)]
     seed: Option<u64>,
@@ -31,6 +36,17 @@ pub(crate) struct Args {
     /// Messages a second of each publisher.
     #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     rate: u32,
+    /// Where to write the page that shows the run.
+    #[arg(long, value_name = "FILE", default_value = "target/chaos/report.html")]
+    report: PathBuf,
+}
+
+/// Other chaos.
+#[derive(Debug, clap::Subcommand)]
+enum Only {
+    /// Kills a publisher on each kind of store, on one directory each: as it opens,
+    /// as it delivers what an earlier life left, as it publishes.
+    Store(store_kills::Args),
 }
 
 /// Runs chaos. Says whether every promise was kept.
@@ -38,6 +54,9 @@ pub(crate) struct Args {
 /// # Errors
 /// When it cannot be carried out.
 pub(crate) fn chaos(args: &Args) -> Result<bool, Failure> {
+    if let Some(Only::Store(args)) = &args.only {
+        return store_kills::store_kills(args);
+    }
     let seed = args.seed.unwrap_or_else(|| rand::rng().random_range(0..1_000_000));
     let crowd = Crowd {
         servers: args.servers.into(),
@@ -54,6 +73,8 @@ pub(crate) fn chaos(args: &Args) -> Result<bool, Failure> {
         subscribers: crowd.subscribers,
         rate: args.rate,
         spread: true,
+        network: true,
+        page: Some(args.report.clone()),
         faults: schedule::random(seed, args.duration, crowd),
         stop_after: Some(args.duration),
         settle: Duration::from_secs(60),

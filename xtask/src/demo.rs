@@ -58,6 +58,8 @@ pub(crate) fn demo(args: &Args) -> Result<bool, Failure> {
         subscribers: 2,
         rate: 400,
         spread: false,
+        network: false,
+        page: None,
         faults: story(args.seed),
         stop_after: None,
         settle: Duration::from_secs(20),

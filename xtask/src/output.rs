@@ -3,8 +3,6 @@
 //! `amps subscribe --format json` writes one JSON object a line. Bodies are kept
 //! to the byte: a body that is JSON stands there as it came.
 
-use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
 use std::path::PathBuf;
 
 use serde::Deserialize;
@@ -12,6 +10,7 @@ use serde_json::value::RawValue;
 
 use crate::Failure;
 use crate::input::Input;
+use crate::tail::Tail;
 use crate::verdict::Seen;
 
 /// One delivery, as the subscriber wrote it.
@@ -25,16 +24,13 @@ pub(crate) struct Delivery {
 /// Reads what was appended since the last look.
 #[derive(Debug)]
 pub(crate) struct Output {
-    path: PathBuf,
-    read: u64,
-    /// The begun line that has no end yet.
-    rest: Vec<u8>,
+    tail: Tail,
     pub(crate) deliveries: Vec<Delivery>,
 }
 
 impl Output {
     pub(crate) fn new(path: PathBuf) -> Self {
-        Self { path, read: 0, rest: Vec::new(), deliveries: Vec::new() }
+        Self { tail: Tail::new(path), deliveries: Vec::new() }
     }
 
     /// Takes in all whole lines there are by now. A torn last line stays out: if
@@ -43,18 +39,11 @@ impl Output {
     /// # Errors
     /// When the file cannot be read or a whole line is not what the command writes.
     pub(crate) fn poll(&mut self, input: &Input) -> Result<(), Failure> {
-        let failed = |error: std::io::Error| Failure::new(format!("cannot read {}: {error}", self.path.display()));
-        let mut file = File::open(&self.path).map_err(failed)?;
-        file.seek(SeekFrom::Start(self.read)).map_err(failed)?;
-        self.read += file.read_to_end(&mut self.rest).map_err(failed)? as u64;
-        let whole = self.rest.iter().rposition(|&byte| byte == b'\n').map_or(0, |end| end + 1);
-        for line in self.rest[..whole].split_inclusive(|&byte| byte == b'\n') {
-            let delivery = parse(line, input)
-                .map_err(|error| Failure::new(format!("{}: not a delivery: {error}", self.path.display())))?;
-            self.deliveries.push(delivery);
-        }
-        self.rest.drain(..whole);
-        Ok(())
+        let Self { tail, deliveries } = self;
+        tail.poll(|line| {
+            deliveries.push(parse(line, input).map_err(|error| format!("not a delivery: {error}"))?);
+            Ok::<_, String>(())
+        })
     }
 }
 

@@ -5,7 +5,7 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, prlimit};
 
 use crate::Failure;
 
@@ -51,6 +51,14 @@ impl Process {
         }
     }
 
+    /// From now on the process writes no file behind so many bytes, as on a full
+    /// disk, or does again (setrlimit(2), `RLIMIT_FSIZE`). One that is gone already
+    /// is no error.
+    pub(crate) fn limit_files(&self, bytes: Option<u64>) {
+        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
+        let _ = prlimit(pid, Resource::Fsize, Rlimit { current: bytes, maximum: None });
+    }
+
     /// How the process ended, or `None` while it runs.
     ///
     /// # Errors
@@ -61,10 +69,15 @@ impl Process {
 
     /// The failure to report when this process ended and should not have.
     pub(crate) fn unexpected(&self, status: ExitStatus) -> Failure {
-        let said = std::fs::read_to_string(&self.stderr).unwrap_or_default();
+        let said = self.said();
         let lines: Vec<&str> = said.lines().collect();
         let tail = lines[lines.len().saturating_sub(5)..].join("\n  ");
         Failure::new(format!("{} ended with {status}; its last words:\n  {tail}", self.what))
+    }
+
+    /// What it wrote to its standard error by now.
+    pub(crate) fn said(&self) -> String {
+        std::fs::read_to_string(&self.stderr).unwrap_or_default()
     }
 
     fn end(&mut self) {

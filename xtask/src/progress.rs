@@ -13,18 +13,22 @@ pub(crate) struct Progress {
     bar: ProgressBar,
     started: Instant,
     last: Instant,
-    goal: u64,
+    goal: Option<u64>,
 }
 
 impl Progress {
-    /// Counts deliveries up to `goal`.
-    pub(crate) fn new(goal: usize) -> Self {
-        let bar = ProgressBar::new(goal as u64);
-        if let Ok(style) = ProgressStyle::with_template("{elapsed:>4} {wide_bar} {pos}/{len} delivered") {
+    /// Counts deliveries, up to `goal` if there is one.
+    pub(crate) fn new(goal: Option<usize>) -> Self {
+        let goal = goal.map(|goal| goal as u64);
+        let (bar, template) = match goal {
+            Some(goal) => (ProgressBar::new(goal), "{elapsed:>4} {wide_bar} {pos}/{len} delivered"),
+            None => (ProgressBar::new_spinner(), "{elapsed:>4} {spinner} {pos} delivered"),
+        };
+        if let Ok(style) = ProgressStyle::with_template(template) {
             bar.set_style(style);
         }
         let now = Instant::now();
-        Self { bar, started: now, last: now, goal: goal as u64 }
+        Self { bar, started: now, last: now, goal }
     }
 
     /// Notes how many messages were delivered by now.
@@ -32,7 +36,8 @@ impl Progress {
         self.bar.set_position(count as u64);
         if self.bar.is_hidden() && self.last.elapsed() >= EVERY {
             self.last = Instant::now();
-            self.say(&format!("{count} of {} delivered", self.goal));
+            let goal = self.goal.map(|goal| format!(" of {goal}")).unwrap_or_default();
+            self.say(&format!("{count}{goal} delivered"));
         }
     }
 

@@ -10,28 +10,50 @@
 //! verdict to find).
 
 use std::os::unix::process::ExitStatusExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 
 use rustix::process::Signal;
 
 use crate::Failure;
 use crate::input::Input;
-use crate::ledger;
+use crate::ledger::Ledger;
 use crate::process::Process;
 use crate::setup::Setup;
+
+/// Lines given to one process at most.
+const AT_ONCE: usize = 50_000;
+
+/// How the system words what a full disk is here (errno(3), `EFBIG`).
+const FULL: &str = "File too large";
 
 /// One publisher and the process it has now, if any.
 #[derive(Debug)]
 pub(crate) struct Publisher {
     index: usize,
     lives: usize,
-    /// Where each publishing life began in the input, and its ledger.
-    runs: Vec<(usize, PathBuf)>,
+    /// What is given to `--store`, with DIR for its directory.
+    store: &'static str,
+    /// What else is said to the program.
+    options: &'static [&'static str],
+    /// One for each publishing life.
+    runs: Vec<Run>,
     stopping: bool,
-    /// A process said with exit code 0 that the rest of the input is persisted.
-    completed: bool,
+    /// Its files take no more writes.
+    disk_is_full: bool,
+    /// The process met, or may have met, a full disk: it may end for that.
+    met_full_disk: bool,
     state: State,
+}
+
+/// The lines (counted from 0) one life was given.
+#[derive(Debug)]
+struct Run {
+    first: usize,
+    end: usize,
+    ledger: Ledger,
+    /// The process said with exit code 0 that all of them are persisted.
+    completed: bool,
 }
 
 #[derive(Debug)]
@@ -47,7 +69,23 @@ enum State {
 
 impl Publisher {
     pub(crate) fn new(index: usize) -> Self {
-        Self { index, lives: 0, runs: Vec::new(), stopping: false, completed: false, state: State::Dead }
+        Self {
+            index,
+            lives: 0,
+            store: "sled:DIR",
+            options: &[],
+            runs: Vec::new(),
+            stopping: false,
+            disk_is_full: false,
+            met_full_disk: false,
+            state: State::Dead,
+        }
+    }
+
+    /// Keeps what it publishes in another store than a sled one.
+    pub(crate) fn store(mut self, store: &'static str, options: &'static [&'static str]) -> Self {
+        (self.store, self.options) = (store, options);
+        self
     }
 
     /// The client name.
@@ -55,20 +93,21 @@ impl Publisher {
         format!("publisher-{}", self.index + 1)
     }
 
-    /// Publishes the input from this line (counted from 0) to its end.
+    /// Publishes the input from this line (counted from 0) on.
     ///
     /// # Errors
     /// When the process cannot be started.
     pub(crate) fn publish(&mut self, setup: &Setup, input: &Input, first: usize) -> Result<(), Failure> {
-        let lines = &input.lines(self.index)[first..];
-        if self.stopping || lines.is_empty() {
+        let all = input.lines(self.index);
+        if self.stopping || first >= all.len() {
             self.state = State::Done;
             return Ok(());
         }
-        let mut text = lines.join("\n");
+        let end = all.len().min(first + AT_ONCE);
+        let mut text = all[first..end].join("\n");
         text.push('\n');
         let ledger = setup.path(format!("{}.{}.ledger", self.name(), self.lives + 1));
-        self.runs.push((first, ledger.clone()));
+        self.runs.push(Run { first, end, ledger: Ledger::new(ledger.clone()), completed: false });
         self.state = State::Publishing(self.start(setup, &text, Some(ledger))?);
         Ok(())
     }
@@ -87,8 +126,18 @@ impl Publisher {
     /// Notes what its process has done by now.
     ///
     /// # Errors
-    /// When it ended otherwise than with success.
+    /// When it ended otherwise than with success, or its ledger cannot be read.
     pub(crate) fn poll(&mut self, setup: &Setup) -> Result<(), Failure> {
+        let ended = self.poll_process(setup);
+        self.poll_ledger()?;
+        ended
+    }
+
+    fn poll_ledger(&mut self) -> Result<(), Failure> {
+        self.runs.last_mut().map_or(Ok(()), |run| run.ledger.poll())
+    }
+
+    fn poll_process(&mut self, setup: &Setup) -> Result<(), Failure> {
         let (State::Publishing(process) | State::Draining(process)) = &mut self.state else { return Ok(()) };
         let Some(status) = process.ended()? else { return Ok(()) };
         let asked_to_stop = self.stopping && matches!(self.state, State::Publishing(_));
@@ -98,10 +147,20 @@ impl Publisher {
                 State::Draining(self.start(setup, "", None)?)
             }
             State::Publishing(_) if status.success() => {
-                self.completed = true;
-                State::Done
+                if let Some(run) = self.runs.last_mut() {
+                    run.completed = true;
+                }
+                State::Drained
             }
             State::Draining(_) if status.success() => State::Drained,
+            State::Publishing(process) | State::Draining(process)
+                if self.met_full_disk && process.said().contains(FULL) =>
+            {
+                if !self.disk_is_full {
+                    self.restart(setup)?;
+                }
+                return Ok(());
+            }
             State::Publishing(process) | State::Draining(process) => return Err(process.unexpected(status)),
             other => other,
         };
@@ -120,6 +179,34 @@ impl Publisher {
                 false
             }
         }
+    }
+
+    /// Stops the process in its tracks, or lets it go on.
+    pub(crate) fn pause(&self, pause: bool) {
+        if let State::Publishing(process) | State::Draining(process) = &self.state {
+            process.signal(if pause { Signal::STOP } else { Signal::CONT });
+        }
+    }
+
+    /// From now on none of its files takes a write behind the middle of its store.
+    pub(crate) fn fill_disk(&mut self, setup: &Setup) {
+        if let State::Publishing(process) | State::Draining(process) = &self.state {
+            self.disk_is_full = true;
+            self.met_full_disk = true;
+            process.limit_files(Some(longest_file(&self.store_dir(setup)) / 2));
+        }
+    }
+
+    /// There is room again; if it ended for that it starts again.
+    ///
+    /// # Errors
+    /// When the process cannot be started.
+    pub(crate) fn free_disk(&mut self, setup: &Setup) -> Result<(), Failure> {
+        self.disk_is_full = false;
+        if let State::Publishing(process) | State::Draining(process) = &self.state {
+            process.limit_files(None);
+        }
+        self.restart(setup)
     }
 
     /// Publishes nothing new from now on: asks the process to stop, and delivers
@@ -141,20 +228,19 @@ impl Publisher {
         matches!(self.state, State::Done)
     }
 
-    /// The lines (counted from 0) it was promised, over all its lives: by a
-    /// ledger, or by a process that took the input to its end and succeeded.
-    ///
-    /// # Errors
-    /// When a ledger cannot be read.
-    pub(crate) fn promised(&self, input: &Input) -> Result<Vec<usize>, Failure> {
-        let mut promised = Vec::new();
-        for (first, ledger) in &self.runs {
-            promised.extend(ledger::read(ledger)?.into_iter().map(|number| first + number - 1));
-        }
-        if self.completed {
-            promised.extend(input.lines(self.index).len().checked_sub(1));
-        }
-        Ok(promised)
+    /// How many lines it was promised, over all its lives: by a ledger, or by a
+    /// process that took the input to its end and succeeded.
+    pub(crate) fn promised(&self) -> usize {
+        let last = |run: &Run| match (run.completed, run.ledger.last()) {
+            (true, _) => run.end,
+            (false, 0) => 0,
+            (false, last) => run.first + last,
+        };
+        self.runs.iter().map(last).max().unwrap_or(0)
+    }
+
+    fn store_dir(&self, setup: &Setup) -> PathBuf {
+        setup.path(format!("{}.store", self.name()))
     }
 
     /// The standard error files of all its processes.
@@ -164,12 +250,16 @@ impl Publisher {
 
     fn start(&mut self, setup: &Setup, text: &str, ledger: Option<PathBuf>) -> Result<Process, Failure> {
         self.lives += 1;
+        self.met_full_disk = false;
         let (name, life) = (self.name(), self.lives);
+        // The one before is done with; the first life has none before it.
+        let _ = std::fs::remove_file(setup.path(format!("{name}.{}.in", life - 1)));
         let file = setup.write(&format!("{name}.{life}.in"), text)?;
-        let mut command = setup.command("publish");
+        let mut command = setup.command_on_a_disk("publish");
         command.args(["--server", &setup.uris(self.index), "--topic", setup.topic, "--client-name", &name]);
         command.arg("--file").arg(file);
-        command.arg("--store").arg(format!("sled:{}", setup.path(format!("{name}.store")).display()));
+        command.arg("--store").arg(self.store.replace("DIR", &self.store_dir(setup).display().to_string()));
+        command.args(self.options);
         command.args(["--rate", &setup.rate.to_string(), "--heartbeat", &setup.heartbeat.to_string()]);
         if let Some(ledger) = ledger {
             command.arg("--ledger").arg(ledger);
@@ -177,6 +267,12 @@ impl Publisher {
         let (out, err) = (setup.path(format!("{name}.{life}.out")), setup.path(format!("{name}.{life}.err")));
         Process::start(command, &name, &out, &err)
     }
+}
+
+/// The length of the longest file in a directory; 0 if there is none.
+fn longest_file(dir: &Path) -> u64 {
+    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.metadata().ok()).map(|metadata| metadata.len()).max().unwrap_or(0)
 }
 
 /// Asked to stop, `amps publish` ends with 0 if everything was delivered, else as

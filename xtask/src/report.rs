@@ -12,12 +12,17 @@ const SHOWN: usize = 10;
 /// The last line of standard output.
 #[derive(Debug, Serialize)]
 struct Summary {
+    seeds: usize,
+    seed: u64,
+    faults: usize,
+    kills: usize,
     published: usize,
     delivered: usize,
     lost: usize,
     duplicated: usize,
     out_of_order: usize,
-    kills: usize,
+    violations: usize,
+    longest_recovery_ms: u64,
     seconds: f64,
 }
 
@@ -28,6 +33,10 @@ pub(crate) struct Facts {
     pub(crate) subscribers: Vec<String>,
     /// Deliveries of what an earlier process had written and not discarded.
     pub(crate) redelivered: usize,
+    /// What the schedule of faults was drawn from.
+    pub(crate) seed: u64,
+    /// Faults of every kind.
+    pub(crate) faults: usize,
     /// Processes killed with `kill -9`.
     pub(crate) kills: usize,
     /// Times a client connected again after it had lost a connection.
@@ -60,6 +69,7 @@ pub(crate) fn render(verdict: &Verdict, facts: &Facts) -> String {
     row("duplicated", verdict.count(Kind::Duplicated).to_string());
     row("out of order", verdict.count(Kind::OutOfOrder).to_string());
     row("redelivered, undiscarded", facts.redelivered.to_string());
+    row("faults", facts.faults.to_string());
     row("kills", facts.kills.to_string());
     row("failovers", facts.failovers.to_string());
     row("longest recovery", format!("{} ms", facts.longest_recovery_ms));
@@ -71,12 +81,17 @@ pub(crate) fn render(verdict: &Verdict, facts: &Facts) -> String {
 
 fn summary(verdict: &Verdict, facts: &Facts) -> String {
     let summary = Summary {
+        seeds: 1,
+        seed: facts.seed,
+        faults: facts.faults,
+        kills: facts.kills,
         published: verdict.published,
         delivered: verdict.delivered.iter().sum(),
         lost: verdict.count(Kind::Lost),
         duplicated: verdict.count(Kind::Duplicated),
         out_of_order: verdict.count(Kind::OutOfOrder),
-        kills: facts.kills,
+        violations: verdict.violations.len(),
+        longest_recovery_ms: facts.longest_recovery_ms,
         seconds: (facts.seconds * 10.0).round() / 10.0,
     };
     serde_json::to_string(&summary).unwrap_or_default()
@@ -93,7 +108,14 @@ mod tests {
     use crate::verdict::{Seen, Violation};
 
     fn facts() -> Facts {
-        Facts { subscribers: vec!["one".into(), "two".into()], kills: 3, seconds: 21.27, ..Facts::default() }
+        Facts {
+            subscribers: vec!["one".into(), "two".into()],
+            seed: 7,
+            faults: 4,
+            kills: 3,
+            seconds: 21.27,
+            ..Facts::default()
+        }
     }
 
     #[test]
@@ -101,8 +123,8 @@ mod tests {
         let verdict = Verdict { published: 5, persisted: 5, delivered: vec![5, 4], violations: Vec::new() };
         let text = render(&verdict, &facts());
         let expected = concat!(
-            r#"{"published":5,"delivered":9,"lost":0,"duplicated":0,"#,
-            r#""out_of_order":0,"kills":3,"seconds":21.3}"#
+            r#"{"seeds":1,"seed":7,"faults":4,"kills":3,"published":5,"delivered":9,"lost":0,"duplicated":0,"#,
+            r#""out_of_order":0,"violations":0,"longest_recovery_ms":0,"seconds":21.3}"#
         );
         assert_eq!(text.lines().last(), Some(expected));
         assert!(text.lines().any(|line| line.starts_with("delivered to two") && line.ends_with(" 4")), "{text}");
@@ -111,7 +133,7 @@ mod tests {
     #[test]
     fn ten_violations_are_shown_and_all_are_counted() {
         let what = Seen::Unknown("x".into());
-        let violation = Violation { kind: Kind::Lost, place: "A".into(), what, why: "gone" };
+        let violation = Violation { kind: Kind::Lost, place: "A".into(), what, why: "gone", at_ms: None };
         let verdict = Verdict { violations: vec![violation; 12], ..Verdict::default() };
         let text = render(&verdict, &facts());
         assert_eq!(text.lines().filter(|line| line.starts_with("lost: A")).count(), 10);

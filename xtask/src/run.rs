@@ -4,6 +4,7 @@
 //! One thread polls everything, every [`TICK`]. Nothing is waited for without a
 //! limit.
 
+mod evidence;
 mod faults;
 
 use std::path::{Path, PathBuf};
@@ -11,20 +12,19 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::Failure;
-use crate::events;
 use crate::input::Input;
 use crate::interrupt::Interrupt;
+use crate::network::Network;
 use crate::ports;
 use crate::progress::Progress;
 use crate::publisher::Publisher;
-use crate::recovery;
-use crate::report::{self, Facts};
 use crate::schedule::Timed;
 use crate::server::Server;
-use crate::server_log;
 use crate::setup::Setup;
+use crate::story::{Sample, Story};
 use crate::subscriber::Subscriber;
-use crate::verdict::{self, Evidence, Kind, ServerLog};
+use crate::verdict::{self, Kind};
+use evidence::Logs;
 
 /// How often processes and files are looked at.
 const TICK: Duration = Duration::from_millis(20);
@@ -50,6 +50,10 @@ pub(crate) struct Scenario {
     pub(crate) rate: u32,
     /// Whether clients begin with different servers.
     pub(crate) spread: bool,
+    /// Whether everybody reaches the servers over links that can be broken.
+    pub(crate) network: bool,
+    /// Where to write a page that shows the run, if anywhere.
+    pub(crate) page: Option<PathBuf>,
     /// In time order, counted from the first delivery.
     pub(crate) faults: Vec<Timed>,
     /// Publishers take in no more lines after this time; without it they go on to
@@ -81,11 +85,17 @@ struct Run<'a> {
     scenario: &'a Scenario,
     interrupt: Interrupt,
     setup: Setup,
+    network: Option<Network>,
     servers: Vec<Server>,
     publishers: Vec<Publisher>,
     subscribers: Vec<Subscriber>,
+    /// What the servers have logged by now.
+    logs: Logs,
+    story: Story,
+    /// Each server has listened, so that each has a journal.
+    begun: bool,
     progress: Progress,
-    started: Instant,
+    faults: usize,
     kills: usize,
     /// When servers were killed or paused, in milliseconds of the Unix clock.
     fault_times_ms: Vec<u64>,
@@ -95,24 +105,37 @@ struct Run<'a> {
 
 impl<'a> Run<'a> {
     fn new(scenario: &'a Scenario, interrupt: Interrupt, amps: PathBuf, dir: &Path) -> Result<Self, Failure> {
+        let ports = ports::free(scenario.servers)?;
+        let publishers = scenario.input.publishers();
+        let network =
+            scenario.network.then(|| Network::start(&ports, publishers + scenario.subscribers)).transpose()?;
         let setup = Setup {
             amps,
             dir: dir.to_owned(),
-            ports: ports::free(scenario.servers)?,
+            ports,
+            client_ports: network.as_ref().map(Network::client_ports).unwrap_or_default(),
+            peer_ports: network.as_ref().map(Network::peer_ports).unwrap_or_default(),
             topic: "weather.hourly",
             rate: scenario.rate,
             heartbeat: 1,
             spread: scenario.spread,
         };
+        let servers: Vec<_> = (0..scenario.servers).map(Server::new).collect();
+        // What is taken in for a time has no goal.
+        let goal = scenario.stop_after.is_none().then(|| scenario.input.total() * scenario.subscribers);
         Ok(Self {
             scenario,
             interrupt,
+            logs: Logs::new(&servers, &setup, publishers),
             setup,
-            servers: (0..scenario.servers).map(Server::new).collect(),
-            publishers: (0..scenario.input.publishers()).map(Publisher::new).collect(),
-            subscribers: (0..scenario.subscribers).map(Subscriber::new).collect(),
-            progress: Progress::new(scenario.input.total() * scenario.subscribers),
-            started: Instant::now(),
+            network,
+            servers,
+            publishers: (0..publishers).map(Publisher::new).collect(),
+            subscribers: (0..scenario.subscribers).map(|index| Subscriber::new(index, publishers + index)).collect(),
+            story: Story::new(),
+            begun: false,
+            progress: Progress::new(goal),
+            faults: 0,
             kills: 0,
             fault_times_ms: Vec::new(),
             problems: Vec::new(),
@@ -135,6 +158,7 @@ impl<'a> Run<'a> {
         if !self.wait(START_LIMIT, |run| Ok(run.servers.iter().all(Server::listens)))? {
             return Err(Failure::new("the servers do not listen in time"));
         }
+        self.begun = true;
         for subscriber in &mut self.subscribers {
             subscriber.start(&self.setup)?;
         }
@@ -162,19 +186,26 @@ impl<'a> Run<'a> {
 
     /// Ends every fault, and the intake of new lines if there is a time for that.
     fn heal(&mut self) -> Result<(), Failure> {
+        if let Some(network) = &self.network {
+            network.mend_all();
+        }
         for server in 0..self.servers.len() {
             self.servers[server].resume();
             self.restart_server(server)?;
         }
         for publisher in &mut self.publishers {
-            publisher.restart(&self.setup)?;
+            publisher.pause(false);
+            publisher.free_disk(&self.setup)?;
             if self.scenario.stop_after.is_some() {
                 publisher.stop();
             }
         }
         for subscriber in &mut self.subscribers {
+            subscriber.pause(false);
             subscriber.start(&self.setup)?;
         }
+        self.story.end_all();
+        self.progress.say("no more faults");
         Ok(())
     }
 
@@ -195,7 +226,13 @@ impl<'a> Run<'a> {
                 return Ok(false);
             }
             judged = Some(Instant::now());
-            Ok(run.servers.iter().all(Server::listens) && verdict::judge(&run.evidence()?).count(Kind::Lost) == 0)
+            // The whole judgement is dear: first what is cheap.
+            run.read_logs()?;
+            let published: usize = run.required().iter().sum();
+            let all = run.subscribers.iter().all(|subscriber| subscriber.distinct() >= published);
+            Ok(all
+                && run.servers.iter().all(Server::listens)
+                && verdict::judge(&run.evidence()?).count(Kind::Lost) == 0)
         })?;
         let mut still = (self.delivered(), Instant::now());
         self.wait(STOP_LIMIT, |run| {
@@ -228,44 +265,6 @@ impl<'a> Run<'a> {
             }
             thread::sleep(TICK);
         }
-    }
-
-    fn judge(self) -> Result<bool, Failure> {
-        let verdict = verdict::judge(&self.evidence()?);
-        let lives: Vec<Vec<u64>> = self.subscribers.iter().flat_map(Subscriber::times_ms).collect();
-        let mut event_files: Vec<PathBuf> = self.publishers.iter().flat_map(|p| p.event_files(&self.setup)).collect();
-        event_files.extend(self.subscribers.iter().flat_map(|s| s.event_files(&self.setup)));
-        let facts = Facts {
-            subscribers: self.subscribers.iter().map(Subscriber::name).collect(),
-            redelivered: self.subscribers.iter().map(|s| s.deliveries() - s.distinct()).sum(),
-            kills: self.kills,
-            failovers: events::failovers(&event_files),
-            longest_recovery_ms: recovery::longest_ms(lives.iter().map(Vec::as_slice), &self.fault_times_ms),
-            seconds: self.started.elapsed().as_secs_f64(),
-        };
-        let good = verdict.violations.is_empty() && self.problems.is_empty();
-        drop(self);
-        print!("{}", report::render(&verdict, &facts));
-        Ok(good)
-    }
-
-    fn evidence(&self) -> Result<Evidence, Failure> {
-        Ok(Evidence {
-            promised: self.promised()?,
-            servers: self.logs()?,
-            subscribers: self.subscribers.iter().map(Subscriber::history).collect(),
-        })
-    }
-
-    fn promised(&self) -> Result<Vec<Vec<usize>>, Failure> {
-        self.publishers.iter().map(|publisher| publisher.promised(&self.scenario.input)).collect()
-    }
-
-    fn logs(&self) -> Result<Vec<ServerLog>, Failure> {
-        let names: Vec<String> = self.publishers.iter().map(Publisher::name).collect();
-        let read =
-            |server: &Server| server_log::read(&server.name(), &server.data(&self.setup), &self.scenario.input, &names);
-        self.servers.iter().map(read).collect()
     }
 
     /// Calls `done` every tick, after everything was polled, until it says yes
@@ -304,15 +303,31 @@ impl<'a> Run<'a> {
                 self.go_on(index)?;
             }
         }
-        let delivered = self.subscribers.iter().map(Subscriber::distinct).sum();
-        self.progress.delivered(delivered);
+        if self.begun && self.story.is_due() {
+            self.sample()?;
+        }
+        self.progress.delivered(self.subscribers.iter().map(Subscriber::distinct).sum());
+        Ok(())
+    }
+
+    /// Notes how far everybody is.
+    fn sample(&mut self) -> Result<(), Failure> {
+        self.read_logs()?;
+        let published = self.promised();
+        let promised: usize = published.iter().sum();
+        self.story.sample(Sample {
+            at: self.story.now(),
+            published,
+            delivered: self.subscribers.iter().map(Subscriber::distinct).collect(),
+            unacknowledged: promised.saturating_sub(self.logs.fewest()),
+        });
         Ok(())
     }
 
     /// A publisher whose store is empty goes on behind its last line.
     fn go_on(&mut self, index: usize) -> Result<(), Failure> {
-        let evidence = Evidence { promised: self.promised()?, servers: self.logs()?, subscribers: Vec::new() };
-        let next = verdict::required(&evidence)[index];
+        self.read_logs()?;
+        let next = self.required()[index];
         let publisher = &mut self.publishers[index];
         publisher.publish(&self.setup, &self.scenario.input, next)?;
         let name = publisher.name();

@@ -1,11 +1,13 @@
 //! Which fault happens when. Chaos draws a schedule from a seed.
 
+mod random;
+
+use std::fmt;
 use std::time::Duration;
 
-use rand::rngs::StdRng;
-use rand::{RngExt, SeedableRng};
+pub(crate) use random::random;
 
-/// One thing done to one process.
+/// One thing done to one process or link, or the end of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fault {
     /// `kill -9` the server that most clients use now, and remember it.
@@ -24,10 +26,66 @@ pub(crate) enum Fault {
     KillPublisher(usize),
     /// Start it again on its store.
     RestartPublisher(usize),
+    /// SIGSTOP a publisher.
+    PausePublisher(usize),
+    /// SIGCONT it.
+    ResumePublisher(usize),
+    /// From now on no file of a publisher takes writes behind its middle.
+    FillDisk(usize),
+    /// There is room again; a publisher that ended for it starts again.
+    FreeDisk(usize),
     /// `kill -9` a subscriber.
     KillSubscriber(usize),
     /// Start it again on its bookmark store.
     RestartSubscriber(usize),
+    /// SIGSTOP a subscriber.
+    PauseSubscriber(usize),
+    /// SIGCONT it.
+    ResumeSubscriber(usize),
+    /// Somebody else logs on with the name of this client: a publisher, or behind
+    /// them a subscriber.
+    TakeName(usize),
+    /// Trouble on a link, or on several.
+    Break(Path, Trouble),
+    /// The end of the trouble.
+    Mend(Path),
+}
+
+/// Links.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Path {
+    /// From a client (publishers first) to a server, or to every server.
+    Client {
+        /// Who.
+        client: usize,
+        /// Which; `None` for all.
+        server: Option<usize>,
+    },
+    /// Between two servers, both ways.
+    Peers(usize, usize),
+}
+
+/// What goes wrong on a link.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Trouble {
+    /// Its connections are reset, wherever they are in a frame.
+    Cut,
+    /// They are reset behind so many more bytes.
+    CutAfter(u32),
+    /// They are reset, and new ones too.
+    Refused,
+    /// Nothing passes; it will when that ends.
+    Stalled,
+    /// Nothing passes towards the server.
+    StalledThere,
+    /// Nothing passes from the server.
+    StalledBack,
+    /// Nothing passes, and in the end its connections are reset.
+    Swallowed,
+    /// Bytes a second.
+    Narrow(u32),
+    /// Every byte comes by itself.
+    Split,
 }
 
 /// A fault and its time after the first message was delivered.
@@ -45,125 +103,36 @@ pub(crate) struct Crowd {
     pub(crate) subscribers: usize,
 }
 
-/// A random schedule within `duration`, the same for the same seed.
-///
-/// Each process has its own chain of healthy and faulty times, so any number may
-/// be down at once. In half of all schedules there is a moment at which every
-/// server that runs is killed. A chain may end in a fault: healing what is left
-/// is the engine's part.
-pub(crate) fn random(seed: u64, duration: Duration, crowd: Crowd) -> Vec<Timed> {
-    let mut rng = StdRng::seed_from_u64(seed);
-    let blackout = rng.random_bool(0.5).then(|| duration.mul_f64(rng.random_range(0.3..0.8)));
-    let mut all = Vec::new();
-    for server in 0..crowd.servers {
-        let chain = Chain { healthy: 3.0..10.0, faulty: 0.2..3.0, duration, forced: blackout };
-        chain.extend(&mut rng, &mut all, |rng, forced| match !forced && rng.random_bool(0.3) {
-            true => (Fault::PauseServer(server), Fault::ResumeServer(server)),
-            false => (Fault::KillServer(server), Fault::RestartServer(server)),
-        });
-    }
-    for publisher in 0..crowd.publishers {
-        let chain = Chain { healthy: 3.0..12.0, faulty: 0.1..2.0, duration, forced: None };
-        chain.extend(&mut rng, &mut all, |_, _| (Fault::KillPublisher(publisher), Fault::RestartPublisher(publisher)));
-    }
-    for subscriber in 0..crowd.subscribers {
-        let chain = Chain { healthy: 3.0..12.0, faulty: 0.1..2.0, duration, forced: None };
-        chain.extend(&mut rng, &mut all, |_, _| {
-            (Fault::KillSubscriber(subscriber), Fault::RestartSubscriber(subscriber))
-        });
-    }
-    all.sort_by_key(|timed| timed.at);
-    all
-}
-
-/// Healthy and faulty times in turn; ranges in seconds.
-struct Chain {
-    healthy: std::ops::Range<f64>,
-    faulty: std::ops::Range<f64>,
-    duration: Duration,
-    /// A healthy time ends here at the latest.
-    forced: Option<Duration>,
-}
-
-impl Chain {
-    fn extend(self, rng: &mut StdRng, all: &mut Vec<Timed>, pick: impl Fn(&mut StdRng, bool) -> (Fault, Fault)) {
-        let mut now = Duration::ZERO;
-        loop {
-            let mut at = now + Duration::from_secs_f64(rng.random_range(self.healthy.clone()));
-            let forced = self.forced.filter(|&forced| now < forced && forced <= at);
-            at = forced.unwrap_or(at);
-            if at >= self.duration {
-                return;
-            }
-            let (fault, repair) = pick(rng, forced.is_some());
-            all.push(Timed { at, fault });
-            now = at + Duration::from_secs_f64(rng.random_range(self.faulty.clone()));
-            if now >= self.duration {
-                return;
-            }
-            all.push(Timed { at: now, fault: repair });
-        }
+impl Fault {
+    /// Whether it ends what another one began.
+    pub(crate) fn is_end(self) -> bool {
+        matches!(
+            self,
+            Self::RestartDeadServers
+                | Self::RestartServer(_)
+                | Self::ResumeServer(_)
+                | Self::RestartPublisher(_)
+                | Self::ResumePublisher(_)
+                | Self::FreeDisk(_)
+                | Self::RestartSubscriber(_)
+                | Self::ResumeSubscriber(_)
+                | Self::Mend(_)
+        )
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const CROWD: Crowd = Crowd { servers: 3, publishers: 3, subscribers: 2 };
-    const MINUTE: Duration = Duration::from_secs(60);
-
-    #[test]
-    fn the_same_seed_gives_the_same_schedule_and_another_seed_another() {
-        assert_eq!(random(7, MINUTE, CROWD), random(7, MINUTE, CROWD));
-        assert_ne!(random(7, MINUTE, CROWD), random(8, MINUTE, CROWD));
-    }
-
-    #[test]
-    fn faults_come_in_time_order_within_the_duration() {
-        for seed in 0..200 {
-            let schedule = random(seed, MINUTE, CROWD);
-            assert!(!schedule.is_empty());
-            assert!(schedule.is_sorted_by_key(|timed| timed.at));
-            assert!(schedule.iter().all(|timed| timed.at < MINUTE));
+impl fmt::Display for Trouble {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Cut => f.write_str("reset"),
+            Self::CutAfter(bytes) => write!(f, "reset behind {bytes} bytes"),
+            Self::Refused => f.write_str("refused"),
+            Self::Stalled => f.write_str("stalled"),
+            Self::StalledThere => f.write_str("stalled to the server"),
+            Self::StalledBack => f.write_str("stalled from the server"),
+            Self::Swallowed => f.write_str("black hole"),
+            Self::Narrow(rate) => write!(f, "{rate} bytes a second"),
+            Self::Split => f.write_str("byte by byte"),
         }
-    }
-
-    #[test]
-    fn each_server_fails_and_recovers_in_turn() {
-        for seed in 0..200 {
-            let mut up = [true; CROWD.servers];
-            for timed in random(seed, MINUTE, CROWD) {
-                match timed.fault {
-                    Fault::KillServer(s) | Fault::PauseServer(s) => assert!(std::mem::replace(&mut up[s], false)),
-                    Fault::RestartServer(s) | Fault::ResumeServer(s) => assert!(!std::mem::replace(&mut up[s], true)),
-                    _ => {}
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn some_schedules_have_every_server_down_at_once_and_some_have_a_pause() {
-        let mut blackouts = 0;
-        let mut pauses = 0;
-        for seed in 0..100 {
-            let mut down = 0;
-            for timed in random(seed, MINUTE, CROWD) {
-                match timed.fault {
-                    Fault::KillServer(_) => down += 1,
-                    Fault::RestartServer(_) => down -= 1,
-                    Fault::PauseServer(_) => pauses += 1,
-                    _ => {}
-                }
-                blackouts += usize::from(down == CROWD.servers);
-            }
-        }
-        assert!(blackouts > 0 && pauses > 0);
-    }
-
-    #[test]
-    fn nobody_left_to_break_is_an_empty_schedule() {
-        assert_eq!(random(1, MINUTE, Crowd { servers: 0, publishers: 0, subscribers: 0 }), []);
     }
 }

@@ -65,8 +65,8 @@ impl Server {
         command.args(["--name", &name, "--topic-log", ".*", "--ack-conflation", "50ms"]);
         command.arg("--data").arg(self.data(setup));
         command.args(self.sow.iter().flat_map(|sow| ["--sow", sow]));
-        for peer in (0..setup.ports.len()).filter(|&peer| peer != self.index) {
-            command.args(["--peer", &setup.uri(peer)]);
+        for peer in setup.peers(self.index) {
+            command.args(["--peer", &peer]);
         }
         let stderr = setup.path(format!("server-{name}.{}.err", self.lives));
         let process = Process::start(command, &format!("server {name}"), &self.stdout(setup), &stderr)?;

@@ -2,24 +2,38 @@
 
 use std::path::Path;
 
-use amps_testserver::journal::{self, LoggedMessage};
+use amps_testserver::journal::{JournalReader, LoggedMessage};
 
 use crate::Failure;
 use crate::input::Input;
 use crate::output::shorten;
 use crate::verdict::{Seen, ServerLog};
 
-/// Reads a server's journal; it may be running, then an entry may be missing at
-/// the end.
+/// Takes in what came into a server's journal since the last look; it may be
+/// running, then an entry may be missing at the end.
 ///
 /// # Errors
 /// When there is no journal or it is damaged.
+pub(crate) fn read_on(
+    journal: &mut JournalReader,
+    log: &mut ServerLog,
+    input: &Input,
+    publishers: &[String],
+) -> Result<(), Failure> {
+    let ServerLog { name, entries } = log;
+    journal
+        .read_on(&mut |message| entries.push((message.sequence, seen(&message, input, publishers))))
+        .map_err(|error| Failure::new(format!("cannot read the journal of {name}: {error}")))
+}
+
+/// The log of a server from its journal, from the beginning.
+///
+/// # Errors
+/// As for [`read_on`].
 pub(crate) fn read(name: &str, dir: &Path, input: &Input, publishers: &[String]) -> Result<ServerLog, Failure> {
-    let messages = journal::read(dir).map_err(|error| {
-        Failure::new(format!("cannot read the journal of server {name} in {}: {error}", dir.display()))
-    })?;
-    let entries = messages.iter().map(|message| (message.sequence, seen(message, input, publishers))).collect();
-    Ok(ServerLog { name: format!("server {name}"), entries })
+    let mut log = ServerLog { name: name.to_owned(), entries: Vec::new() };
+    read_on(&mut JournalReader::new(dir), &mut log, input, publishers)?;
+    Ok(log)
 }
 
 /// A line counts only under the name of the publisher that sent it.

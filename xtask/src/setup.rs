@@ -14,6 +14,11 @@ pub(crate) struct Setup {
     pub(crate) dir: PathBuf,
     /// One for each server.
     pub(crate) ports: Vec<u16>,
+    /// The ports under which each client (publishers first) reaches the servers.
+    /// Empty: their own.
+    pub(crate) client_ports: Vec<Vec<u16>>,
+    /// The ports under which each server reaches the servers. Empty: their own.
+    pub(crate) peer_ports: Vec<Vec<u16>>,
     /// What everyone publishes and subscribes to.
     pub(crate) topic: &'static str,
     /// Messages a second of each publisher.
@@ -32,22 +37,37 @@ impl Setup {
         command
     }
 
+    /// The same, with a full disk an error as any other, and not the end of the
+    /// process (setrlimit(2), `SIGXFSZ`).
+    pub(crate) fn command_on_a_disk(&self, subcommand: &str) -> Command {
+        let mut command = Command::new("sh");
+        command.args(["-c", r#"trap "" XFSZ; exec "$0" "$@""#]).arg(&self.amps).arg(subcommand);
+        command
+    }
+
     /// The connection string of a server.
     pub(crate) fn uri(&self, server: usize) -> String {
-        format!("tcp://127.0.0.1:{}/amps/json", self.ports[server])
+        uri(self.ports[server])
+    }
+
+    /// The other servers, as a server reaches them.
+    pub(crate) fn peers(&self, server: usize) -> impl Iterator<Item = String> {
+        let ports = self.peer_ports.get(server).unwrap_or(&self.ports);
+        ports.iter().enumerate().filter(move |(peer, _)| *peer != server).map(|(_, port)| uri(*port))
     }
 
     /// All servers, as the client with this number tries them.
     pub(crate) fn uris(&self, client: usize) -> String {
         let first = if self.spread { client } else { 0 };
-        let count = self.ports.len();
-        let uris: Vec<String> = (0..count).map(|index| self.uri((first + index) % count)).collect();
+        let ports = self.client_ports.get(client).unwrap_or(&self.ports);
+        let uris: Vec<String> = (0..ports.len()).map(|index| uri(ports[(first + index) % ports.len()])).collect();
         uris.join(",")
     }
 
-    /// Which server a connection string belongs to.
-    pub(crate) fn server_of(&self, uri: &str) -> Option<usize> {
-        (0..self.ports.len()).find(|&server| self.uri(server) == uri)
+    /// Which server a client's connection string belongs to.
+    pub(crate) fn server_of(&self, connected: &str) -> Option<usize> {
+        let rows = self.client_ports.iter().chain([&self.ports]);
+        rows.flat_map(|row| row.iter().enumerate()).find(|(_, port)| uri(**port) == connected).map(|(server, _)| server)
     }
 
     /// A path below the run's directory.
@@ -67,6 +87,10 @@ impl Setup {
     }
 }
 
+fn uri(port: u16) -> String {
+    format!("tcp://127.0.0.1:{port}/amps/json")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -77,6 +101,8 @@ mod tests {
             amps: PathBuf::new(),
             dir: PathBuf::new(),
             ports: vec![1, 2, 3],
+            client_ports: Vec::new(),
+            peer_ports: Vec::new(),
             topic: "t",
             rate: 1,
             heartbeat: 1,
@@ -88,6 +114,24 @@ mod tests {
         assert_eq!(port_order(&setup.uris(1)), [2, 3, 1]);
         assert_eq!(port_order(&setup.uris(5)), [3, 1, 2]);
         assert_eq!(setup.server_of(&setup.uri(2)), Some(2));
+    }
+
+    #[test]
+    fn each_client_and_server_has_ways_of_its_own() {
+        let setup = Setup {
+            amps: PathBuf::new(),
+            dir: PathBuf::new(),
+            ports: vec![1, 2, 3],
+            client_ports: vec![vec![11, 12, 13], vec![21, 22, 23]],
+            peer_ports: vec![vec![31, 32, 33], vec![41, 42, 43], vec![51, 52, 53]],
+            topic: "t",
+            rate: 1,
+            heartbeat: 1,
+            spread: true,
+        };
+        assert_eq!(setup.uris(1).split(',').map(port_of).collect::<Vec<_>>(), [22, 23, 21]);
+        assert_eq!(setup.server_of(&uri(23)), Some(2));
+        assert_eq!(setup.peers(1).map(|uri| port_of(&uri)).collect::<Vec<_>>(), [41, 43]);
     }
 
     fn port_of(uri: &str) -> u16 {

@@ -20,6 +20,8 @@ const UNDISCARDED: usize = 64;
 #[derive(Debug)]
 pub(crate) struct Subscriber {
     index: usize,
+    /// Its number among all clients.
+    client: usize,
     process: Option<Process>,
     /// What each life wrote; the last one may still be writing.
     lives: Vec<Written>,
@@ -37,8 +39,8 @@ struct Written {
 }
 
 impl Subscriber {
-    pub(crate) fn new(index: usize) -> Self {
-        Self { index, process: None, lives: Vec::new(), seen: HashSet::new() }
+    pub(crate) fn new(index: usize, client: usize) -> Self {
+        Self { index, client, process: None, lives: Vec::new(), seen: HashSet::new() }
     }
 
     /// The client name.
@@ -58,7 +60,7 @@ impl Subscriber {
         let name = self.name();
         let life = self.lives.len() + 1;
         let mut command = setup.command("subscribe");
-        command.args(["--server", &setup.uris(self.index), "--topic", setup.topic, "--client-name", &name]);
+        command.args(["--server", &setup.uris(self.client), "--topic", setup.topic, "--client-name", &name]);
         command.args(["--bookmark", "recent", "--format", "json", "--heartbeat", &setup.heartbeat.to_string()]);
         command.arg("--bookmark-store").arg(setup.path(format!("{name}.store")));
         let out = setup.path(format!("{name}.{life}.out"));
@@ -92,6 +94,13 @@ impl Subscriber {
         }
         self.take_in(input)?;
         Ok(true)
+    }
+
+    /// Stops the process in its tracks, or lets it go on.
+    pub(crate) fn pause(&self, pause: bool) {
+        if let Some(process) = &self.process {
+            process.signal(if pause { Signal::STOP } else { Signal::CONT });
+        }
     }
 
     /// Asks the process to end. [`Subscriber::ended`] says when it has.
@@ -135,7 +144,7 @@ impl Subscriber {
     /// All that the verdict needs to know.
     pub(crate) fn history(&self) -> History {
         let life = |life: &Written| Life {
-            deliveries: life.output.deliveries.iter().map(|delivery| delivery.seen.clone()).collect(),
+            deliveries: life.output.deliveries.clone(),
             undiscarded: if life.killed { UNDISCARDED } else { 0 },
         };
         History { name: self.name(), lives: self.lives.iter().map(life).collect() }

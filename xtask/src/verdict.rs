@@ -23,6 +23,7 @@ use std::collections::HashSet;
 use std::fmt;
 
 use crate::input::Line;
+use crate::output::Delivery;
 
 /// A message as someone saw it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,8 +37,8 @@ pub(crate) enum Seen {
 /// All that the verdict is computed from.
 #[derive(Debug, Default)]
 pub(crate) struct Evidence {
-    /// For each publisher, the lines (counted from 0) it was promised.
-    pub(crate) promised: Vec<Vec<usize>>,
+    /// For each publisher, how many of its first lines were promised.
+    pub(crate) promised: Vec<usize>,
     /// Each server's log, in its order.
     pub(crate) servers: Vec<ServerLog>,
     /// Each subscriber's deliveries.
@@ -66,7 +67,7 @@ pub(crate) struct Subscriber {
 #[derive(Debug, Default)]
 pub(crate) struct Life {
     /// Its deliveries, in order.
-    pub(crate) deliveries: Vec<Seen>,
+    pub(crate) deliveries: Vec<Delivery>,
     /// How many of the last deliveries may not have been discarded when the
     /// process ended.
     pub(crate) undiscarded: usize,
@@ -88,6 +89,8 @@ pub(crate) struct Violation {
     pub(crate) place: String,
     pub(crate) what: Seen,
     pub(crate) why: &'static str,
+    /// When it was delivered, in milliseconds of the Unix clock, if it was.
+    pub(crate) at_ms: Option<u64>,
 }
 
 impl fmt::Display for Violation {
@@ -128,7 +131,7 @@ impl Verdict {
 
 /// Judges the evidence.
 pub(crate) fn judge(evidence: &Evidence) -> Verdict {
-    let required = required(evidence);
+    let required = required(&evidence.promised, &evidence.servers);
     let mut verdict = Verdict { published: required.iter().sum(), ..Verdict::default() };
     let mut everywhere: Option<HashSet<Line>> = None;
     for server in &evidence.servers {
@@ -147,10 +150,9 @@ pub(crate) fn judge(evidence: &Evidence) -> Verdict {
 }
 
 /// For each publisher, how many of its first lines must be everywhere.
-pub(crate) fn required(evidence: &Evidence) -> Vec<usize> {
-    let mut required: Vec<usize> =
-        evidence.promised.iter().map(|lines| lines.iter().max().map_or(0, |last| last + 1)).collect();
-    for (_, seen) in evidence.servers.iter().flat_map(|server| &server.entries) {
+pub(crate) fn required(promised: &[usize], servers: &[ServerLog]) -> Vec<usize> {
+    let mut required = promised.to_vec();
+    for (_, seen) in servers.iter().flat_map(|server| &server.entries) {
         if let Seen::Line(line) = seen {
             required[line.publisher] = required[line.publisher].max(line.number + 1);
         }
@@ -159,7 +161,7 @@ pub(crate) fn required(evidence: &Evidence) -> Vec<usize> {
 }
 
 fn check_server(server: &ServerLog, required: &[usize], violations: &mut Vec<Violation>) -> HashSet<Line> {
-    let mut report = Report { place: &server.name, violations };
+    let mut report = Report { place: &server.name, at_ms: None, violations };
     let mut order = Order::new(required.len());
     let mut last_sequence = vec![0; required.len()];
     for (sequence, seen) in &server.entries {
@@ -182,12 +184,13 @@ fn check_server(server: &ServerLog, required: &[usize], violations: &mut Vec<Vio
 }
 
 fn check_subscriber(subscriber: &Subscriber, required: &[usize], violations: &mut Vec<Violation>) -> HashSet<Line> {
-    let mut report = Report { place: &subscriber.name, violations };
+    let mut report = Report { place: &subscriber.name, at_ms: None, violations };
     let mut ever = Order::new(required.len());
     let mut may_return: HashSet<Line> = HashSet::new();
     for life in &subscriber.lives {
         let mut here = Order::new(required.len());
-        for seen in &life.deliveries {
+        for Delivery { seen, at_ms } in &life.deliveries {
+            report.at_ms = Some(*at_ms);
             let Seen::Line(line) = seen else {
                 report.add(Kind::Duplicated, seen.clone(), "nobody sent this");
                 continue;
@@ -209,11 +212,12 @@ fn check_subscriber(subscriber: &Subscriber, required: &[usize], violations: &mu
         }
         may_return.retain(|line| !here.seen.contains(line));
         let tail = life.deliveries.len().saturating_sub(life.undiscarded);
-        may_return.extend(life.deliveries[tail..].iter().filter_map(|seen| match seen {
-            Seen::Line(line) => Some(*line),
+        may_return.extend(life.deliveries[tail..].iter().filter_map(|delivery| match delivery.seen {
+            Seen::Line(line) => Some(line),
             Seen::Unknown(_) => None,
         }));
     }
+    report.at_ms = None;
     report.missing(required, &ever.seen, "never delivered");
     ever.seen
 }
@@ -255,12 +259,13 @@ impl Order {
 /// Collects the violations of one place.
 struct Report<'a> {
     place: &'a str,
+    at_ms: Option<u64>,
     violations: &'a mut Vec<Violation>,
 }
 
 impl Report<'_> {
     fn add(&mut self, kind: Kind, what: Seen, why: &'static str) {
-        self.violations.push(Violation { kind, place: self.place.to_owned(), what, why });
+        self.violations.push(Violation { kind, place: self.place.to_owned(), what, why, at_ms: self.at_ms });
     }
 
     fn line(&mut self, kind: Kind, line: Line, why: &'static str) {

@@ -187,3 +187,18 @@ fn a_journal_that_fails_stops_the_instance_before_it_promises_anything() {
     let late = bench.connect();
     assert!(bench.engine.should_close(late.id), "new connections are refused");
 }
+
+#[test]
+fn a_journal_that_grows_byte_by_byte_is_followed_and_each_message_is_read_once() {
+    let dir = tempfile::tempdir().unwrap();
+    write(dir.path(), 1..=4);
+    let path = dir.path().join("journal");
+    let whole = fs::read(&path).unwrap();
+    let mut reader = journal::JournalReader::new(dir.path());
+    let mut messages = Vec::new();
+    for len in 0..=whole.len() {
+        fs::write(&path, &whole[..len]).unwrap();
+        reader.read_on(&mut |message| messages.push(message)).unwrap();
+    }
+    assert_eq!(sequences(&messages), [1, 2, 3, 4]);
+}

@@ -1,14 +1,22 @@
-//! What a fault does to the processes of a run.
+//! What a fault does to the processes and links of a run.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
+
+use amps_client::Client;
 
 use super::Run;
 use crate::Failure;
 use crate::events;
-use crate::schedule::Fault;
+use crate::schedule::{Fault, Path, Trouble};
+
+/// Somebody else stays no longer than it takes to log on, or to give up.
+const LIMIT: Duration = Duration::from_secs(2);
 
 impl Run<'_> {
     pub(super) fn apply(&mut self, fault: Fault) -> Result<(), Failure> {
+        if !fault.is_end() {
+            self.faults += 1;
+        }
         match fault {
             Fault::KillServerInUse => self.kill_server(self.server_in_use()),
             Fault::KillServer(server) => self.kill_server(server),
@@ -21,24 +29,62 @@ impl Run<'_> {
             Fault::PauseServer(server) => {
                 self.fault_times_ms.push(now_ms());
                 self.servers[server].pause();
-                self.progress.say(&format!("paused server {}", self.servers[server].name()));
+                self.begin(self.server(server), "paused");
             }
             Fault::ResumeServer(server) => {
                 self.servers[server].resume();
-                self.progress.say(&format!("server {} goes on", self.servers[server].name()));
+                self.end(&self.server(server));
             }
             Fault::KillPublisher(publisher) => {
                 if self.publishers[publisher].kill() {
-                    self.killed(&self.publishers[publisher].name());
+                    self.killed(self.publishers[publisher].name());
                 }
             }
-            Fault::RestartPublisher(publisher) => self.publishers[publisher].restart(&self.setup)?,
+            Fault::RestartPublisher(publisher) => {
+                self.publishers[publisher].restart(&self.setup)?;
+                self.end(&self.publishers[publisher].name());
+            }
+            Fault::PausePublisher(publisher) => {
+                self.publishers[publisher].pause(true);
+                self.begin(self.publishers[publisher].name(), "paused");
+            }
+            Fault::ResumePublisher(publisher) => {
+                self.publishers[publisher].pause(false);
+                self.end(&self.publishers[publisher].name());
+            }
+            Fault::FillDisk(publisher) => {
+                self.publishers[publisher].fill_disk(&self.setup);
+                self.begin(self.publishers[publisher].name(), "disk full");
+            }
+            Fault::FreeDisk(publisher) => {
+                self.publishers[publisher].free_disk(&self.setup)?;
+                self.end(&self.publishers[publisher].name());
+            }
             Fault::KillSubscriber(subscriber) => {
                 if self.subscribers[subscriber].kill(&self.scenario.input)? {
-                    self.killed(&self.subscribers[subscriber].name());
+                    self.killed(self.subscribers[subscriber].name());
                 }
             }
-            Fault::RestartSubscriber(subscriber) => self.subscribers[subscriber].start(&self.setup)?,
+            Fault::RestartSubscriber(subscriber) => {
+                self.subscribers[subscriber].start(&self.setup)?;
+                self.end(&self.subscribers[subscriber].name());
+            }
+            Fault::PauseSubscriber(subscriber) => {
+                self.subscribers[subscriber].pause(true);
+                self.begin(self.subscribers[subscriber].name(), "paused");
+            }
+            Fault::ResumeSubscriber(subscriber) => {
+                self.subscribers[subscriber].pause(false);
+                self.end(&self.subscribers[subscriber].name());
+            }
+            Fault::TakeName(client) => self.take_name(client),
+            Fault::Break(path, trouble) => self.break_links(path, trouble),
+            Fault::Mend(path) => {
+                if let Some(network) = &self.network {
+                    network.mend(path);
+                    self.end(&self.lane(path));
+                }
+            }
         }
         Ok(())
     }
@@ -46,20 +92,80 @@ impl Run<'_> {
     fn kill_server(&mut self, server: usize) {
         self.fault_times_ms.push(now_ms());
         if self.servers[server].kill() {
-            self.killed(&format!("server {}", self.servers[server].name()));
+            self.killed(self.server(server));
         }
     }
 
     pub(super) fn restart_server(&mut self, server: usize) -> Result<(), Failure> {
         if self.servers[server].start(&self.setup)? {
-            self.progress.say(&format!("restarted server {}", self.servers[server].name()));
+            self.end(&self.server(server));
         }
         Ok(())
     }
 
-    fn killed(&mut self, what: &str) {
+    fn break_links(&mut self, path: Path, trouble: Trouble) {
+        let Some(network) = &self.network else { return };
+        self.fault_times_ms.push(now_ms());
+        network.trouble(path, trouble);
+        let lane = self.lane(path);
+        match trouble {
+            Trouble::Cut | Trouble::CutAfter(_) => {
+                self.progress.say(&format!("{lane}: {trouble}"));
+                self.story.mark(lane, trouble.to_string());
+            }
+            _ => self.begin(lane, &trouble.to_string()),
+        }
+    }
+
+    /// Logs on as somebody else does who has the same name by mistake, and goes.
+    fn take_name(&mut self, client: usize) {
+        let Some(network) = &self.network else { return };
+        let name = self.client(client);
+        self.fault_times_ms.push(now_ms());
+        let servers = self.setup.uris(client);
+        let builder = Client::builder(&name).servers(servers.split(',')).connect_within(LIMIT);
+        network.runtime().spawn(async move {
+            // While every server is down nobody logs on.
+            if let Ok(other) = builder.connect().await {
+                other.close(LIMIT).await;
+            }
+        });
+        self.progress.say(&format!("{name}: somebody else takes its name"));
+        self.story.mark(name, "name taken".to_owned());
+    }
+
+    fn killed(&mut self, lane: String) {
         self.kills += 1;
-        self.progress.say(&format!("killed {what}"));
+        self.begin(lane, "killed");
+    }
+
+    fn begin(&mut self, lane: String, what: &str) {
+        self.progress.say(&format!("{lane}: {what}"));
+        self.story.begin(lane, what.to_owned());
+    }
+
+    fn end(&mut self, lane: &str) {
+        self.progress.say(&format!("{lane}: goes on"));
+        self.story.end(lane);
+    }
+
+    fn server(&self, server: usize) -> String {
+        format!("server {}", self.servers[server].name())
+    }
+
+    fn client(&self, client: usize) -> String {
+        match client.checked_sub(self.publishers.len()) {
+            None => self.publishers[client].name(),
+            Some(subscriber) => self.subscribers[subscriber].name(),
+        }
+    }
+
+    /// The name of what is broken by trouble on a path.
+    fn lane(&self, path: Path) -> String {
+        match path {
+            Path::Client { client, .. } => format!("network of {}", self.client(client)),
+            Path::Peers(a, b) => format!("{} and {}", self.servers[a].name(), self.servers[b].name()),
+        }
     }
 
     /// The listening server that most clients connected to last.

@@ -77,6 +77,8 @@ pub(super) fn story(text: &str, dir: &Path, amps: PathBuf, watch: &mut Watch) ->
         amps,
         dir: dir.to_owned(),
         ports: ports::free(SERVERS)?,
+        client_ports: Vec::new(),
+        peer_ports: Vec::new(),
         topic: TOPIC,
         rate: RATE,
         heartbeat: 1,

@@ -24,7 +24,7 @@ pub(super) struct Promised {
 /// # Errors
 /// When the store or the ledger fails.
 pub(super) async fn keep(mut lines: mpsc::Receiver<Promised>, mut ledger: Option<Ledger>) -> Result<(), Failure> {
-    let failed = |error| Failure::new("the publish store failed", error);
+    let failed = |error| Failure::new("cannot keep a line", error);
     let mut durable = Vec::with_capacity(BATCH);
     let mut next = lines.recv().await;
     while let Some(line) = next.take() {

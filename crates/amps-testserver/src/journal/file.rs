@@ -64,7 +64,7 @@ impl Journal for FileJournal {
             self.file.write_all(MAGIC)?;
             MAGIC.len() as u64
         } else {
-            scan(&self.path, each)?
+            scan(&self.path, 0, each)?
         };
         if sound < len {
             tracing::warn!(path = %self.path.display(), from = sound, to = len, "torn end of the journal cut off");
@@ -93,13 +93,13 @@ impl Journal for FileJournal {
     }
 }
 
-/// Hands every whole record of a journal file to `each` and answers where the
-/// sound part ends.
+/// Hands every whole record of a journal file behind `from` to `each` and answers
+/// where the sound part ends. `from` is 0, or such an answer.
 ///
 /// Only the end can be torn by a crash: a record cut short, or one behind
 /// which the file holds nothing more. Damage before that is an error, since
 /// cutting there would drop acknowledged messages.
-pub(super) fn scan(path: &Path, each: &mut dyn FnMut(Record)) -> io::Result<u64> {
+pub(super) fn scan(path: &Path, from: u64, each: &mut dyn FnMut(Record)) -> io::Result<u64> {
     let invalid = |text: String| io::Error::new(io::ErrorKind::InvalidData, format!("{}: {text}", path.display()));
     let open = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
     let mut file = File::open(path).map_err(open)?;
@@ -112,7 +112,8 @@ pub(super) fn scan(path: &Path, each: &mut dyn FnMut(Record)) -> io::Result<u64>
     if magic != MAGIC {
         return Err(invalid("not a journal of this test server".to_owned()));
     }
-    let mut at = MAGIC.len() as u64;
+    let mut at = from.max(MAGIC.len() as u64);
+    file.seek(SeekFrom::Start(at))?;
     let mut buffer = BytesMut::new();
     loop {
         let more = fill(&mut file, &mut buffer)?;

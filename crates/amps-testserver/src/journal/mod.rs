@@ -8,7 +8,7 @@ mod file;
 mod memory;
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 
@@ -122,12 +122,52 @@ pub trait Journal: Send {
 /// its end.
 pub fn read(dir: &Path) -> io::Result<Vec<LoggedMessage>> {
     let mut messages = Vec::new();
-    file::scan(&dir.join(file::FILE_NAME), &mut |record| {
-        if let Record::Message(message) = record
-            && !is_queue_change(&message.topic)
-        {
-            messages.push(message.into());
-        }
-    })?;
+    JournalReader::new(dir).read_on(&mut |message| messages.push(message))?;
     Ok(messages)
+}
+
+/// Follows the journal of a server that may be running, or killed and started
+/// again, in between.
+///
+/// ```no_run
+/// # use std::path::Path;
+/// use amps_testserver::journal::JournalReader;
+///
+/// # fn main() -> std::io::Result<()> {
+/// let mut reader = JournalReader::new(Path::new("data"));
+/// let mut count = 0;
+/// reader.read_on(&mut |_message| count += 1)?;
+/// // Later: what has come since.
+/// reader.read_on(&mut |_message| count += 1)?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct JournalReader {
+    path: PathBuf,
+    /// Where the next record begins; 0 before the first read.
+    at: u64,
+}
+
+impl JournalReader {
+    /// Begins at the first record of the journal in `dir`. Opens nothing yet.
+    pub fn new(dir: &Path) -> Self {
+        Self { path: dir.join(file::FILE_NAME), at: 0 }
+    }
+
+    /// Hands on the messages that have come since the last call, in log order.
+    /// A record cut short at the end is left for the next call.
+    ///
+    /// # Errors
+    /// Those of [`read`].
+    pub fn read_on(&mut self, each: &mut dyn FnMut(LoggedMessage)) -> io::Result<()> {
+        self.at = file::scan(&self.path, self.at, &mut |record| {
+            if let Record::Message(message) = record
+                && !is_queue_change(&message.topic)
+            {
+                each(message.into());
+            }
+        })?;
+        Ok(())
+    }
 }
