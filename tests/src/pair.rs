@@ -237,6 +237,9 @@ impl Pair {
             moved |= self.run_server(server);
         }
         for client in 0..self.clients.len() {
+            if self.clients[client].paused {
+                continue;
+            }
             moved |= self.run_client(client);
             moved |= self.run_store(client);
             self.listen(client);
@@ -307,7 +310,8 @@ impl Pair {
     }
 
     fn next_deadline(&self) -> Option<Instant> {
-        let clients = self.clients.iter().filter_map(|client| client.running.as_ref()?.deadline());
+        let awake = self.clients.iter().filter(|client| !client.paused);
+        let clients = awake.filter_map(|client| client.running.as_ref()?.deadline());
         let servers = self.servers.iter().filter_map(|server| server.engine.as_ref()?.poll_timeout());
         let pipes = self.pipes.values().filter_map(Pipe::arrival);
         clients.chain(servers).chain(pipes).filter(|at| *at > self.now).min()
@@ -384,12 +388,17 @@ impl Pair {
         let (now, life) = (self.now, self.clients[client].lives);
         let server = &mut self.servers[number];
         match &mut server.engine {
-            Some(engine) if server.door == Door::Open => {
+            Some(engine) if matches!(server.door, Door::Open | Door::Slams) => {
                 let id = engine.accept(now);
                 let ends = [End::Client { client, life }, End::Server { server: number, life: server.life, id }];
                 let cuts = std::mem::take(&mut server.cuts);
                 self.last_pipe += 1;
-                self.pipes.insert(self.last_pipe, Pipe::new(ends, cuts));
+                let mut pipe = Pipe::new(ends, cuts);
+                if server.door == Door::Slams {
+                    engine.closed(now, id);
+                    pipe.open[1] = false;
+                }
+                self.pipes.insert(self.last_pipe, pipe);
                 running.core.dialed(now);
                 running.link = Link::Up { pipe: self.last_pipe, out: Transmit::default(), top: None };
             }

@@ -5,18 +5,31 @@
 //! fault with its time. Running it twice gives the same run. What happened is
 //! held against ledgers kept outside the code under test: what was accepted and
 //! promised, what each subscription was given in which life, what was discarded
-//! and saved. After the last fault everything is healed and has a bounded time
-//! to settle.
+//! and saved, what was done of a queue. After the last fault everything is healed
+//! and has a bounded time to settle.
 
+mod asker;
 mod check;
+mod chooser;
+mod fault;
+mod first;
+mod guests;
+mod part;
 mod plan;
+mod profile;
 mod publisher;
 mod run;
+mod setup;
 mod shrink;
 mod subscriber;
+mod trouble;
 mod viewer;
+mod worker;
 
 pub use check::Violation;
-pub use plan::{Event, Fault, Plan, World};
+pub use fault::{DiskFault, Fault};
+pub use plan::{Event, Plan, World};
+pub use profile::Profile;
+pub use publisher::Mix;
 pub use run::{Figures, Outcome, run};
 pub use shrink::shrink;

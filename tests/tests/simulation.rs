@@ -1,32 +1,35 @@
 //! A fixed share of the simulation with every ordinary test run, and a few
 //! seeds nobody has seen; `cargo xtask sim` runs more.
 
-use amps_tests::sim::{Plan, run};
+use amps_tests::sim::{Plan, Profile, run};
 
-fn keeps_its_promises(seeds: std::ops::Range<u64>) {
-    println!("seeds {seeds:?}");
+fn keeps_its_promises(profile: Profile, seeds: std::ops::Range<u64>) {
+    println!("seeds {seeds:?} of profile {profile}");
     for seed in seeds {
-        let outcome = run(&Plan::from_seed(seed));
+        let outcome = run(&Plan::of(profile, seed));
         let violations: Vec<_> = outcome.violations.iter().map(ToString::to_string).collect();
-        assert!(violations.is_empty(), "cargo xtask sim --seeds 1 --from {seed}: {}", violations.join("; "));
+        let again = format!("cargo xtask sim --profile {profile} --seeds 1 --from {seed}");
+        assert!(violations.is_empty(), "{again}: {}", violations.join("; "));
     }
 }
 
 #[test]
 fn whole_systems_keep_their_promises() {
-    keeps_its_promises(0..40);
+    for (profile, seeds) in Profile::ALL.into_iter().zip([20, 5, 10, 10, 10, 20]) {
+        keeps_its_promises(profile, 0..seeds);
+    }
 }
 
 #[test]
 fn whole_systems_of_fresh_seeds_keep_their_promises() {
     let from = rand::random::<u32>().into();
-    keeps_its_promises(from..from + 10);
+    keeps_its_promises(Profile::All, from..from + 10);
 }
 
 /// Seeds that found something, or that the checkers were wrong about.
 #[test]
 fn seeds_that_once_failed() {
     for seed in [1417, 1464, 1533, 14915] {
-        keeps_its_promises(seed..seed + 1);
+        keeps_its_promises(Profile::First, seed..seed + 1);
     }
 }

@@ -1,5 +1,6 @@
 //! Builds the `amps` program and asks cargo where it put it.
 
+use std::ffi::OsStr;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -36,7 +37,7 @@ pub(crate) fn workspace() -> PathBuf {
 /// # Errors
 /// When it does not build.
 pub(crate) fn amps() -> Result<PathBuf, Failure> {
-    build("amps-cli", "amps", "dev")
+    build("amps-cli", "amps", "dev", &[])
 }
 
 /// Builds a program in the release profile and returns its path.
@@ -44,13 +45,29 @@ pub(crate) fn amps() -> Result<PathBuf, Failure> {
 /// # Errors
 /// When it does not build.
 pub(crate) fn release(package: &str, name: &str) -> Result<PathBuf, Failure> {
-    build(package, name, "release")
+    build(package, name, "release", &[])
 }
 
 /// Goes on as this same program, built to be quick and with every check that a
 /// build for development has; its option `--built` says so.
 pub(crate) fn become_checked() -> Failure {
-    match build("xtask", "xtask", "checked") {
+    become_built(&[])
+}
+
+/// The same with the planted bugs in it, built in a directory of its own.
+pub(crate) fn become_planted() -> Failure {
+    let target = std::env::current_exe().ok().and_then(|own| Some(own.parent()?.parent()?.join("planted")));
+    let target = target.unwrap_or_else(|| workspace().join("target/planted"));
+    let flags = std::env::var("RUSTFLAGS").unwrap_or_default() + " --cfg planted";
+    become_built(&[
+        ("CARGO_TARGET_DIR", target.as_os_str()),
+        ("RUSTFLAGS", flags.as_ref()),
+        ("CARGO_PROFILE_CHECKED_DEBUG", "0".as_ref()),
+    ])
+}
+
+fn become_built(environment: &[(&str, &OsStr)]) -> Failure {
+    match build("xtask", "xtask", "checked", environment) {
         Ok(program) => {
             let error = Command::new(program).args(std::env::args_os().skip(1)).arg("--built").exec();
             Failure::new(format!("cannot run the program that was built: {error}"))
@@ -59,11 +76,12 @@ pub(crate) fn become_checked() -> Failure {
     }
 }
 
-fn build(package: &str, name: &str, profile: &str) -> Result<PathBuf, Failure> {
+fn build(package: &str, name: &str, profile: &str, environment: &[(&str, &OsStr)]) -> Result<PathBuf, Failure> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let output = Command::new(cargo)
         .args(["build", "--package", package, "--bin", name, "--profile", profile])
         .arg("--message-format=json-render-diagnostics")
+        .envs(environment.iter().copied())
         .current_dir(workspace())
         .stderr(Stdio::inherit())
         .output()

@@ -20,6 +20,7 @@ mod process;
 mod progress;
 mod publisher;
 mod recovery;
+mod reliability;
 mod report;
 mod run;
 mod schedule;

@@ -1,27 +1,44 @@
 //! `cargo xtask sim`: whole systems in virtual time, one from each seed.
 
+mod planted;
+
 use std::collections::BTreeMap;
 use std::io::{IsTerminal, Write};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use amps_tests::sim::{Figures, Outcome, Plan, run, shrink};
+use amps_tests::sim::{Figures, Outcome, Plan, Profile, run, shrink};
 use serde::Serialize;
 
-use crate::{Failure, binary};
+use crate::{Failure, binary, reliability};
 
 /// Options of the simulation.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// How many seeds.
-    #[arg(long, default_value_t = 1000, conflicts_with = "minutes", value_parser = clap::value_parser!(u64).range(1..))]
-    seeds: u64,
-    /// The first seed; one that is new every time unless given.
+    /// How many seeds: 1,000 unless given; for each planted bug at most 20,000.
+    #[arg(long, conflicts_with = "minutes", value_parser = clap::value_parser!(u64).range(1..))]
+    seeds: Option<u64>,
+    /// The first seed; one that is new every time unless given, 0 for planted bugs.
     #[arg(long)]
     from: Option<u64>,
-    /// Runs for so long instead of a number of seeds.
+    /// Which faults there are: all (unless given), calm, network, crash, disk, or
+    /// first. Planted bugs are hunted with all but calm by turns.
+    #[arg(long)]
+    profile: Option<Profile>,
+    /// Plants one bug after the other and says which rule sees it; fails if one
+    /// is not seen.
+    #[arg(long, conflicts_with = "minutes")]
+    planted: bool,
+    /// Plants only this one.
+    #[arg(long, requires = "planted")]
+    bug: Option<String>,
+    /// Adds the figures to this file and writes the document beside it anew.
+    #[arg(long, value_name = "FILE", num_args = 0..=1, default_missing_value = reliability::FIGURES)]
+    record: Option<PathBuf>,
+    /// Runs for so long, in minutes, instead of a number of seeds.
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..=100_000))]
     minutes: Option<u64>,
     /// Prints what happened, fault by fault and state by state.
@@ -51,10 +68,21 @@ struct Summary<'a> {
     faults_by_kind: &'a BTreeMap<&'static str, u64>,
     kills: u64,
     published: u64,
+    acknowledged: u64,
     delivered: u64,
+    lost: u64,
+    duplicated: u64,
+    out_of_order: u64,
     longest_recovery_s: f64,
     violations: usize,
 }
+
+/// Rules that are broken when something is lost.
+const LOSS: &[&str] = &["no loss", "no gap", "no loss in a queue"];
+/// When something comes twice.
+const DUPLICATES: &[&str] = &["exactly once", "no duplicate", "discarded for good", "acknowledged for good"];
+/// When something comes out of order.
+const DISORDER: &[&str] = &["order", "order of delivery"];
 
 /// How many failing seeds are looked at before it stops.
 const ENOUGH: usize = 5;
@@ -64,14 +92,16 @@ const ENOUGH: usize = 5;
 /// # Errors
 /// When it cannot be carried out.
 pub(crate) fn sim(args: &Args) -> Result<bool, Failure> {
-    if !args.built {
-        return Err(binary::become_checked());
+    match args.built {
+        false if args.planted => return Err(binary::become_planted()),
+        false => return Err(binary::become_checked()),
+        true if args.planted => return planted::hunt(args),
+        true => {}
     }
     let from = args.from.unwrap_or_else(|| rand::random::<u32>().into());
     let until = args.minutes.map(|minutes| Instant::now() + Duration::from_secs(60 * minutes));
-    let end = if until.is_some() { u64::MAX } else { from.saturating_add(args.seeds) };
-    let cores = || thread::available_parallelism().map_or(1, usize::from);
-    let threads = args.threads.map_or_else(cores, usize::from);
+    let end = if until.is_some() { u64::MAX } else { from.saturating_add(args.seeds.unwrap_or(1000)) };
+    let (threads, profile) = (args.threads(), args.profile.unwrap_or_default());
     println!("{}", if until.is_some() { format!("seeds from {from}") } else { format!("seeds {from} to {}", end - 1) });
     // A panic is a finding of its seed, told with it.
     std::panic::set_hook(Box::new(|_| {}));
@@ -84,7 +114,7 @@ pub(crate) fn sim(args: &Args) -> Result<bool, Failure> {
                     if seed >= end {
                         break;
                     }
-                    let outcome = run(&Plan::from_seed(seed));
+                    let outcome = run(&Plan::of(profile, seed));
                     if args.timeline {
                         print_timeline(&outcome);
                     }
@@ -103,10 +133,20 @@ pub(crate) fn sim(args: &Args) -> Result<bool, Failure> {
         eprint!("\r\x1b[K");
     }
     for (seed, outcome) in &total.violations {
-        explain(*seed, outcome);
+        explain(profile, *seed, outcome);
     }
     total.print()?;
+    if let Some(file) = &args.record {
+        reliability::record(file, "sim", &total.figures())?;
+    }
     Ok(total.violations.is_empty())
+}
+
+impl Args {
+    fn threads(&self) -> usize {
+        let cores = || thread::available_parallelism().map_or(1, usize::from);
+        self.threads.map_or_else(cores, usize::from)
+    }
 }
 
 impl Total {
@@ -117,6 +157,7 @@ impl Total {
             *self.figures.faults.entry(kind).or_default() += count;
         }
         self.figures.published += figures.published;
+        self.figures.acknowledged += figures.acknowledged;
         self.figures.delivered += figures.delivered;
         self.figures.time += figures.time;
         self.figures.settling = self.figures.settling.max(figures.settling);
@@ -134,8 +175,47 @@ impl Total {
         }
     }
 
+    /// How many seeds broke one of these rules.
+    fn broke(&self, rules: &[&str]) -> u64 {
+        let broke = |outcome: &Outcome| outcome.violations.iter().any(|violation| rules.contains(&violation.rule));
+        self.violations.iter().filter(|(_, outcome)| broke(outcome)).count() as u64
+    }
+
+    fn kills(&self) -> u64 {
+        let kills = |kind: &str| kind.starts_with("client kill") || kind.starts_with("client power");
+        self.figures.faults.iter().filter(|(kind, _)| kills(kind)).map(|(_, count)| count).sum()
+    }
+
+    fn server_kills(&self) -> u64 {
+        let kinds = ["server crash", "server disk lost"];
+        kinds.iter().filter_map(|kind| self.figures.faults.get(kind)).sum()
+    }
+
+    /// What is recorded.
+    fn figures(&self) -> Vec<(String, u64)> {
+        let Figures { faults, published, acknowledged, delivered, time, settling } = &self.figures;
+        let mut figures: Vec<(String, u64)> = [
+            ("seeds", self.seeds),
+            ("simulated seconds", time.as_secs()),
+            ("messages published", *published),
+            ("messages acknowledged", *acknowledged),
+            ("messages delivered", *delivered),
+            ("client kills survived", self.kills()),
+            ("server kills survived", self.server_kills()),
+            ("seeds with loss", self.broke(LOSS)),
+            ("seeds with duplicates", self.broke(DUPLICATES)),
+            ("seeds out of order", self.broke(DISORDER)),
+            ("violations", self.violations.len() as u64),
+            ("longest recovery in milliseconds", settling.as_millis() as u64),
+        ]
+        .map(|(name, count)| (name.to_owned(), count))
+        .into();
+        figures.extend(faults.iter().map(|(kind, count)| (format!("{}{kind}", reliability::FAULT), *count)));
+        figures
+    }
+
     fn print(&self) -> Result<(), Failure> {
-        let Figures { faults, published, delivered, time, settling } = &self.figures;
+        let Figures { faults, published, acknowledged, delivered, time, settling } = &self.figures;
         for (kind, count) in faults {
             println!("{count:>9} {kind}");
         }
@@ -144,9 +224,13 @@ impl Total {
             simulated_hours: (time.as_secs_f64() / 360.0).round() / 10.0,
             faults: faults.values().sum(),
             faults_by_kind: faults,
-            kills: faults.iter().filter(|(kind, _)| kind.starts_with("client")).map(|(_, count)| count).sum(),
+            kills: self.kills() + self.server_kills(),
             published: *published,
+            acknowledged: *acknowledged,
             delivered: *delivered,
+            lost: self.broke(LOSS),
+            duplicated: self.broke(DUPLICATES),
+            out_of_order: self.broke(DISORDER),
             longest_recovery_s: settling.as_secs_f64(),
             violations: self.violations.len(),
         };
@@ -160,17 +244,18 @@ impl Total {
 }
 
 /// What broke, on as small a plan as breaks it, and how to see it again.
-fn explain(seed: u64, outcome: &Outcome) {
+fn explain(profile: Profile, seed: u64, outcome: &Outcome) {
     println!("\nseed {seed}: {}", outcome.violations[0]);
-    let small = shrink(&Plan::from_seed(seed));
+    let whole = Plan::of(profile, seed);
+    let small = shrink(&whole);
     println!("{:?}", small.world);
-    println!("as small as it gets, {} of {} faults:", small.faults.len(), Plan::from_seed(seed).faults.len());
+    println!("as small as it gets, {} of {} faults:", small.faults.len(), whole.faults.len());
     let again = run(&small);
     print_timeline(&again);
     for violation in &again.violations {
         println!("    {violation}");
     }
-    println!("again: cargo xtask sim --from {seed} --seeds 1 --timeline\n");
+    println!("again: cargo xtask sim --profile {profile} --from {seed} --seeds 1 --timeline\n");
 }
 
 fn print_timeline(outcome: &Outcome) {

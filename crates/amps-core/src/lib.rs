@@ -23,6 +23,8 @@ pub mod header;
 pub mod message;
 pub mod messages;
 pub mod payload;
+#[doc(hidden)]
+pub mod planted;
 pub mod reason;
 pub mod transport;
 pub mod uri;

@@ -30,7 +30,7 @@ use tokio::sync::{broadcast, watch};
 
 use amps_core::connection::{Heartbeat, HeartbeatDue, PendingAcks, Protocol, READ_LEN, TARGET_LEN, Transmit};
 use amps_core::frame::PREFIX_LEN;
-use amps_core::{Command, CommandKind, Field, Message, MessageDecoder, Messages, Uri};
+use amps_core::{Command, CommandKind, Field, Message, MessageDecoder, Messages, Uri, planted};
 
 use crate::authenticator::{Authenticator, Question};
 use crate::error::Cause;
@@ -459,6 +459,9 @@ impl Protocol for ClientCore {
         if let Some(heartbeat) = &mut self.heartbeat {
             heartbeat.sent(now);
             heartbeat.writing(now, !out.is_empty());
+            if planted::is("black-hole-taken-as-alive") {
+                heartbeat.received(now);
+            }
         }
         if out.is_empty() {
             self.log.with(|log| log.written());
@@ -491,6 +494,9 @@ impl Protocol for ClientCore {
         self.act(now);
         self.check_drained(now);
         match self.heartbeat.as_ref().map(|heartbeat| heartbeat.due(now)) {
+            Some(HeartbeatDue::Silent) if planted::is("heartbeat-not-acted-on") => {
+                self.heartbeat.iter_mut().for_each(|heartbeat| heartbeat.received(now));
+            }
             Some(HeartbeatDue::Silent) => return Err(Cause::HeartbeatTimeout(self.heartbeat_timeout())),
             Some(HeartbeatDue::Stuck) => return Err(Cause::WriteTimeout(self.heartbeat_timeout())),
             Some(HeartbeatDue::Beat) => {
@@ -551,9 +557,14 @@ impl ClientCore {
             self.notify(Event::Dropped { messages: dropped });
         }
         self.outbox = Outbox::default();
+        if planted::is("partial-frame-continued") {
+            self.outbox.urgent.push_back(Bytes::copy_from_slice(out.unwritten()));
+        }
         self.connection += 1;
         self.acknowledged_messages = false;
-        self.decoder = MessageDecoder::new(self.config.frame_limit).connection(self.connection);
+        if !planted::is("partial-read-continued") {
+            self.decoder = MessageDecoder::new(self.config.frame_limit).connection(self.connection);
+        }
         self.received = None;
         self.buffered = 0;
         self.heartbeat = None;

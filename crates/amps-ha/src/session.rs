@@ -17,7 +17,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use amps_core::Uri;
+use amps_core::{Uri, planted};
 
 use crate::error::Cause;
 use crate::event::{ConnectionState, Event, StateChange};
@@ -121,6 +121,9 @@ impl Session {
     pub fn dialed(&mut self, now: Instant) {
         if let (Phase::Dialing { .. }, Some(attempt)) = (&self.phase, &mut self.attempt) {
             attempt.connected = Some(now);
+            if planted::is("backoff-reset-on-connect") {
+                self.deciders.healthy(attempt.uri());
+            }
             let server = attempt.server.clone();
             self.notify(now, ConnectionState::Connected, None);
             self.phase = Phase::LoggingOn { deadline: now + self.config.logon_timeout };
@@ -155,6 +158,9 @@ impl Session {
             if self.config.heartbeats {
                 self.phase = Phase::StartingHeartbeat { deadline: now + self.config.logon_timeout };
                 self.actions.push_back(Action::StartHeartbeat);
+                if planted::is("replay-before-heartbeat") {
+                    self.replay();
+                }
             } else {
                 self.replay();
             }

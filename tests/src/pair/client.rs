@@ -38,6 +38,8 @@ pub(crate) struct Client {
     pub(crate) promised: Vec<String>,
     /// Its store's thread does nothing.
     pub(crate) store_held: bool,
+    /// The whole process does nothing.
+    pub(crate) paused: bool,
     /// Attempts to open a transport.
     pub(crate) attempts: Vec<(Instant, usize)>,
 }
@@ -88,6 +90,7 @@ impl Client {
             published: Vec::new(),
             promised: Vec::new(),
             store_held: false,
+            paused: false,
             attempts: Vec::new(),
         }
     }

@@ -58,7 +58,49 @@ impl Pair {
 
     /// A client's connection swallows everything from now on.
     pub fn black_hole(&mut self, client: usize) -> bool {
-        self.client_pipe(client).map(|pipe| pipe.black_hole = true).is_some()
+        self.client_pipe(client).map(|pipe| pipe.swallows = [true, true]).is_some()
+    }
+
+    /// A client's connection swallows what goes to the server from now on, or
+    /// what goes to the client; the other direction works.
+    pub fn one_way(&mut self, client: usize, to_server: bool) -> bool {
+        self.client_pipe(client).map(|pipe| pipe.swallows[usize::from(to_server)] = true).is_some()
+    }
+
+    /// The links there are between two servers swallow what one sends the other.
+    pub fn mute(&mut self, from: usize, to: usize) -> bool {
+        let mut found = false;
+        for pipe in self.pipes.values_mut() {
+            for end in 0..2 {
+                if let [End::Server { server: x, .. }, End::Server { server: y, .. }] =
+                    [pipe.ends[1 - end], pipe.ends[end]]
+                    && (x, y) == (from, to)
+                {
+                    pipe.swallows[end] = true;
+                    found = true;
+                }
+            }
+        }
+        found
+    }
+
+    /// Cuts the connections of all clients to a server.
+    pub fn cut_clients_of(&mut self, server: usize) {
+        for pipe in self.pipes.values_mut() {
+            if matches!(pipe.ends, [End::Client { .. }, End::Server { server: at, .. }] if at == server) {
+                pipe.broken = true;
+            }
+        }
+    }
+
+    /// A client's process stands still, as with SIGSTOP, or goes on.
+    pub fn pause(&mut self, client: usize, paused: bool) {
+        self.clients[client].paused = paused;
+    }
+
+    /// A server's wall clock jumps; its next life sees it.
+    pub fn server_clock(&mut self, server: usize, seconds: i64) {
+        self.servers[server].jump(seconds);
     }
 
     /// Bytes the server has received on a client's connection.

@@ -50,6 +50,11 @@ impl Pair {
         self.running(client).summary.borrow().live
     }
 
+    /// Whether it says so of a connection to any server but this one.
+    pub fn is_live_elsewhere(&self, client: usize, server: usize) -> bool {
+        self.is_live(client) && self.attempts(client).last().is_some_and(|(_, at)| *at != server)
+    }
+
     /// Topic of the subscription that holds a client's reader back.
     pub fn stalled(&self, client: usize) -> Option<String> {
         self.running(client).stalled.borrow().as_deref().map(str::to_owned)

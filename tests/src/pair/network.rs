@@ -32,8 +32,8 @@ pub(crate) struct Pipe {
     lanes: [Lane; 2],
     /// Ends that have not closed it.
     pub(crate) open: [bool; 2],
-    /// Bytes vanish, and nobody is told.
-    pub(crate) black_hole: bool,
+    /// Bytes on their way to end `n` vanish, and nobody is told.
+    pub(crate) swallows: [bool; 2],
     /// It broke: both ends get an error, and nothing is delivered any more.
     pub(crate) broken: bool,
 }
@@ -62,7 +62,7 @@ pub(crate) struct Weather {
 impl Pipe {
     pub(crate) fn new(ends: [End; 2], cuts: [Option<u64>; 2]) -> Self {
         let lanes = cuts.map(|cut_at| Lane { cut_at, ..Lane::default() });
-        Self { ends, lanes, open: [true, true], black_hole: false, broken: false }
+        Self { ends, lanes, open: [true, true], swallows: [false, false], broken: false }
     }
 
     /// How many bytes end `from` may write now.
@@ -74,7 +74,7 @@ impl Pipe {
         let lane = &mut self.lanes[1 - from];
         // In a black hole the sender's buffer fills up and stays full.
         lane.in_flight += bytes.len();
-        if !self.black_hole {
+        if !self.swallows[1 - from] {
             lane.moving.push_back((now + weather.latency, bytes.to_vec()));
         }
     }
@@ -84,7 +84,7 @@ impl Pipe {
         if self.broken {
             return Found::Broken;
         }
-        if self.black_hole {
+        if self.swallows[to] {
             return Found::Nothing;
         }
         let peer_open = self.open[1 - to];
@@ -115,15 +115,16 @@ impl Pipe {
         let lane = &self.lanes[to];
         let arrived = lane.moving.front().is_some_and(|(at, _)| *at <= now);
         let ended = lane.moving.is_empty() && !self.open[1 - to];
-        self.broken || !self.black_hole && (arrived || ended || lane.cut_at == Some(lane.delivered))
+        self.broken || !self.swallows[to] && (arrived || ended || lane.cut_at == Some(lane.delivered))
     }
 
     /// When the next bytes arrive.
     pub(crate) fn arrival(&self) -> Option<Instant> {
-        if self.black_hole || self.broken {
+        if self.broken {
             return None;
         }
-        self.lanes.iter().filter_map(|lane| lane.moving.front().map(|(at, _)| *at)).min()
+        let open = self.lanes.iter().zip(self.swallows).filter(|(_, swallows)| !swallows);
+        open.filter_map(|(lane, _)| lane.moving.front().map(|(at, _)| *at)).min()
     }
 
     /// Bytes delivered to end `to` so far.

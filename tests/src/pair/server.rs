@@ -15,6 +15,8 @@ pub enum Door {
     Refuses,
     /// The attempt is never answered.
     Silent,
+    /// They are accepted and closed at once.
+    Slams,
 }
 
 pub(crate) struct Server {
@@ -34,6 +36,12 @@ impl Server {
             Self { engine: None, journal: MemoryJournal::new(), life: 0, door: Door::Open, cuts: [None, None], config };
         server.start();
         server
+    }
+
+    /// Sets the wall clock of the next life.
+    pub(crate) fn jump(&mut self, seconds: i64) {
+        let now = self.config.wall_clock.as_secs().saturating_add_signed(seconds);
+        self.config.wall_clock = Duration::from_secs(now);
     }
 
     /// Starts on the journal, if it is down.

@@ -2,10 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::time::{Duration, Instant};
 
+use amps_core::Reason;
 use amps_ha::event::{ConnectionState, Event};
 
 use super::publisher::{Publisher, RECORDS, key_of};
+use super::worker::WORK;
 use crate::Pair;
 
 /// A promise that was broken.
@@ -35,24 +38,33 @@ pub(super) struct Logs {
     servers: Vec<BTreeMap<String, Vec<String>>>,
     /// What each server has as the last record under each key.
     views: Vec<BTreeMap<String, String>>,
-    /// What all of them have.
+    /// Messages that all of them have, but for those of the queue.
     pub(super) common: BTreeSet<String>,
-    /// What any of them has.
+    /// What any of them has, or had when its disk was lost.
     pub(super) any: BTreeSet<String>,
+    /// The messages of the queue.
+    pub(super) work: BTreeSet<String>,
     /// Whether they have the same, but for what may be on some only.
     pub(super) level: bool,
 }
 
 impl Logs {
-    pub(super) fn read(pair: &mut Pair, servers: usize, publishers: &[Publisher]) -> Self {
+    /// `gone`: what was on disks that were lost.
+    pub(super) fn read(pair: &mut Pair, servers: usize, publishers: &[Publisher], gone: &BTreeSet<String>) -> Self {
         let open: BTreeSet<&String> = publishers.iter().flat_map(Publisher::open).collect();
         let (mut logs, mut views, mut sets) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut work, mut deletions) = (BTreeSet::new(), BTreeSet::new());
         for server in 0..servers {
             let (mut log, mut view, mut set) = (BTreeMap::new(), BTreeMap::new(), BTreeSet::new());
             for message in pair.log(server) {
                 let body = String::from_utf8_lossy(&message.body).into_owned();
-                if message.topic == RECORDS {
+                if message.deletes.is_some() {
+                    view.remove(key_of(&body));
+                    deletions.insert(body.clone());
+                } else if message.topic == RECORDS {
                     view.insert(key_of(&body).to_owned(), body.clone());
+                } else if message.topic == WORK {
+                    work.insert(body.clone());
                 }
                 set.insert(body.clone());
                 log.entry(message.client_name.clone()).or_insert_with(Vec::new).push(body);
@@ -64,9 +76,11 @@ impl Logs {
         let due = |set: &BTreeSet<String>| set.iter().filter(|body| !open.contains(*body)).cloned().collect();
         let due: Vec<BTreeSet<String>> = sets.iter().map(due).collect();
         let level = due.windows(2).all(|pair| pair[0] == pair[1]);
-        let any = sets.iter().flatten().cloned().collect();
+        let any = sets.iter().flatten().chain(gone).cloned().collect();
         let common = sets.into_iter().reduce(|common, set| common.intersection(&set).cloned().collect());
-        Self { servers: logs, views, common: common.unwrap_or_default(), any, level }
+        let mut common = common.unwrap_or_default();
+        common.retain(|body| !work.contains(body) && !deletions.contains(body));
+        Self { servers: logs, views, common, any, work, level }
     }
 
     /// Whether these are the records of some server.
@@ -91,22 +105,34 @@ impl Logs {
     }
 }
 
-/// Nobody sent a server anything it cannot read.
-pub(super) fn frames(pair: &mut Pair, servers: usize) -> Option<Violation> {
-    (0..servers).find_map(|server| {
-        let violation = pair.server(server).stats().violations.front()?;
+/// Nobody sent a server anything it cannot read, or acknowledged what somebody
+/// else had leased. What it says is of its present life.
+pub(super) fn server(pair: &mut Pair, server: usize) -> Vec<Violation> {
+    let stats = pair.server(server).stats();
+    let unreadable = stats.violations.front().map(|violation| {
         let what = format!("s{server} was sent something it cannot read: {violation:?}");
-        Some(Violation::new("whole frames", what))
-    })
+        Violation::new("whole frames", what)
+    });
+    let unleased = (stats.unleased > 0).then(|| {
+        let what = format!("s{server}: {} messages were acknowledged without a lease", stats.unleased);
+        Violation::new("leased acknowledgements", what)
+    });
+    unreadable.into_iter().chain(unleased).collect()
 }
 
+/// The order of states on a connection.
+pub(super) const ORDER: [ConnectionState; 5] = [
+    ConnectionState::Connected,
+    ConnectionState::LoggedOn,
+    ConnectionState::HeartbeatInitiated,
+    ConnectionState::PublishReplayed,
+    ConnectionState::Resubscribed,
+];
+
 /// The states of one life of a client come in their order, and nothing was
-/// refused or dropped.
-pub(super) fn events(name: &str, events: &[Event]) -> Vec<Violation> {
-    use ConnectionState::{
-        Connected, Disconnected, HeartbeatInitiated, LoggedOn, PublishReplayed, Resubscribed, Shutdown,
-    };
-    const ORDER: [ConnectionState; 5] = [Connected, LoggedOn, HeartbeatInitiated, PublishReplayed, Resubscribed];
+/// dropped, or refused unless some messages are.
+pub(super) fn events(name: &str, events: &[Event], refused: bool) -> Vec<Violation> {
+    use ConnectionState::{Disconnected, Shutdown};
     let mut violations = Vec::new();
     let mut next = 0;
     for event in events {
@@ -120,6 +146,7 @@ pub(super) fn events(name: &str, events: &[Event]) -> Vec<Violation> {
                     next = 0;
                 }
             },
+            Event::FailedWrite(failed) if refused && failed.reason == Reason::InvalidTopic => {}
             Event::FailedWrite(_) | Event::Dropped { .. } | Event::Panicked(_) | Event::HandlerFailed(_) => {
                 violations.push(Violation::new("nothing is refused or dropped", format!("{name}: {event:?}")));
             }
@@ -127,6 +154,29 @@ pub(super) fn events(name: &str, events: &[Event]) -> Vec<Violation> {
         }
     }
     violations
+}
+
+/// Without faults there is one connection, and it stays.
+pub(super) fn calm(name: &str, events: &[Event]) -> Option<Violation> {
+    let states: Vec<_> = events
+        .iter()
+        .filter_map(|event| if let Event::State(change) = event { Some(change.state) } else { None })
+        .collect();
+    (states != ORDER).then(|| Violation::new("a calm connection stays", format!("{name}: {states:?}")))
+}
+
+/// Attempts within this time are counted together.
+const WINDOW: Duration = Duration::from_secs(2);
+
+/// So many attempts to connect are plenty: four within the window at each of
+/// three servers, and as many again for each fault that lets the waits start over.
+const ATTEMPTS_MAX: usize = 60;
+
+/// A client does not knock in a busy loop.
+pub(super) fn paced(name: &str, attempts: &[(Instant, usize)]) -> Option<Violation> {
+    let (last, first) = (attempts.last()?, attempts.len().checked_sub(ATTEMPTS_MAX + 1)?);
+    let busy = last.0 - attempts[first].0 < WINDOW;
+    busy.then(|| Violation::new("paced attempts", format!("{name}: {ATTEMPTS_MAX} within {WINDOW:?}")))
 }
 
 /// What a subscription was given, over all its lives, against the log.

@@ -2,18 +2,58 @@
 
 use std::collections::BTreeSet;
 
+use amps_core::header::FrameWriter;
 use amps_ha::publish_log::Durability;
 use rand::RngExt;
 use rand::rngs::StdRng;
 
 use super::check::Violation;
+use super::worker::WORK;
 use crate::{Kill, Pair, Store};
 
 /// The SOW topic; the other topic keeps no state.
 pub(super) const RECORDS: &str = "records";
 pub(super) const PLAIN: &str = "plain";
 /// Keys of each publisher in the SOW topic.
-const KEYS: usize = 5;
+pub(super) const KEYS: usize = 5;
+/// The first of them that are deleted now and then.
+const DELETED: usize = 3;
+/// A topic that every server refuses.
+const FORBIDDEN: &str = "/AMPS/forbidden";
+
+/// What is written beside plain messages.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Mix {
+    /// Deletions of records.
+    pub deletions: bool,
+    /// Messages that every server refuses.
+    pub refused: bool,
+    /// Messages for a queue.
+    pub work: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Message,
+    Deletion,
+    Refused,
+    Work,
+}
+
+impl Mix {
+    /// What comes next; without anything to mix in nothing is drawn.
+    fn choose(self, random: &mut StdRng) -> Kind {
+        if !(self.deletions || self.refused || self.work) {
+            return Kind::Message;
+        }
+        match random.random_range(0..20) {
+            0..2 if self.deletions => Kind::Deletion,
+            2 if self.refused => Kind::Refused,
+            3..9 if self.work => Kind::Work,
+            _ => Kind::Message,
+        }
+    }
+}
 
 /// What must become of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,6 +66,8 @@ enum Fate {
     Settled,
     /// It may be anywhere or nowhere, for its process died too early.
     Open,
+    /// Every server refuses it.
+    Refused,
 }
 
 /// A publisher across its lives.
@@ -34,16 +76,28 @@ pub(super) struct Publisher {
     pub(super) client: usize,
     pub(super) name: String,
     store: Store,
+    mix: Mix,
     bodies: Vec<String>,
     fates: Vec<Fate>,
     /// Of this life: ordinals in the log, and which messages they are.
     mine: Vec<(u64, usize)>,
+    /// Of the keys that are never deleted, those the servers have.
+    lasting: BTreeSet<String>,
 }
 
 impl Publisher {
-    pub(super) fn new(client: usize, store: Store) -> Self {
+    pub(super) fn new(client: usize, store: Store, mix: Mix) -> Self {
         let name = format!("publisher{client}");
-        Self { client, name, store, bodies: Vec::new(), fates: Vec::new(), mine: Vec::new() }
+        Self {
+            client,
+            name,
+            store,
+            mix,
+            bodies: Vec::new(),
+            fates: Vec::new(),
+            mine: Vec::new(),
+            lasting: BTreeSet::new(),
+        }
     }
 
     /// How many messages were accepted so far.
@@ -54,13 +108,27 @@ impl Publisher {
     /// Publishes one more message; a full store is no reason to fail.
     pub(super) fn publish(&mut self, pair: &mut Pair, random: &mut StdRng) {
         let number = self.bodies.len();
-        let (topic, key) = (if random.random_bool(0.5) { RECORDS } else { PLAIN }, random.random_range(0..KEYS));
+        let kind = self.mix.choose(random);
+        let (half, key) = (random.random_bool(0.5), random.random_range(0..KEYS));
+        let topic = match kind {
+            Kind::Deletion => RECORDS,
+            Kind::Refused => FORBIDDEN,
+            Kind::Work => WORK,
+            Kind::Message => [PLAIN, RECORDS][usize::from(half)],
+        };
+        let key = if kind == Kind::Deletion { DELETED + key % (KEYS - DELETED) } else { key };
         let filler = "x".repeat(random.random_range(0..300));
         let body = format!(r#"{{"id":"{}-{key}","n":{number},"t":"{topic}","x":"{filler}"}}"#, self.client);
-        if let Ok(ordinal) = pair.publish_to(self.client, topic, body.clone()) {
+        let written = match kind {
+            Kind::Deletion => pair.write(self.client, body.clone(), 100 + topic.len() + body.len(), |sequence, out| {
+                FrameWriter::sow_delete(out, topic, sequence).finish(body.as_bytes());
+            }),
+            _ => pair.publish_to(self.client, topic, body.clone()),
+        };
+        if let Ok(ordinal) = written {
             self.mine.push((ordinal, number));
             self.bodies.push(body);
-            self.fates.push(Fate::Accepted);
+            self.fates.push(if kind == Kind::Refused { Fate::Refused } else { Fate::Accepted });
         }
     }
 
@@ -69,8 +137,15 @@ impl Publisher {
         let cursors = pair.cursors(self.client);
         let keeps = matches!(self.store, Store::Disk(_));
         for (ordinal, number) in &self.mine {
-            if *ordinal < cursors.settled {
+            if self.fates[*number] == Fate::Refused {
+                continue;
+            } else if *ordinal < cursors.settled {
                 self.fates[*number] = Fate::Settled;
+                let (body, lasts) = (&self.bodies[*number], format!(r#""t":"{RECORDS}""#));
+                let key = key_of(body);
+                if body.contains(&lasts) && !(DELETED..KEYS).any(|deleted| key.ends_with(&format!("-{deleted}"))) {
+                    self.lasting.insert(key.to_owned());
+                }
             } else if keeps && *ordinal < cursors.durable {
                 self.fates[*number] = Fate::Promised;
             }
@@ -102,13 +177,15 @@ impl Publisher {
         }
         let mut missing = self.bodies.iter().zip(&self.fates).filter(|(body, fate)| {
             // Nothing died since: what was accepted is as good as promised.
-            **fate != Fate::Open && !have.contains(body)
+            !matches!(fate, Fate::Open | Fate::Refused) && !have.contains(body)
         });
         if let Some((body, _)) = missing.next() {
             let what = format!("s{server} lacks {} messages of {}, such as {body}", 1 + missing.count(), self.name);
             return Some(Violation::new("no loss", what));
         }
-        let in_order: Vec<&String> = self.bodies.iter().filter(|body| have.contains(body)).collect();
+        let due =
+            self.bodies.iter().zip(&self.fates).filter(|(body, fate)| **fate != Fate::Refused && have.contains(body));
+        let in_order: Vec<&String> = due.map(|(body, _)| body).collect();
         if in_order.len() < logged.len() {
             return Some(Violation::new(
                 "nothing invented",
@@ -119,6 +196,16 @@ impl Publisher {
         differs.map(|(due, found)| {
             Violation::new("order", format!("s{server} has {found} of {} where {due} is due", self.name))
         })
+    }
+
+    /// Keys that every server has, and that are never deleted.
+    pub(super) fn lasting_keys(&self) -> impl Iterator<Item = &String> {
+        self.lasting.iter()
+    }
+
+    /// How many of its messages the servers have acknowledged.
+    pub(super) fn acknowledged(&self) -> u64 {
+        self.fates.iter().filter(|fate| **fate == Fate::Settled).count() as u64
     }
 
     /// Messages that may be on one server and not on the other: their publisher

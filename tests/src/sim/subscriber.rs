@@ -11,6 +11,7 @@ use rand::RngExt;
 use rand::rngs::StdRng;
 
 use super::check::{self, Logs, Violation};
+use super::part::{Part, Turn};
 use super::publisher::origin_of;
 use crate::{Entered, Kill, Pair};
 
@@ -18,16 +19,18 @@ const KEY: &str = "all";
 
 /// A subscription to everything, from the beginning, across its lives.
 pub(super) struct Subscriber {
-    pub(super) client: usize,
+    client: usize,
     name: String,
     queue: usize,
+    /// It discards what comes first as a rule, and soon.
+    steady: bool,
     kv: MemoryKv,
     life: Option<Life>,
     /// Discarded, and saved before the last life began: never to come again.
     saved: BTreeSet<String>,
     /// Discarded in an earlier life, saved or not.
     discarded: BTreeSet<String>,
-    pub(super) given: u64,
+    given: u64,
 }
 
 struct Life {
@@ -42,23 +45,28 @@ struct Life {
 }
 
 impl Subscriber {
-    pub(super) fn new(pair: &mut Pair, client: usize, queue: usize) -> Self {
-        let mut subscriber = Self {
+    pub(super) fn new(client: usize, queue: usize, steady: bool) -> Self {
+        Self {
             client,
             name: format!("subscriber{client}"),
             queue,
+            steady,
             kv: MemoryKv::new(),
             life: None,
             saved: BTreeSet::new(),
             discarded: BTreeSet::new(),
             given: 0,
-        };
-        subscriber.start(pair);
-        subscriber
+        }
+    }
+}
+
+impl Part for Subscriber {
+    fn client(&self) -> usize {
+        self.client
     }
 
     /// Begins a life on what the disk holds.
-    pub(super) fn start(&mut self, pair: &mut Pair) {
+    fn start(&mut self, pair: &mut Pair) {
         let store = KvBookmarkStore::open(self.kv.clone(), &self.name, SyncLevel::Power);
         let mut store = store.expect("a disk that can be read");
         let known = store.recover(KEY).expect("a disk that can be read");
@@ -78,8 +86,7 @@ impl Subscriber {
         });
     }
 
-    /// The process is about to die.
-    pub(super) fn dies(&mut self, how: Kill) {
+    fn dies(&mut self, how: Kill) {
         let Some(life) = self.life.take() else { return };
         self.saved.extend(life.saved);
         self.discarded.extend(life.discarded);
@@ -87,63 +94,64 @@ impl Subscriber {
     }
 
     /// Takes some of what waits, discards some of it, saves now and then.
-    pub(super) fn turn(&mut self, random: &mut StdRng, most: usize) -> Vec<Violation> {
-        let mut violations = Vec::new();
-        let Some(life) = &mut self.life else { return violations };
-        life.entered.take(most);
+    fn turn(&mut self, turn: &mut Turn<'_>) {
+        let Some(life) = &mut self.life else { return };
+        life.entered.take(turn.most);
         for item in life.entered.items.drain(..) {
             let Item::Message(message) = item else { continue };
             let body = String::from_utf8_lossy(message.data()).into_owned();
             self.given += 1;
-            let broken = |rule, what: &str| Violation::new(rule, format!("{}: {body} {what}", self.name));
+            let mut broken = |rule, what: &str| turn.broken(rule, format!("{}: {body} {what}", self.name));
             if self.saved.contains(&body) {
-                violations.push(broken("discarded for good", "came again in a new process"));
+                broken("discarded for good", "came again in a new process");
             }
             if !life.given.insert(body.clone()) {
-                violations.push(broken("no duplicate", "came twice in one life"));
+                broken("no duplicate", "came twice in one life");
             }
             let (publisher, number) = origin_of(&body);
             let before = life.last.insert(publisher.to_owned(), number);
             if before.is_some_and(|before| before >= number) {
-                violations.push(broken("order of delivery", "came behind a newer one"));
+                broken("order of delivery", "came behind a newer one");
             }
             match message.bookmark() {
                 Some(bookmark) => life.waiting.push((bookmark, body)),
-                None => violations.push(broken("a bookmark", "has none")),
+                None => broken("a bookmark", "has none"),
             }
         }
         if let Some(error) = life.entered.error.take() {
-            violations.push(Violation::new("streams stay open", format!("{}: {error}", self.name)));
+            turn.broken("streams stay open", format!("{}: {error}", self.name));
         }
-        life.discard(random);
-        violations
+        life.discard(turn.random, self.steady);
+        let waiting = life.entered.queue.len();
+        if waiting > self.queue {
+            let what = format!("{}: {waiting} messages wait where {} may", self.name, self.queue);
+            turn.broken("bounded queues", what);
+        }
+    }
+
+    /// Whether this life was given everything.
+    fn is_settled(&mut self, _: &mut Pair, logs: &Logs) -> bool {
+        let known = |body: &String, life: &Life| life.given.contains(body) || self.discarded.contains(body);
+        self.life.as_ref().is_some_and(|life| logs.common.iter().all(|body| known(body, life)))
     }
 
     /// Everything in the log was given in this life, or discarded before.
-    pub(super) fn check(&self, logs: &Logs) -> Vec<Violation> {
+    fn check(&self, logs: &Logs) -> Vec<Violation> {
         let Some(life) = &self.life else { return Vec::new() };
         check::delivered(&self.name, logs, &life.given, &self.discarded)
     }
 
-    /// Whether this life was given so much.
-    pub(super) fn has(&self, logged: &BTreeSet<String>) -> bool {
-        let known = |body: &String, life: &Life| life.given.contains(body) || self.discarded.contains(body);
-        self.life.as_ref().is_some_and(|life| logged.iter().all(|body| known(body, life)))
-    }
-
-    /// What waits is bounded.
-    pub(super) fn bounded(&self) -> Option<Violation> {
-        let waiting = self.life.as_ref().map_or(0, |life| life.entered.queue.len());
-        let what = format!("{}: {waiting} messages wait where {} may", self.name, self.queue);
-        (waiting > self.queue).then(|| Violation::new("bounded queues", what))
+    fn given(&self) -> u64 {
+        self.given
     }
 }
 
 impl Life {
-    fn discard(&mut self, random: &mut StdRng) {
-        while !self.waiting.is_empty() && random.random_bool(0.8) {
-            let near = self.waiting.len().min(4);
-            let index = if random.random_bool(0.8) { 0 } else { random.random_range(0..near) };
+    fn discard(&mut self, random: &mut StdRng, steady: bool) {
+        let (soon, first, reach) = if steady { (0.8, 0.8, 4) } else { (0.6, 0.2, 16) };
+        while !self.waiting.is_empty() && random.random_bool(soon) {
+            let near = self.waiting.len().min(reach);
+            let index = if random.random_bool(first) { 0 } else { random.random_range(0..near) };
             let (bookmark, body) = self.waiting.remove(index);
             self.entered.queue.discard(bookmark, || {});
             self.discarded.insert(body);

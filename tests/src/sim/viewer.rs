@@ -6,38 +6,43 @@ use amps_core::message::MessageKind;
 use amps_ha::subscriptions::{AckBatching, Item, QueueLimits, SubscriptionKind, SubscriptionSpec};
 
 use super::check::{Logs, Violation};
+use super::part::{Part, Turn};
 use super::publisher::{RECORDS, key_of};
-use crate::{Entered, Pair};
+use crate::{Entered, Kill, Pair};
 
 /// A view, across its lives.
 pub(super) struct Viewer {
-    pub(super) client: usize,
+    client: usize,
     entered: Option<Entered>,
     records: BTreeMap<String, String>,
 }
 
 impl Viewer {
-    pub(super) fn new(pair: &mut Pair, client: usize) -> Self {
-        let mut viewer = Self { client, entered: None, records: BTreeMap::new() };
-        viewer.start(pair);
-        viewer
+    pub(super) fn new(client: usize) -> Self {
+        Self { client, entered: None, records: BTreeMap::new() }
+    }
+}
+
+impl Part for Viewer {
+    fn client(&self) -> usize {
+        self.client
     }
 
-    pub(super) fn start(&mut self, pair: &mut Pair) {
+    fn start(&mut self, pair: &mut Pair) {
         let mut spec = SubscriptionSpec::new(SubscriptionKind::SowAndSubscribe, RECORDS);
         spec.options = "oof".into();
         self.entered = Some(pair.enter_with(self.client, spec, QueueLimits::default(), AckBatching::default(), None));
     }
 
-    pub(super) fn dies(&mut self) {
+    fn dies(&mut self, _: Kill) {
         self.entered = None;
         self.records.clear();
     }
 
     /// Brings the view up to what waits.
-    pub(super) fn turn(&mut self, most: usize) -> Vec<Violation> {
-        let Some(entered) = &mut self.entered else { return Vec::new() };
-        entered.take(most);
+    fn turn(&mut self, turn: &mut Turn<'_>) {
+        let Some(entered) = &mut self.entered else { return };
+        entered.take(turn.most);
         for item in entered.items.drain(..) {
             match item {
                 Item::SnapshotBegin => self.records.clear(),
@@ -52,17 +57,19 @@ impl Viewer {
                 _ => {}
             }
         }
-        let error = entered.error.take();
-        error.map(|error| Violation::new("streams stay open", format!("viewer: {error}"))).into_iter().collect()
+        if let Some(error) = entered.error.take() {
+            turn.broken("streams stay open", format!("viewer: {error}"));
+        }
     }
 
     /// Whether the view is that of a server.
-    pub(super) fn is_level(&self, logs: &Logs) -> bool {
+    fn is_settled(&mut self, _: &mut Pair, logs: &Logs) -> bool {
         logs.has_view(&self.records)
     }
 
-    pub(super) fn check(&self, logs: &Logs) -> Option<Violation> {
+    fn check(&self, logs: &Logs) -> Vec<Violation> {
         let what = || format!("the view is that of no server: {:?}", self.records);
-        (!self.is_level(logs)).then(|| Violation::new("the view converges", what()))
+        let converged = logs.has_view(&self.records);
+        (!converged).then(|| Violation::new("the view converges", what())).into_iter().collect()
     }
 }

@@ -2,6 +2,7 @@ use bytes::{BufMut, BytesMut};
 
 use super::Field;
 use crate::frame::{MAX_FRAME_LEN, PREFIX_LEN};
+use crate::planted;
 
 /// Writes one frame: length prefix, header fields in call order, body.
 ///
@@ -33,7 +34,11 @@ impl<'a> FrameWriter<'a> {
     /// wish to have it acknowledged as persisted. The same as field by field,
     /// in fewer pieces.
     pub fn publish(out: &'a mut BytesMut, topic: &str, sequence: Option<u64>) -> Self {
-        Self::sequenced(out, b"\0\0\0\0{\"c\":\"p\"", topic, sequence, b",\"a\":\"persisted\"")
+        let acks: &[u8] = match planted::is("processed-taken-as-persisted") {
+            true => b",\"a\":\"processed,persisted\"",
+            false => b",\"a\":\"persisted\"",
+        };
+        Self::sequenced(out, b"\0\0\0\0{\"c\":\"p\"", topic, sequence, acks)
     }
 
     /// Starts a delta publish, as [`publish`](Self::publish) does a publish.

@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
+use amps_core::planted;
+
 use super::pending::Pending;
 use super::{PublisherState, Receipt};
 
@@ -48,7 +50,7 @@ struct Mark {
 impl Publisher {
     pub(super) fn recovered(state: &PublisherState) -> Self {
         let mut ahead: BTreeMap<u64, u64> = BTreeMap::new();
-        let mut ranges = state.ahead.clone();
+        let mut ranges = if planted::is("discards-ahead-forgotten") { Vec::new() } else { state.ahead.clone() };
         ranges.sort_unstable();
         for (first, last) in ranges.into_iter().filter(|(_, last)| Some(*last) > state.floor) {
             // A store may hold a range and the one that replaced it.
@@ -75,7 +77,7 @@ impl Publisher {
     }
 
     pub(super) fn receive(&mut self, sequence: u64) -> Receipt {
-        if Some(sequence) <= self.seen {
+        if Some(sequence) <= self.seen || planted::is("duplicate-filter-by-half") && self.seen.is_some() {
             return Receipt::Duplicate;
         }
         self.seen = Some(sequence);
@@ -99,6 +101,9 @@ impl Publisher {
         let discarded = self.pending.discard(sequence);
         if discarded {
             self.settle();
+        }
+        if planted::is("floor-passes-undiscarded") {
+            self.discarded = self.discarded.max(Some(sequence));
         }
         discarded
     }
@@ -137,6 +142,9 @@ impl Publisher {
     /// may not know that: below a pending one, it falls back to the newest
     /// discarded.
     pub(super) fn floor(&self) -> Option<u64> {
+        if planted::is("resume-from-received") {
+            return self.seen;
+        }
         let persisted = self.persisted.filter(|at| self.pending.first().is_none_or(|pending| *at < pending));
         self.discarded.max(persisted)
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use amps_core::connection::command_id;
-use amps_core::{AckType, Command, CommandKind, Field, Message, StartAt, Status};
+use amps_core::{AckType, Command, CommandKind, Field, Message, StartAt, Status, planted};
 use tokio::sync::oneshot;
 
 use super::recovery::reason_of;
@@ -105,7 +105,9 @@ impl ClientCore {
         let Some(route) = self.subscriptions.get_mut(id) else { return };
         let result = match ack.status() {
             Status::Success => {
-                route.spec = replacing.with.of(&route.spec);
+                if !planted::is("replacement-forgotten") {
+                    route.spec = replacing.with.of(&route.spec);
+                }
                 if route.spec.kind.queries() {
                     route.markers.replaced();
                 }

@@ -3,7 +3,9 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use amps_core::connection::{Heartbeat, command_id};
-use amps_core::{AckType, AckTypes, Command, CommandKind, Field, Message, Reason, StartAt, Status, Uri, Version};
+use amps_core::{
+    AckType, AckTypes, Command, CommandKind, Field, Message, Reason, StartAt, Status, Uri, Version, planted,
+};
 
 use super::reentry::Reentry;
 use super::{ClientCore, Waiter, encode};
@@ -184,6 +186,9 @@ impl ClientCore {
         route.queue.end(EndCause::Failed(error.clone()));
         route.answer(Err(error));
         self.subscriptions.remove(id);
+        if planted::is("resubscribe-stops-at-failure") {
+            self.reentry.waiting.clear();
+        }
         self.settle_resubscribe(now);
         Ok(())
     }
@@ -211,7 +216,10 @@ impl ClientCore {
                 false => route.spec.kind != SubscriptionKind::Sow,
             };
             if !(again && self.config.resubscribe) && route.entered != Entered::No {
-                route.queue.end(EndCause::Failed(CommandError::Disconnected));
+                route.queue.end(match planted::is("snapshot-cut-silently") {
+                    true => EndCause::Complete,
+                    false => EndCause::Failed(CommandError::Disconnected),
+                });
                 route.answer(Err(CommandError::Disconnected));
                 cut.push(route.id);
             }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
 
-use amps_core::{BookmarkList, StartAt};
+use amps_core::{BookmarkList, StartAt, planted};
 
 use super::ClientCore;
 use crate::subscriptions::{Entered, SubscriptionKind};
@@ -16,7 +16,7 @@ const PIPELINE: usize = 256;
 #[derive(Debug, Default)]
 pub(super) struct Reentry {
     /// Those to be entered, in order of creation.
-    waiting: VecDeque<u64>,
+    pub(super) waiting: VecDeque<u64>,
     /// Those that were resumed together, and where they start together.
     together: BTreeMap<u64, Option<StartAt>>,
     /// Groups that are to be resumed when everything is entered.
@@ -66,7 +66,8 @@ impl ClientCore {
             return;
         }
         let mut asked = self.subscriptions.iter_mut().filter(|route| route.entered == Entered::Asked).count();
-        while asked < PIPELINE
+        let pipeline = if planted::is("resubscribe-stops-at-failure") { 1 } else { PIPELINE };
+        while asked < pipeline
             && let Some(id) = self.reentry.waiting.pop_front()
         {
             asked += usize::from(self.enter(id, None));

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 
-use amps_core::Reason;
+use amps_core::{Reason, planted};
 
 use super::Durability;
 use super::capacity::{Full, Limits};
@@ -221,7 +221,7 @@ impl PublishLog {
 
     fn durable(&self) -> u64 {
         match &self.disk {
-            Some(disk) if self.level > Durability::Memory => disk.stored,
+            Some(disk) if self.level > Durability::Memory && !planted::is("promise-before-durable") => disk.stored,
             _ => self.end,
         }
     }
@@ -311,7 +311,7 @@ impl PublishLog {
     /// The bytes handed out so far are written. Without a store that frees
     /// them.
     pub fn written(&mut self) {
-        if !self.sequenced {
+        if !self.sequenced || planted::is("discarded-when-sent") {
             self.advance(self.sent);
         }
     }
@@ -357,6 +357,7 @@ impl PublishLog {
         if !self.sequenced {
             return;
         }
+        let sequence = sequence + u64::from(planted::is("cumulative-ack-off-by-one"));
         let through = self.ordinals_through(sequence).min(self.unsent_from);
         let highest = through.checked_sub(1).and_then(|ordinal| self.sequence_of(ordinal));
         self.persisted_through = self.persisted_through.max(highest.unwrap_or(0));
@@ -370,7 +371,7 @@ impl PublishLog {
     pub fn refused(&mut self, sequence: u64, reason: Reason) -> bool {
         let Some(ordinal) = self.ordinal_of(sequence) else { return false };
         let known = ordinal < self.acked || ordinal >= self.unsent_from || self.settled_ahead.contains(&ordinal);
-        if known {
+        if known || planted::is("failed-write-kept") {
             return false;
         }
         if reason == Reason::Duplicate {

@@ -1,3 +1,4 @@
+use amps_core::planted;
 use bytes::BytesMut;
 
 use super::disk::RESERVE;
@@ -43,6 +44,10 @@ pub struct LogonReport {
 /// what comes under those numbers without a word.
 pub(super) const LEAP: u64 = 1 << 32;
 
+fn leap() -> u64 {
+    if planted::is("numbers-do-not-leap") { 1 } else { LEAP }
+}
+
 impl PublishLog {
     /// A server accepted the logon and knows this client up to `server`, its
     /// sequence in the logon acknowledgement (AMPS User Guide, "Message
@@ -76,19 +81,20 @@ impl PublishLog {
         self.online = true;
         let ahead = self.ever_logged_on && server >= self.next_sequence;
         let before = self.acked;
-        self.advance(self.ordinals_through(server).min(self.unsent_from));
+        let may_be_there = if planted::is("unsent-settled-at-logon") { self.end } else { self.unsent_from };
+        self.advance(self.ordinals_through(server).min(may_be_there));
         let first_unsent = self.unsent_from.max(self.acked);
         let mut renumbered = 0;
         if self.sequence_of(first_unsent).is_some_and(|sequence| sequence <= server) {
             renumbered = self.end - first_unsent;
-            self.give_new_numbers(first_unsent, self.next_sequence.max(server + LEAP));
+            self.give_new_numbers(first_unsent, self.next_sequence.max(server + leap()));
         }
         if server >= self.next_sequence {
-            self.next_sequence = server + LEAP;
+            self.next_sequence = server + leap();
         }
         self.persisted_through = self.persisted_through.max(server);
         self.ever_logged_on = true;
-        self.sent = self.acked;
+        self.sent = if planted::is("live-overtakes-replay") { first_unsent } else { self.acked };
         Ok(LogonReport {
             already_there: self.acked - before,
             to_replay: self.end - self.acked,

@@ -1,6 +1,8 @@
 use std::ops::ControlFlow;
 use std::path::Path;
 
+use amps_core::planted;
+
 use super::disk::RESERVE;
 use super::error::StoreError;
 use super::meta::{FORMAT, Identity, Meta};
@@ -50,7 +52,11 @@ impl SegmentStore {
         let values = store.chain(&meta, found)?;
         let newest = values.last().map_or(0, |value| value.last);
         // After a crash any reserved number may have been sent.
-        let next_sequence = meta.next_sequence.unwrap_or(meta.reserved_through + 1).max(newest + 1);
+        let known = match planted::is("sequence-reused") {
+            true => meta.discarded_through,
+            false => meta.reserved_through,
+        };
+        let next_sequence = meta.next_sequence.unwrap_or(known + 1).max(newest + 1);
         let meta = Meta {
             next_sequence: None,
             renumbering_above: None,

@@ -11,6 +11,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Instant;
 
+use amps_core::planted;
 use serde_json::Value;
 
 use self::change::Change;
@@ -202,6 +203,9 @@ impl Engine {
 
     fn journal_dequeued(&mut self, ix: usize, position: usize) {
         let bookmark = self.log.bookmark(position);
+        if planted::is("queue-dequeue-not-kept") {
+            return;
+        }
         if !self.config.peers.is_empty() {
             return self.log_queue_change(ix, &Change::Done(bookmark));
         }

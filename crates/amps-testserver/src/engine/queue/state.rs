@@ -6,6 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 use std::time::Instant;
 
+use amps_core::planted;
+
 use super::super::ConnId;
 use super::change::Owner;
 use crate::queue_config::{Delivery, QueueConfig};
@@ -239,7 +241,7 @@ impl Queue {
         let cancelled = self.config.max_cancels.is_some_and(|most| item.cancels > most);
         let once = self.config.delivery == Delivery::AtMostOnce;
         let keeps = !once && !cancelled && !over(item.deliveries, self.config.max_deliveries);
-        if keeps {
+        if keeps && !planted::is("queue-lease-never-ends") {
             self.settle_place(position);
         }
         keeps

@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::time::Instant;
 
 use amps_core::header::FrameWriter;
-use amps_core::{Field, Message};
+use amps_core::{Field, Message, planted};
 
 use super::{ORIGIN, Peer, PeerState, REPLICA, REPLICATE};
 use crate::engine::connection::{Close, Role};
@@ -131,7 +131,8 @@ impl Engine {
         while cursor < self.log.len() && out.len() < CHUNK_BYTES {
             let entry = self.log.entry(cursor);
             let publisher = self.log.publisher(entry.publisher);
-            if destination.known.get(&publisher.id).is_none_or(|known| *known < entry.sequence) {
+            let withheld = planted::is("server-does-not-pass-on") && !entry.direct;
+            if !withheld && destination.known.get(&publisher.id).is_none_or(|known| *known < entry.sequence) {
                 destination.outstanding = Some(cursor);
                 let deletes = entry.deletes.as_deref().map(write_keys);
                 let origin = if entry.direct { Some(self.config.name.as_str()) } else { entry.origin.as_deref() };

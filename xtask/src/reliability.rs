@@ -1,0 +1,253 @@
+//! `docs/reliability.md`: what the proofs have done so far. The figures are rows
+//! of `docs/reliability.tsv` (layer, commit, figure, value), which the commands
+//! add to; the document is written from them.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::path::Path;
+use std::process::Command;
+
+use crate::binary::workspace;
+use crate::failure::Failure;
+
+/// Where the figures are, from the directory of the workspace.
+pub(crate) const FIGURES: &str = "docs/reliability.tsv";
+
+/// What the name of a figure begins with that counts a kind of fault.
+pub(crate) const FAULT: &str = "fault: ";
+
+/// A figure whose name begins like this is a maximum; all others are sums.
+const LONGEST: &str = "longest";
+
+/// The layer of the planted bugs, whose values are text.
+const PLANTED: &str = "planted";
+
+/// What the commands write stands between these.
+const BEGIN: &str = "<!-- written by `cargo xtask sim --record` and its like; do not edit -->\n";
+const END: &str = "<!-- end of what is written -->\n";
+
+/// The layers in their order, with their titles and what each does.
+const LAYERS: &[(&str, &str, &str)] = &[
+    ("sim", "Simulation", "`cargo xtask sim --minutes M --record`: whole systems in virtual time, one from each seed."),
+    ("chaos", "Chaos", "`cargo xtask chaos --record`: processes that are killed, sockets that are cut."),
+    (
+        "chaos store",
+        "Store kills",
+        "`cargo xtask chaos store --record`: publishers killed on one directory, again and again.",
+    ),
+    ("fuzz", "Fuzzing", "`cargo xtask fuzz --record`: inputs that nobody meant."),
+];
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Row {
+    layer: String,
+    commit: String,
+    figure: String,
+    value: String,
+}
+
+/// Adds what a run did to the figures of its layer and this commit, and writes
+/// the document anew.
+///
+/// # Errors
+/// When a file cannot be read or written, or is not what it should be.
+pub(crate) fn record(file: &Path, layer: &str, figures: &[(String, u64)]) -> Result<(), Failure> {
+    let (mut rows, commit) = (read(file)?, commit());
+    for (figure, value) in figures {
+        add(&mut rows, layer, &commit, figure, *value)?;
+    }
+    write(file, &rows)
+}
+
+/// Puts these figures in place of all of their layer, and writes the document
+/// anew.
+///
+/// # Errors
+/// As [`record`].
+#[cfg_attr(not(planted), expect(dead_code, reason = "planted bugs are only there in a build for them"))]
+pub(crate) fn replace(file: &Path, layer: &str, figures: &[(String, String)]) -> Result<(), Failure> {
+    let (mut rows, commit) = (read(file)?, commit());
+    rows.retain(|row| row.layer != layer);
+    rows.extend(figures.iter().map(|(figure, value)| Row {
+        layer: layer.to_owned(),
+        commit: commit.clone(),
+        figure: figure.clone(),
+        value: value.clone(),
+    }));
+    write(file, &rows)
+}
+
+/// The commit that was run; with a plus if something else was.
+fn commit() -> String {
+    let git = |args: &[&str]| {
+        let output = Command::new("git").args(args).current_dir(workspace()).output().ok()?;
+        output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    };
+    let changed = git(&["status", "--porcelain", "--untracked-files=no", "--", ":!docs"]);
+    let plus = if changed.is_none_or(|changed| !changed.is_empty()) { "+" } else { "" };
+    git(&["rev-parse", "--short", "HEAD"]).map_or_else(|| "unknown".to_owned(), |commit| commit + plus)
+}
+
+fn read(file: &Path) -> Result<Vec<Row>, Failure> {
+    let path = workspace().join(file);
+    if !path.exists() {
+        return Ok(Vec::new());
+    }
+    let text = std::fs::read_to_string(&path).map_err(|error| Failure::new(format!("{}: {error}", path.display())))?;
+    let row = |(number, line): (usize, &str)| match line.split('\t').collect::<Vec<_>>()[..] {
+        [layer, commit, figure, value] => {
+            Ok(Row { layer: layer.into(), commit: commit.into(), figure: figure.into(), value: value.into() })
+        }
+        _ => {
+            Err(Failure::new(format!("{}:{}: not a layer, a commit, a figure and a value", path.display(), number + 1)))
+        }
+    };
+    text.lines().enumerate().map(row).collect()
+}
+
+fn write(file: &Path, rows: &[Row]) -> Result<(), Failure> {
+    let path = workspace().join(file);
+    let failed = |path: &Path, error: std::io::Error| Failure::new(format!("{}: {error}", path.display()));
+    let mut text = String::new();
+    for Row { layer, commit, figure, value } in rows {
+        // Writing into a String cannot fail.
+        let _ = writeln!(text, "{layer}\t{commit}\t{figure}\t{value}");
+    }
+    std::fs::write(&path, text).map_err(|error| failed(&path, error))?;
+    let document = path.with_extension("md");
+    let old = std::fs::read_to_string(&document).unwrap_or_default();
+    std::fs::write(&document, with(&old, &document_of(rows))).map_err(|error| failed(&document, error))
+}
+
+fn add(rows: &mut Vec<Row>, layer: &str, commit: &str, figure: &str, value: u64) -> Result<(), Failure> {
+    let same = |row: &&mut Row| row.layer == layer && row.commit == commit && row.figure == figure;
+    match rows.iter_mut().find(same) {
+        Some(row) => row.value = joined(figure, count(row)?, value).to_string(),
+        None => {
+            // Behind the others of its layer.
+            let at = rows.iter().rposition(|row| row.layer == layer).map_or(rows.len(), |at| at + 1);
+            let (layer, commit, figure) = (layer.to_owned(), commit.to_owned(), figure.to_owned());
+            rows.insert(at, Row { layer, commit, figure, value: value.to_string() });
+        }
+    }
+    Ok(())
+}
+
+fn count(row: &Row) -> Result<u64, Failure> {
+    row.value.parse().map_err(|_| Failure::new(format!("{} of {}: {} is no count", row.figure, row.layer, row.value)))
+}
+
+fn joined(figure: &str, one: u64, other: u64) -> u64 {
+    if figure.starts_with(LONGEST) { one.max(other) } else { one + other }
+}
+
+fn document_of(rows: &[Row]) -> String {
+    let mut text = String::new();
+    for (layer, title, what) in LAYERS {
+        let own: Vec<&Row> = rows.iter().filter(|row| row.layer == *layer).collect();
+        if own.is_empty() {
+            continue;
+        }
+        let mut names: Vec<&str> = Vec::new();
+        let mut all: BTreeMap<&str, u64> = BTreeMap::new();
+        for row in &own {
+            if !names.contains(&row.figure.as_str()) {
+                names.push(&row.figure);
+            }
+            let value = row.value.parse().unwrap_or(0);
+            let sum = all.entry(&row.figure).or_default();
+            *sum = joined(&row.figure, *sum, value);
+        }
+        let mut commits: Vec<&str> = own.iter().map(|row| row.commit.as_str()).collect();
+        commits.dedup();
+        let _ = writeln!(text, "## {title}\n\n{what}\n\nOver the commits {}.\n", commits.join(", "));
+        let (faults, figures): (Vec<&str>, Vec<&str>) = names.into_iter().partition(|name| name.starts_with(FAULT));
+        text.push_str("| figure | |\n| --- | ---: |\n");
+        for name in figures {
+            let _ = writeln!(text, "| {name} | {} |", grouped(all[name]));
+        }
+        if !faults.is_empty() {
+            text.push_str("\n| fault | times |\n| --- | ---: |\n");
+            for name in faults {
+                let _ = writeln!(text, "| {} | {} |", &name[FAULT.len()..], grouped(all[name]));
+            }
+        }
+        text.push('\n');
+    }
+    let planted: Vec<&Row> = rows.iter().filter(|row| row.layer == PLANTED).collect();
+    if let Some(first) = planted.first() {
+        let caught = planted.iter().filter(|row| !row.value.starts_with("NOBODY")).count();
+        let _ = writeln!(
+            text,
+            "## Planted bugs\n\n`cargo xtask sim --planted --record`: {caught} of {} caught, at {}. One build has all of \
+             them, one at a time is at work; a rule of the simulation has to see it.\n\n\
+             | bug | what goes wrong | seen by | after seeds |\n| --- | --- | --- | ---: |",
+            planted.len(),
+            first.commit,
+        );
+        for row in planted {
+            let mut parts = row.value.splitn(3, "; ");
+            let (rule, seeds) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+            let what = parts.next().unwrap_or_default();
+            let seeds = seeds.trim_end_matches(" seeds");
+            let _ = writeln!(text, "| {} | {what} | {rule} | {seeds} |", row.figure);
+        }
+        text.push('\n');
+    }
+    text
+}
+
+/// A count with a comma between thousands.
+fn grouped(count: u64) -> String {
+    let digits = count.to_string();
+    let mut text = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// The document with the new text in place of the old; what else it says stays.
+fn with(old: &str, text: &str) -> String {
+    let ours = format!("{BEGIN}\n{text}{END}");
+    match old.split_once(BEGIN).and_then(|(before, rest)| Some((before, rest.split_once(END)?.1))) {
+        Some((before, after)) => format!("{before}{ours}{after}"),
+        None => format!("{old}{ours}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_of_a_commit_add_up_and_the_longest_stays() {
+        let mut rows = Vec::new();
+        for (layer, commit, figure, value) in [
+            ("sim", "a", "seeds", 10),
+            ("fuzz", "a", "inputs", 7),
+            ("sim", "a", "seeds", 1500),
+            ("sim", "b", "seeds", 1),
+            ("sim", "a", "longest wait", 4),
+            ("sim", "b", "longest wait", 3),
+            ("sim", "b", "fault: cut", 2),
+        ] {
+            add(&mut rows, layer, commit, figure, value).unwrap();
+        }
+        assert_eq!(rows.len(), 6, "{rows:?}");
+        assert_eq!(rows[0].value, "1510");
+        let text = document_of(&rows);
+        for row in ["| seeds | 1,511 |", "| longest wait | 4 |", "| cut | 2 |", "| inputs | 7 |", "commits a, b."] {
+            assert!(text.contains(row), "{row} in {text}");
+        }
+    }
+
+    #[test]
+    fn what_is_written_by_hand_stays() {
+        let first = with("# Mine\n\n", "one\n") + "\n## Below\n";
+        assert_eq!(with(&first, "two\n"), first.replace("one", "two"));
+    }
+}
