@@ -157,12 +157,19 @@ impl Config {
         self
     }
 
-    /// Says what the messages of a topic are written in, for filters. Default:
-    /// JSON.
+    /// Says what the messages of a topic are written in, for filters, keys and
+    /// deltas that are published. Default: JSON.
     #[must_use]
     pub fn message_type(mut self, topic: impl Into<String>, message_type: MessageType) -> Self {
         self.message_types.push((topic.into(), message_type));
         self
+    }
+
+    /// What the messages of a topic are written in.
+    pub(crate) fn type_of(&self, topic: &str) -> &MessageType {
+        // As filters have it: the last that was said.
+        let mut types = self.message_types.iter().rev();
+        types.find(|(named, _)| named == topic).map_or(&MessageType::Json, |(_, message_type)| message_type)
     }
 
     /// Adds a message queue.

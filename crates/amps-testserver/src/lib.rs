@@ -68,13 +68,13 @@
 //! owner prefers is: its own subscriptions first, then links in the order they
 //! were made.
 //!
-//! Not there: views. What is asked
-//! for and not there is answered with a failure. Deltas, pages and aggregates
-//! are made and merged as JSON, as keys are found; filters also look into NVFIX,
-//! FIX and composite messages. A delta says nothing about fields that are gone.
-//! Aggregates are `AVG`, `COUNT`, `MAX`, `MIN` and `SUM`; one is told when it
-//! changes, and every change is made anew from all records. All connections share
-//! one message type.
+//! Not there: views. What is asked for and not there is answered with a failure.
+//! Keys and published deltas are there for JSON, NVFIX and FIX; filters also look
+//! into composite messages. Select lists, pages, aggregates and the deltas of
+//! subscribers are made as JSON: of other messages subscribers get the whole. A
+//! delta says nothing about fields that are gone. Aggregates are `AVG`, `COUNT`,
+//! `MAX`, `MIN` and `SUM`; one is told when it changes, and every change is made
+//! anew from all records. All connections share one message type.
 
 pub mod journal;
 
@@ -82,6 +82,7 @@ mod config;
 mod delta;
 mod engine;
 mod faults;
+mod fields;
 mod filter;
 mod identity;
 mod interval;

@@ -5,11 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use serde_json::Value;
 
-use crate::delta::merge;
+use crate::fields::Fields;
 use crate::identity::fnv1a;
 use crate::log::Entry;
+use crate::message_type::MessageType;
 use crate::sow_config::SowConfig;
 
 /// The record of one key.
@@ -50,6 +50,7 @@ pub(crate) struct SowTopic {
     /// The paths of its key, separated by commas; empty where publishers give it.
     pub(crate) key: Arc<str>,
     pub(crate) config: SowConfig,
+    message_type: MessageType,
     records: BTreeMap<u64, SowRecord>,
     /// When records expire, with their keys.
     ends: BTreeSet<(u64, u64)>,
@@ -58,30 +59,35 @@ pub(crate) struct SowTopic {
 }
 
 impl SowTopic {
-    pub(crate) fn new(config: &SowConfig) -> Self {
+    pub(crate) fn new(config: &SowConfig, message_type: &MessageType) -> Self {
         Self {
             topic: config.topic.clone(),
             key: config.key.as_deref().unwrap_or_default().into(),
             config: config.clone(),
+            message_type: message_type.clone(),
             records: BTreeMap::new(),
             ends: BTreeSet::new(),
             updates: 0,
         }
     }
 
+    /// The same topic without a record.
+    pub(crate) fn emptied(&self) -> Self {
+        Self::new(&self.config, &self.message_type)
+    }
+
     /// The SOW key of a message: a hash over topic and key values, or over topic
-    /// and the key it was given. `None` when the body is not JSON or lacks a
+    /// and the key it was given. `None` when the body is not of its type or lacks a
     /// value, and when there is no proper key.
     pub(crate) fn key_of(&self, given: Option<&str>, body: &[u8]) -> Option<u64> {
         if self.config.key.is_none() {
             return self.key_named(given?);
         }
-        let body: Value = serde_json::from_slice(body).ok()?;
+        let fields = Fields::read(&self.message_type, body)?;
         let mut parts = self.topic.clone();
         for path in self.key.split(',') {
-            let value = body.pointer(path).filter(|value| !value.is_null())?;
             parts.push('\0');
-            parts.push_str(&value.as_str().map_or_else(|| value.to_string(), str::to_owned));
+            parts.push_str(&fields.text(path)?);
         }
         Some(fnv1a(parts.as_bytes()))
     }
@@ -151,9 +157,9 @@ impl SowTopic {
     /// Guide, "Incremental Message Updates"). `None` without such a record.
     pub(crate) fn merged(&self, key: u64, delta: &[u8]) -> Option<(Bytes, Option<Box<str>>)> {
         let record = self.records.get(&key)?;
-        let mut whole = serde_json::from_slice(&record.body).ok()?;
-        merge(&mut whole, serde_json::from_slice(delta).ok()?);
-        Some((serde_json::to_vec(&whole).ok()?.into(), record.correlation_id.clone()))
+        let mut whole = Fields::read(&self.message_type, &record.body)?;
+        whole.merge(Fields::read(&self.message_type, delta)?);
+        Some((whole.write(), record.correlation_id.clone()))
     }
 
     /// Deletes the records of these keys; answers them.
@@ -181,7 +187,7 @@ mod tests {
     use super::*;
 
     fn topic(key: &str) -> SowTopic {
-        SowTopic::new(&SowConfig::new("w", key))
+        SowTopic::new(&SowConfig::new("w", key), &MessageType::Json)
     }
 
     fn record(key: u64, body: &'static str) -> SowRecord {
@@ -192,7 +198,7 @@ mod tests {
 
     #[test]
     fn keys_that_are_given_are_text_and_need_no_body() {
-        let sow = SowTopic::new(&SowConfig::with_given_keys("w"));
+        let sow = SowTopic::new(&SowConfig::with_given_keys("w"), &MessageType::Json);
         assert_eq!(sow.key_of(Some("a+/="), b"no json"), sow.key_named("a+/="));
         assert_ne!(sow.key_named("a"), sow.key_named("b"));
         for none in [None, Some(""), Some("a b"), Some("a,b")] {

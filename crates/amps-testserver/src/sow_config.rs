@@ -3,6 +3,8 @@
 use std::io;
 use std::time::Duration;
 
+use crate::message_type::MessageType;
+
 /// A topic whose last message per key is kept (AMPS User Guide, "State of the
 /// World").
 ///
@@ -71,10 +73,14 @@ impl SowConfig {
     ///
     /// # Errors
     /// What is wrong with it. `logged`: it is in the transaction log.
-    pub(crate) fn check(&self, logged: bool) -> io::Result<()> {
+    pub(crate) fn check(&self, logged: bool, message_type: &MessageType) -> io::Result<()> {
+        let has_fields = matches!(message_type, MessageType::Json | MessageType::Nvfix | MessageType::Fix);
         let proper = |key: &str| key.split(',').all(|path| path.starts_with('/'));
         let rule = match self {
             Self { key: Some(key), .. } if !proper(key) => format!("has a key '{key}' that does not start with '/'"),
+            Self { key: Some(_), .. } if !has_fields => {
+                "has keys in messages without fields of their own: let publishers give them".to_owned()
+            }
             Self { history: Some(_), expiration: Some(_), .. } => "has a history, so it cannot expire".to_owned(),
             Self { history: Some(_), .. } if !logged => "has a history, so it has to be logged".to_owned(),
             _ => return Ok(()),

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use amps_core::payload::{CompositeBuilder, FixBuilder, NvfixBuilder};
 use amps_core::{AckType, AckTypes, Command, CommandKind, Field};
-use amps_testserver::{Config, MessageType};
+use amps_testserver::{Config, Engine, MessageType, NoJournal};
 use common::*;
 
 fn config() -> Config {
@@ -82,5 +82,50 @@ fn a_filter_knows_the_time_but_not_where_records_are_followed() {
             "{options}: {lines:?}"
         );
         bench.send(&wire, Command::new(CommandKind::Unsubscribe).text(Field::SubscriptionId, "all"));
+    }
+}
+
+/// Keys and published deltas of flat messages, as of JSON.
+#[test]
+fn records_are_found_by_their_fields_and_deltas_merged_into_them() {
+    let config = config().sow("nvfix", "/id").sow("fix", "/38,/35");
+    let mut bench = bench(config);
+    let (publisher, mut wire) = (bench.logon("p"), bench.logon("c"));
+    let mut sequence = 0;
+    for (kind, topic, body) in [
+        (CommandKind::Publish, "nvfix", "id=1|side=buy|price=2|"),
+        (CommandKind::Publish, "nvfix", "id=2|side=sell|"),
+        (CommandKind::DeltaPublish, "nvfix", "price=5|id=1|new=x|"),
+        (CommandKind::Publish, "nvfix", "side=buy|"),
+        (CommandKind::Publish, "fix", "35=D|38=1|58=a|"),
+        (CommandKind::DeltaPublish, "fix", "35=D|38=1|58=b|"),
+        (CommandKind::DeltaPublish, "fix", "35=F|38=1|"),
+    ] {
+        sequence += 1;
+        let body = body.replace('|', "\x01").into_bytes();
+        let command = Command::new(kind).topic(topic).number(Field::Sequence, sequence);
+        bench.send(&publisher, command.body(body));
+    }
+    for (topic, expected) in [
+        ("nvfix", vec!["id=1|side=buy|price=5|new=x|", "id=2|side=sell|"]),
+        ("fix", vec!["35=D|38=1|58=b|", "35=F|38=1|"]),
+    ] {
+        let query = Command::new(CommandKind::Sow).id("q").topic(topic).number(Field::BatchSize, 10);
+        bench.send(&wire, query.acks(AckType::Completed));
+        let answer = bench.drain(&mut wire);
+        let records = answer.iter().flat_map(amps_core::batch::records);
+        let mut bodies: Vec<_> =
+            records.map(|record| String::from_utf8_lossy(record.data()).replace('\x01', "|")).collect();
+        bodies.sort();
+        assert_eq!(bodies, expected, "{topic}");
+    }
+}
+
+#[test]
+fn a_topic_without_fields_has_no_keys_in_its_messages() {
+    for topic in ["binary", "composite"] {
+        let config = config().sow(topic, "/id");
+        let error = Engine::new(config, Box::new(NoJournal)).unwrap_err().to_string();
+        assert!(error.contains(topic) && error.contains("let publishers give them"), "{error}");
     }
 }

@@ -79,8 +79,7 @@ impl Engine {
             return Cow::Borrowed(&self.sow);
         };
         let had = |sow: &SowTopic| sow.config.history.is_some();
-        let mut state: Vec<_> =
-            self.sow.iter().map(|sow| if had(sow) { SowTopic::new(&sow.config) } else { sow.clone() }).collect();
+        let mut state: Vec<_> = self.sow.iter().map(|sow| if had(sow) { sow.emptied() } else { sow.clone() }).collect();
         for entry in self.log.entries().iter().take(position) {
             match (&entry.deletes, self.topics.get(entry.topic).sow, entry.sow_key) {
                 (Some(keys), ..) => state.iter_mut().filter(|sow| had(sow)).for_each(|sow| drop(sow.delete(keys))),
@@ -91,7 +90,7 @@ impl Engine {
         for sow in state.iter_mut().filter(|sow| had(sow)) {
             let within = |history: History| u128::from(age) <= history.window.as_micros();
             if !sow.config.history.is_some_and(within) {
-                *sow = SowTopic::new(&sow.config);
+                *sow = sow.emptied();
             }
         }
         Cow::Owned(state)

@@ -128,12 +128,12 @@ impl Engine {
     pub fn new(config: Config, mut journal: Box<dyn Journal>) -> io::Result<Self> {
         let queues = Queues::new(&config)?;
         for sow in &config.sow {
-            sow.check(is_logged(&config, &sow.topic))?;
+            sow.check(is_logged(&config, &sow.topic), config.type_of(&sow.topic))?;
         }
         let mut records = Vec::new();
         journal.load(&mut |record| records.push(record))?;
         let peers = config.peers.iter().map(Peer::new).collect();
-        let sow = config.sow.iter().map(SowTopic::new).collect();
+        let sow = config.sow.iter().map(|sow| SowTopic::new(sow, config.type_of(&sow.topic))).collect();
         let stats = Stats::new(config.history_limit);
         let mut engine = Self {
             topics: Topics::default(),
