@@ -10,7 +10,7 @@ use crate::binary;
 use crate::input::Input;
 use crate::run::{self, Scenario};
 use crate::schedule::{self, Crowd};
-use crate::store_kills;
+use crate::{reliability, store_kills};
 
 /// Options of a chaos run.
 #[derive(Debug, clap::Args)]
@@ -39,6 +39,9 @@ pub(crate) struct Args {
     /// Where to write the page that shows the run.
     #[arg(long, value_name = "FILE", default_value = "target/chaos/report.html")]
     report: PathBuf,
+    /// Adds the figures to this file and writes the document beside it anew.
+    #[arg(long, value_name = "FILE", num_args = 0..=1, default_missing_value = reliability::FIGURES)]
+    record: Option<PathBuf>,
 }
 
 /// Other chaos.
@@ -75,6 +78,7 @@ pub(crate) fn chaos(args: &Args) -> Result<bool, Failure> {
         spread: true,
         network: true,
         page: Some(args.report.clone()),
+        record: args.record.clone(),
         faults: schedule::random(seed, args.duration, crowd),
         stop_after: Some(args.duration),
         settle: Duration::from_secs(60),

@@ -60,6 +60,7 @@ pub(crate) fn demo(args: &Args) -> Result<bool, Failure> {
         spread: false,
         network: false,
         page: None,
+        record: None,
         faults: story(args.seed),
         stop_after: None,
         settle: Duration::from_secs(20),

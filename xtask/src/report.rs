@@ -79,6 +79,23 @@ pub(crate) fn render(verdict: &Verdict, facts: &Facts) -> String {
     text
 }
 
+/// What is recorded of a run.
+pub(crate) fn figures(verdict: &Verdict, facts: &Facts) -> Vec<(String, u64)> {
+    let figures = [
+        ("runs", 1),
+        ("seconds", facts.seconds.round() as u64),
+        ("faults", facts.faults as u64),
+        ("kills survived", facts.kills as u64),
+        ("messages published", verdict.published as u64),
+        ("messages delivered", verdict.delivered.iter().sum::<usize>() as u64),
+        ("messages lost", verdict.count(Kind::Lost) as u64),
+        ("messages duplicated", verdict.count(Kind::Duplicated) as u64),
+        ("messages out of order", verdict.count(Kind::OutOfOrder) as u64),
+        ("longest standstill around a fault in milliseconds", facts.longest_recovery_ms),
+    ];
+    figures.map(|(name, count)| (name.to_owned(), count)).into()
+}
+
 fn summary(verdict: &Verdict, facts: &Facts) -> String {
     let summary = Summary {
         seeds: 1,

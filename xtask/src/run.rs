@@ -54,6 +54,8 @@ pub(crate) struct Scenario {
     pub(crate) network: bool,
     /// Where to write a page that shows the run, if anywhere.
     pub(crate) page: Option<PathBuf>,
+    /// Where to add the figures, if anywhere.
+    pub(crate) record: Option<PathBuf>,
     /// In time order, counted from the first delivery.
     pub(crate) faults: Vec<Timed>,
     /// Publishers take in no more lines after this time; without it they go on to

@@ -19,7 +19,7 @@ use crate::publisher::Publisher;
 use crate::server::Server;
 use crate::setup::Setup;
 use crate::verdict::{self, Evidence, Kind, ServerLog};
-use crate::{Failure, binary, events, server_log};
+use crate::{Failure, binary, events, reliability, server_log};
 
 /// How often the process is looked at.
 const TICK: Duration = Duration::from_millis(2);
@@ -39,6 +39,9 @@ pub(crate) struct Args {
     /// When they happen; a random one if not given.
     #[arg(long)]
     seed: Option<u64>,
+    /// Adds the figures to this file and writes the document beside it anew.
+    #[arg(long, value_name = "FILE", num_args = 0..=1, default_missing_value = reliability::FIGURES)]
+    record: Option<PathBuf>,
 }
 
 /// A store, as `amps publish` names it.
@@ -100,6 +103,7 @@ pub(crate) fn store_kills(args: &Args) -> Result<bool, Failure> {
     let started = Instant::now();
     let interrupt = Interrupt::listen()?;
     let amps = binary::amps()?;
+    let mut figures = Vec::new();
     let mut summary = Summary { seeds: 1, seed, ..Summary::default() };
     println!(
         "{:<20} {:>6} {:>8} {:>10} {:>5} {:>10} {:>12}",
@@ -124,6 +128,8 @@ pub(crate) fn store_kills(args: &Args) -> Result<bool, Failure> {
             "{:<20} {kills:>6} {opening:>8} {published:>10} {lost:>5} {duplicated:>10} {out_of_order:>12}",
             store.name
         );
+        figures.push((format!("kills survived, {}", store.name), kills as u64));
+        figures.push((format!("of them as it opened, {}", store.name), opening as u64));
         summary.faults += kills;
         summary.kills += kills;
         summary.published += published;
@@ -132,7 +138,19 @@ pub(crate) fn store_kills(args: &Args) -> Result<bool, Failure> {
         summary.out_of_order += out_of_order;
     }
     summary.violations = summary.lost + summary.duplicated + summary.out_of_order;
+    figures.extend(
+        [
+            ("messages published", summary.published),
+            ("messages lost", summary.lost),
+            ("messages duplicated", summary.duplicated),
+            ("messages out of order", summary.out_of_order),
+        ]
+        .map(|(name, count)| (name.to_owned(), count as u64)),
+    );
     summary.seconds = (started.elapsed().as_secs_f64() * 10.0).round() / 10.0;
+    if let Some(file) = &args.record {
+        reliability::record(file, "chaos store", &figures)?;
+    }
     println!("{}", serde_json::to_string(&summary).unwrap_or_default());
     Ok(summary.violations == 0)
 }

@@ -9,7 +9,7 @@ use crate::server::Server;
 use crate::setup::Setup;
 use crate::subscriber::Subscriber;
 use crate::verdict::{self, Evidence, ServerLog};
-use crate::{Failure, events, page, recovery, server_log};
+use crate::{Failure, events, page, recovery, reliability, server_log};
 
 /// The journals of the servers, followed while they run.
 #[derive(Debug)]
@@ -94,6 +94,9 @@ impl Run<'_> {
             };
             page::write(path, &shown)?;
             eprintln!("the run is shown in {}", path.display());
+        }
+        if let Some(file) = &self.scenario.record {
+            reliability::record(file, "chaos", &report::figures(&verdict, &facts))?;
         }
         let good = verdict.violations.is_empty() && self.problems.is_empty();
         drop(self);
