@@ -14,7 +14,7 @@ use crate::verdict::{Kind, Seen, Verdict, Violation};
 use charts::{Chart, Size};
 
 /// Violations listed.
-const SHOWN: usize = 50;
+const SHOWN: usize = 10;
 
 /// All that is shown.
 #[derive(Debug)]

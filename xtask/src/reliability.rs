@@ -158,8 +158,12 @@ fn document_of(rows: &[Row]) -> String {
             let sum = all.entry(&row.figure).or_default();
             *sum = joined(&row.figure, *sum, value);
         }
-        let mut commits: Vec<&str> = own.iter().map(|row| row.commit.as_str()).collect();
-        commits.dedup();
+        let mut commits: Vec<&str> = Vec::new();
+        for row in &own {
+            if !commits.contains(&row.commit.as_str()) {
+                commits.push(&row.commit);
+            }
+        }
         let _ = writeln!(text, "## {title}\n\n{what}\n\nOver the commits {}.\n", commits.join(", "));
         let (faults, figures): (Vec<&str>, Vec<&str>) = names.into_iter().partition(|name| name.starts_with(FAULT));
         text.push_str("| figure | |\n| --- | ---: |\n");

@@ -1,8 +1,8 @@
 //! Bugs planted on purpose, to see whether the checks would see them.
 //!
 //! Only a build with `--cfg planted` has them, and of those at most one is at
-//! work: the one that [`choose`] or the environment variable `AMPS_PLANTED`
-//! names. In every other build [`is`] is a constant `false`, and nothing of
+//! work: the one that `choose` or the environment variable `AMPS_PLANTED`
+//! names. In every other build `is` is a constant `false`, and nothing of
 //! them is left. `cargo xtask sim --planted` makes such a build, in a target
 //! directory of its own, and hunts each of them.
 
