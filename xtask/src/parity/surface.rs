@@ -49,9 +49,28 @@ pub(super) fn undefined<'a>(symbols: &'a [Symbol], sources: &[String]) -> Vec<&'
     symbols.iter().filter(|symbol| !is_defined(symbol)).map(|symbol| symbol.path.as_str()).collect()
 }
 
-/// Whether a file has what belongs to a type.
+/// Whether a file has what belongs to a type, with or without parameters.
 fn is_of(text: &str, name: &str) -> bool {
-    ["impl ", "trait "].iter().any(|word| text.contains(&format!("{word}{name} ")))
+    text.lines().any(|line| {
+        let line = line.trim_start();
+        let after = line.strip_prefix("impl").and_then(past_parameters).or_else(|| line.strip_prefix("pub trait "));
+        let after = after.and_then(|rest| rest.trim_start().strip_prefix(name));
+        after.is_some_and(|rest| !rest.starts_with(|letter: char| letter.is_alphanumeric() || letter == '_'))
+    })
+}
+
+/// What follows the parameters of an `impl`, if it has some; nested ones
+/// (`<T: Into<X>>`) included.
+fn past_parameters(rest: &str) -> Option<&str> {
+    if !rest.starts_with('<') {
+        return rest.strip_prefix(' ');
+    }
+    let mut depth = 0;
+    let end = rest.find(|letter| {
+        depth += i32::from(letter == '<') - i32::from(letter == '>');
+        depth == 0
+    })?;
+    Some(&rest[end + 1..])
 }
 
 /// The public name that a line of source defines.
@@ -75,5 +94,17 @@ mod tests {
         let other = "impl Other {\n    pub fn sow(&self) {}\n}";
         assert_eq!(undefined(&symbols, &[source.to_owned(), other.to_owned()]), ["x::Client::sow"]);
         assert!(super::symbols("a\tb\n").is_err());
+    }
+
+    #[test]
+    fn a_type_may_have_parameters() {
+        for source in
+            ["impl Delete<'_> {", "impl<'a> Delete<'a> {", "impl<T: Into<X>> Delete<T> {", "pub trait Delete {"]
+        {
+            assert!(is_of(source, "Delete"), "{source}");
+        }
+        for source in ["impl Deleted {", "impl<T: Delete> Other<T> {", "struct Delete;"] {
+            assert!(!is_of(source, "Delete"), "{source}");
+        }
     }
 }
