@@ -51,6 +51,11 @@ pub const ALL: &[Target] = &[
     Target { name: "uri", run: uri::run },
 ];
 
+/// The names of those that get bytes as they come from outside; the others get
+/// operations made of bytes.
+pub const DECODERS: &[&str] =
+    &["batch", "bookmark", "composite", "filter", "fix", "frames", "header", "nvfix", "options", "uri"];
+
 /// Runs the target of that name.
 ///
 /// # Panics

@@ -6,7 +6,7 @@
 mod change;
 
 use std::panic::{self, AssertUnwindSafe};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use amps_tests::targets::{self, Target};
@@ -14,7 +14,7 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 use serde::Serialize;
 
-use crate::{Failure, binary};
+use crate::{Failure, binary, reliability};
 
 /// Where each target has a directory of inputs.
 const CORPUS: &str = "tests/fuzz/corpus";
@@ -27,12 +27,15 @@ pub(crate) struct Args {
     /// How long, all targets together.
     #[arg(long, value_name = "N", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
     seconds: u64,
-    /// Only this one; all unless given.
+    /// Only this one, or these if given again; all unless given.
     #[arg(long, value_name = "T")]
-    target: Option<String>,
+    target: Vec<String>,
     /// Makes the same inputs again; a random one unless given.
     #[arg(long)]
     seed: Option<u64>,
+    /// Adds the figures to this file and writes the document beside it anew.
+    #[arg(long, value_name = "FILE", num_args = 0..=1, default_missing_value = reliability::FIGURES)]
+    record: Option<PathBuf>,
     /// This is the program that was built for it.
     #[arg(long, hide = true)]
     built: bool,
@@ -56,6 +59,18 @@ struct Summary {
     targets: Vec<Tried>,
 }
 
+impl Summary {
+    /// What is recorded.
+    fn figures(&self) -> Vec<(String, u64)> {
+        let decodes = |tried: &&Tried| targets::DECODERS.contains(&tried.target);
+        let decoded = self.targets.iter().filter(decodes).map(|tried| tried.inputs).sum();
+        let totals = [("inputs", self.inputs), ("inputs of decoders", decoded), ("panics", self.panics)];
+        let totals = totals.map(|(name, count)| (name.to_owned(), count));
+        let each = self.targets.iter().map(|tried| (format!("inputs, {}", tried.target), tried.inputs));
+        totals.into_iter().chain(each).collect()
+    }
+}
+
 /// Fuzzes. Says whether every rule held.
 ///
 /// # Errors
@@ -65,12 +80,12 @@ pub(crate) fn fuzz(args: &Args) -> Result<bool, Failure> {
         return Err(binary::become_checked());
     }
     let seed = args.seed.unwrap_or_else(rand::random);
-    let chosen: Vec<_> =
-        targets::ALL.iter().filter(|target| args.target.as_deref().is_none_or(|name| name == target.name)).collect();
-    if chosen.is_empty() {
-        let names: Vec<_> = targets::ALL.iter().map(|target| target.name).collect();
-        return Err(Failure::new(format!("there is no such target; there are {}", names.join(", "))));
+    let names: Vec<_> = targets::ALL.iter().map(|target| target.name).collect();
+    if let Some(name) = args.target.iter().find(|name| !names.contains(&name.as_str())) {
+        return Err(Failure::new(format!("there is no target '{name}'; there are {}", names.join(", "))));
     }
+    let wanted = |target: &&Target| args.target.is_empty() || args.target.iter().any(|name| name == target.name);
+    let chosen: Vec<_> = targets::ALL.iter().filter(wanted).collect();
     eprintln!("seed {seed}");
     // What a rule says when it does not hold is printed once, by us.
     panic::set_hook(Box::new(|_| {}));
@@ -88,6 +103,9 @@ pub(crate) fn fuzz(args: &Args) -> Result<bool, Failure> {
         panics: tried.iter().map(|tried| tried.panics).sum(),
         targets: tried,
     };
+    if let Some(file) = &args.record {
+        reliability::record(file, "fuzz", &summary.figures())?;
+    }
     println!("{}", serde_json::to_string(&summary).map_err(|error| Failure::new(error.to_string()))?);
     Ok(summary.panics == 0)
 }
@@ -148,6 +166,17 @@ mod tests {
         let kept = inputs(dir.path()).unwrap();
         assert_eq!(kept.len() as u64, tried.panics);
         assert!(kept.iter().all(|input| !input.len().is_multiple_of(2)));
+    }
+
+    #[test]
+    fn what_is_recorded_tells_decoders_from_state_machines() {
+        let tried = |target, inputs, panics| Tried { target, inputs, panics };
+        let targets = vec![tried("header", 5, 0), tried("session", 7, 1), tried("uri", 1, 0)];
+        let figures = Summary { seed: 1, seconds: 1, inputs: 13, panics: 1, targets }.figures();
+        let names = ["inputs", "inputs of decoders", "panics", "inputs, header", "inputs, session", "inputs, uri"];
+        let expected: Vec<_> = names.map(str::to_owned).into_iter().zip([13, 6, 1, 5, 7, 1]).collect();
+        assert_eq!(figures, expected);
+        assert!(targets::DECODERS.iter().all(|name| targets::ALL.iter().any(|target| target.name == *name)));
     }
 
     #[test]
