@@ -4,6 +4,7 @@
 mod bench;
 mod binary;
 mod chaos;
+mod conformance;
 mod demo;
 mod events;
 mod failure;
@@ -54,6 +55,8 @@ enum Task {
     Fuzz(fuzz::Args),
     /// Runs whole systems in virtual time, one from each seed.
     Sim(sim::Args),
+    /// Checks whether a server keeps to the AMPS protocol.
+    Conformance(amps_conformance::Args),
     /// Measures the client beside the limit of the machine.
     Bench(bench::Args),
     /// Writes or checks the table of which test shows which rule.
@@ -72,6 +75,7 @@ fn main() -> ExitCode {
         Task::Chaos(args) => chaos::chaos(&args).map(verdict),
         Task::Fuzz(args) => fuzz::fuzz(&args).map(verdict),
         Task::Sim(args) => sim::sim(&args).map(verdict),
+        Task::Conformance(args) => conformance::conformance(args),
         Task::Bench(args) => bench::bench(&args),
         Task::Parity(args) => parity::parity(&args).map(|()| ExitCode::SUCCESS),
         Task::StatePart(part) => state::run(&part).map(|()| ExitCode::SUCCESS),

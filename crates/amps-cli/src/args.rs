@@ -30,6 +30,8 @@ pub(crate) enum Command {
     /// Looks at the directory of a store, checks it, salvages it.
     #[command(subcommand)]
     Store(store_dir::StoreDir),
+    /// Checks whether a server keeps to the AMPS protocol.
+    Conformance(amps_conformance::Args),
     /// Runs a server for tests and demos. Not for production.
     Testserver(testserver::Testserver),
 }

@@ -14,6 +14,8 @@ pub(crate) enum End {
     Damaged,
     /// A signal ended it before everything was done.
     Signal(i32),
+    /// It was done, and says by itself how it ended.
+    Code(ExitCode),
 }
 
 impl From<End> for ExitCode {
@@ -22,6 +24,7 @@ impl From<End> for ExitCode {
             End::Done => Self::SUCCESS,
             End::Incomplete => Self::FAILURE,
             End::Damaged => Self::from(3),
+            End::Code(code) => code,
             // As a shell reports a program ended by a signal.
             End::Signal(signal) => u8::try_from(128 + signal).map_or(Self::FAILURE, Self::from),
         }

@@ -47,6 +47,7 @@ fn main() -> ExitCode {
             Command::Sow(command) => command.run().await,
             Command::Bench(probe) => probe.run().await,
             Command::Store(command) => command.run(),
+            Command::Conformance(suite) => Ok(End::Code(suite.run().await)),
             Command::Testserver(command) => command.run().await,
         }
     });

@@ -1,0 +1,114 @@
+//! The command line.
+
+use std::fmt;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use amps_core::Uri;
+
+use crate::{Finding, Options, Topics, Totals, checks, run};
+
+/// Options of the suite, for the command lines that have it.
+#[derive(clap::Args)]
+pub struct Args {
+    /// The server's connection string, such as tcp://localhost:9007/amps/json. The
+    /// suite publishes JSON.
+    #[arg(long, value_name = "URI", required_unless_present = "list")]
+    uri: Option<Uri>,
+    /// The topics to use: plain=NAME (what names begin with that need no
+    /// configuration), sow=NAME:/key, log=NAME (in the transaction log), queue=NAME.
+    /// conformance-plain, conformance-sow:/id and so on unless given.
+    #[arg(long, value_name = "WHAT=NAME,...", default_value = "")]
+    topics: Topics,
+    /// How long the server may take for each answer, in seconds.
+    #[arg(long, value_name = "SECS", default_value_t = 5.0, value_parser = seconds)]
+    timeout: f64,
+    /// Only checks whose names begin so, such as sow/ or logon/second.
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    only: Vec<String>,
+    /// One JSON object a check, and a last line with the totals.
+    #[arg(long)]
+    json: bool,
+    /// Lists the checks with the documents they come from, and does nothing else.
+    #[arg(long)]
+    list: bool,
+}
+
+impl fmt::Debug for Args {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Args").field("uri", &self.uri).field("topics", &self.topics).finish_non_exhaustive()
+    }
+}
+
+impl Args {
+    /// Runs the suite and prints what it finds.
+    ///
+    /// Exit code 0: nothing failed. 1: something did. 3: nobody can log on there.
+    pub async fn run(self) -> ExitCode {
+        let Some(uri) = self.uri.filter(|_| !self.list) else {
+            for check in checks() {
+                println!("{:<42} {}", check.name, check.source);
+            }
+            return ExitCode::SUCCESS;
+        };
+        let mut options = Options::new(uri);
+        options.topics = self.topics;
+        options.timeout = Duration::from_secs_f64(self.timeout);
+        options.only = self.only;
+        let mut chapter = Chapter::default();
+        let ended = run(&options, |finding| {
+            if self.json {
+                println!("{}", finding.json());
+            } else {
+                chapter.print(finding);
+            }
+        })
+        .await;
+        let totals = match ended {
+            Ok(totals) => totals,
+            Err(error) => {
+                eprintln!("error: {error}");
+                return ExitCode::from(3);
+            }
+        };
+        if self.json {
+            println!("{}", totals.json());
+        } else {
+            chapter.close();
+            println!("\n{}", totals.text());
+        }
+        if totals.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    }
+}
+
+/// The chapter that is being printed.
+#[derive(Default)]
+struct Chapter {
+    name: &'static str,
+    totals: Totals,
+}
+
+impl Chapter {
+    fn print(&mut self, finding: &Finding) {
+        if self.name != finding.check.chapter() {
+            self.close();
+            *self = Self { name: finding.check.chapter(), totals: Totals::default() };
+            println!("\n{}", self.name);
+        }
+        self.totals.count(&finding.verdict);
+        println!("{}", finding.text());
+    }
+
+    fn close(&self) {
+        if self.totals.checks() > 0 {
+            println!("  {}", self.totals.text());
+        }
+    }
+}
+
+fn seconds(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(seconds) if (0.05..=3_600.0).contains(&seconds) => Ok(seconds),
+        _ => Err("expected seconds, from 0.05 to 3600".to_owned()),
+    }
+}
