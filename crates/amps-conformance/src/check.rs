@@ -90,7 +90,7 @@ impl From<String> for Verdict {
 /// A check: name, page, needs, and the function that carries it out. One that
 /// answers nothing judges, one that answers a text reports.
 macro_rules! check {
-    ($name:literal, $source:literal, [$($need:ident),*], $run:expr) => {
+    ($name:literal, $source:expr, [$($need:ident),*], $run:expr) => {
         $crate::check::Check {
             name: $name,
             source: $source,
