@@ -1,9 +1,14 @@
 //! The checks, one chapter a file.
 
+mod delta;
 mod filter;
 mod logon;
+mod oof;
 mod publish;
 mod sequence;
+mod sow;
+mod sow_and_subscribe;
+mod sow_delete;
 mod subscribe;
 mod topic;
 
@@ -17,4 +22,9 @@ pub(crate) const ALL: &[&[Check]] = &[
     subscribe::CHECKS,
     filter::CHECKS,
     topic::CHECKS,
+    sow::CHECKS,
+    sow_and_subscribe::CHECKS,
+    delta::CHECKS,
+    oof::CHECKS,
+    sow_delete::CHECKS,
 ];
