@@ -18,6 +18,7 @@ mod check;
 mod exchange;
 mod judge;
 mod query;
+mod replay;
 mod report;
 mod survey;
 mod topics;

@@ -1,10 +1,12 @@
 //! The checks, one chapter a file.
 
+mod bookmark;
 mod delta;
 mod filter;
 mod logon;
 mod oof;
 mod publish;
+mod replay;
 mod sequence;
 mod sow;
 mod sow_and_subscribe;
@@ -27,4 +29,6 @@ pub(crate) const ALL: &[&[Check]] = &[
     delta::CHECKS,
     oof::CHECKS,
     sow_delete::CHECKS,
+    bookmark::CHECKS,
+    replay::CHECKS,
 ];
