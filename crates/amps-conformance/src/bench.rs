@@ -14,8 +14,10 @@ use crate::judge::{Judged, Stop, fail, success};
 use crate::wire::Wire;
 use crate::{Need, Options};
 
-/// A check may take so many waits.
+/// A check may take so many waits,
 const WAITS: u32 = 12;
+/// and so long besides, since heartbeats have intervals of a second at least.
+const SLOW: Duration = Duration::from_secs(15);
 
 /// The server that is checked.
 #[derive(Debug)]
@@ -57,7 +59,7 @@ impl<'a> Bench<'a> {
 
     /// Carries a check out, and takes away what it left.
     pub(crate) async fn judge(&self, check: &Check) -> Verdict {
-        let limit = WAITS * self.timeout();
+        let limit = WAITS * self.timeout() + SLOW;
         let ended = match tokio::time::timeout(limit, (check.run)(self)).await {
             Ok(ended) => ended,
             Err(_) => Err(fail(format!("the check ends within {limit:?}"), "it does not")),
@@ -212,6 +214,13 @@ impl<'a> Bench<'a> {
     pub(crate) async fn client(&self) -> Result<Wire, Stop> {
         let name = self.name(&self.connections.load(Ordering::Relaxed).to_string());
         Ok(self.logged_on(&name).await?.0)
+    }
+
+    /// The same, with more patience than usual: for what takes the server so long.
+    pub(crate) async fn patient_client(&self, more: Duration) -> Result<Wire, Stop> {
+        let mut wire = self.client().await?;
+        wire.patience += more;
+        Ok(wire)
     }
 
     /// Ends the check here unless the server says that it is of this version or a

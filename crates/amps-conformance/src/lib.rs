@@ -73,7 +73,7 @@ pub fn checks() -> impl Iterator<Item = &'static Check> {
 
 /// Runs the checks one after the other, and shows each finding as it comes.
 ///
-/// Every wait is bounded by the timeout, and a check by twelve of them.
+/// Every wait is bounded by the timeout, and a check by twelve of them and 15 s.
 /// Cancelling leaves what the running check has published.
 ///
 /// # Errors

@@ -33,7 +33,7 @@ pub(crate) struct Wire {
     inbox: VecDeque<Message>,
     exchange: Exchange,
     label: String,
-    patience: Duration,
+    pub(crate) patience: Duration,
     last_id: u64,
 }
 

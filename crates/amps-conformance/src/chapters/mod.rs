@@ -3,9 +3,12 @@
 mod bookmark;
 mod delta;
 mod filter;
+mod frame;
+mod heartbeat;
 mod logon;
 mod oof;
 mod publish;
+mod queue;
 mod replay;
 mod sequence;
 mod sow;
@@ -19,6 +22,7 @@ use crate::check::Check;
 /// Every chapter, in order.
 pub(crate) const ALL: &[&[Check]] = &[
     logon::CHECKS,
+    frame::CHECKS,
     publish::CHECKS,
     sequence::CHECKS,
     subscribe::CHECKS,
@@ -31,4 +35,6 @@ pub(crate) const ALL: &[&[Check]] = &[
     sow_delete::CHECKS,
     bookmark::CHECKS,
     replay::CHECKS,
+    queue::CHECKS,
+    heartbeat::CHECKS,
 ];
