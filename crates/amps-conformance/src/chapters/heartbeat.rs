@@ -87,7 +87,8 @@ async fn flush_acks(bench: &Bench<'_>) -> Judged {
 }
 
 async fn flush_persisted(bench: &Bench<'_>) -> Judged {
-    let mut wire = bench.client().await?;
+    let name = bench.name("x");
+    let (mut wire, _) = bench.logged_on(&name).await?;
     for n in 1..=20 {
         let command = publish(bench.log(), bench.body("x", "")).number(Field::Sequence, n);
         wire.send(&command.acks(AckType::Persisted)).await?;
@@ -95,7 +96,7 @@ async fn flush_persisted(bench: &Bench<'_>) -> Judged {
     success(&wire.ask(Command::new(CommandKind::Flush), AckType::Persisted).await?)?;
     // A new logon says how far the server knows this client: to the end.
     drop(wire);
-    let (_wire, ack) = bench.logged_on(&bench.name("0")).await?;
+    let (_wire, ack) = bench.logged_on(&name).await?;
     equal("the sequence of the last message before the flush", ack.sequence(), Some(20))
 }
 

@@ -7,6 +7,8 @@ mod frame;
 mod heartbeat;
 mod logon;
 mod oof;
+mod open_acks;
+mod open_messages;
 mod publish;
 mod queue;
 mod replay;
@@ -37,4 +39,6 @@ pub(crate) const ALL: &[&[Check]] = &[
     replay::CHECKS,
     queue::CHECKS,
     heartbeat::CHECKS,
+    open_acks::CHECKS,
+    open_messages::CHECKS,
 ];
