@@ -4,7 +4,7 @@ use std::fmt;
 use std::process::ExitCode;
 
 /// The end of a command that did not fail.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum End {
     /// Everything asked for was done.
     Done,

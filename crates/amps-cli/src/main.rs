@@ -25,7 +25,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::args::{Cli, Command};
 use crate::bench::Bench;
-use crate::exit::Failure;
+use crate::exit::{End, Failure};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();

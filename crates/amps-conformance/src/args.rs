@@ -23,8 +23,8 @@ pub struct Args {
     /// How long the server may take for each answer, in seconds.
     #[arg(long, value_name = "SECS", default_value_t = 5.0, value_parser = seconds)]
     timeout: f64,
-    /// Only checks whose names begin so, such as sow/ or logon/second.
-    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    /// Only these checks or chapters, such as sow or logon/second.
+    #[arg(long, value_name = "NAME,...", value_delimiter = ',', value_parser = named)]
     only: Vec<String>,
     /// One JSON object a check, and a last line with the totals.
     #[arg(long)]
@@ -104,6 +104,11 @@ impl Chapter {
             println!("  {}", self.totals.text());
         }
     }
+}
+
+fn named(name: &str) -> Result<String, String> {
+    let known = checks().any(|check| check.is(name));
+    known.then(|| name.to_owned()).ok_or_else(|| "no check or chapter has this name; --list lists them".to_owned())
 }
 
 fn seconds(text: &str) -> Result<f64, String> {

@@ -181,7 +181,9 @@ impl<'a> Bench<'a> {
         let stream = match tokio::time::timeout(self.timeout(), self.server.connector.connect(uri)).await {
             Ok(Ok(stream)) => stream,
             Ok(Err(error)) => return Err(fail("the server accepts a connection", error.to_string())),
-            Err(_) => return Err(fail("the server accepts a connection", format!("no answer in {:?}", self.timeout()))),
+            Err(_) => {
+                return Err(fail("the server accepts a connection", format!("no answer in {:?}", self.timeout())));
+            }
         };
         Ok(Wire::new(stream, self.exchange.clone(), &label, self.timeout()))
     }

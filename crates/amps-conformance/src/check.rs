@@ -26,6 +26,11 @@ impl Check {
     pub fn chapter(&self) -> &'static str {
         self.name.split('/').next().unwrap_or_default()
     }
+
+    /// Whether it has this name, or is in the chapter of this name.
+    pub(crate) fn is(&self, name: &str) -> bool {
+        self.name == name || self.chapter() == name
+    }
 }
 
 /// What a server has to have for a check.

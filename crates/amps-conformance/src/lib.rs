@@ -45,7 +45,7 @@ pub struct Options {
     pub topics: Topics,
     /// How long each answer may take. Default 5 s.
     pub timeout: Duration,
-    /// Only checks whose names begin with one of these; empty: all.
+    /// Only these checks, or chapters; empty: all.
     pub only: Vec<String>,
 }
 
@@ -83,7 +83,7 @@ pub async fn run(options: &Options, mut each: impl FnMut(&Finding)) -> Result<To
     let server = Server::new(options);
     let survey = survey::look(&server).await.map_err(|reason| Unreachable { uri: options.uri.to_string(), reason })?;
     let mut totals = Totals::default();
-    let wanted = |check: &&Check| options.only.is_empty() || options.only.iter().any(|name| check.name.starts_with(name));
+    let wanted = |check: &&Check| options.only.is_empty() || options.only.iter().any(|name| check.is(name));
     for (number, check) in checks().enumerate().filter(|(_, check)| wanted(check)) {
         let verdict = match survey.lacks(check.needs) {
             Some(what) => Verdict::NotConfigured(what.to_owned()),

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use amps_core::message::MessageKind;
 use amps_core::{AckType, Command, CommandKind, Field, Status};
-use amps_testserver::{Access, Config};
+use amps_testserver::{Access, Config, MessageType};
 use common::*;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -63,6 +63,26 @@ fn the_first_command_must_be_a_logon_and_only_the_first() {
         bench.lines(&mut wire),
         ["ack processed cid=logon s=0 failure=duplicate logon attempt".replace(" s=0", "")]
     );
+}
+
+/// A connection names its message type at logon (AMPS User Guide, "Configuring
+/// Transports").
+#[test]
+fn a_message_type_that_is_not_there_is_refused() {
+    for (name, refused) in [("json", false), ("msgpack", false), ("", false), ("no-such-type", true)] {
+        let mut bench = bench(Config::new("A"));
+        let mut wire = bench.connect();
+        bench.send(&wire, logon("me").text(Field::MessageType, name));
+        assert!(!bench.engine.should_close(wire.id), "{name}: the answer comes first");
+        let answer = bench.lines(&mut wire);
+        assert_eq!(answer[0].contains("failure=message type not found"), refused, "{name}: {answer:?}");
+        assert_eq!(bench.engine.should_close(wire.id), refused, "{name}");
+    }
+    let parts = MessageType::CompositeLocal(vec![MessageType::Json, MessageType::Binary]);
+    let mut bench = bench(Config::new("A").message_type("t", parts));
+    let wire = bench.connect();
+    bench.send(&wire, logon("me").text(Field::MessageType, "json-and-binary"));
+    assert!(!bench.engine.should_close(wire.id), "what composite types are called is for the configuration to say");
 }
 
 #[test]

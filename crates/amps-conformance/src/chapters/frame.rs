@@ -16,12 +16,7 @@ pub(super) const CHECKS: &[Check] = &[
     check!("frame/long-key-names", "AMPS Command Reference, \"The AMPS Protocol\"", [], long_key_names),
     check!("frame/order-of-keys", "AMPS Command Reference, \"The AMPS Protocol\"", [], order_of_keys),
     check!("frame/escapes", "AMPS Command Reference, \"The AMPS Protocol\"", [], escapes),
-    check!(
-        "frame/unknown-command",
-        "AMPS User Guide, \"Troubleshooting Disconnected Clients\"",
-        [],
-        unknown_command
-    ),
+    check!("frame/unknown-command", "AMPS User Guide, \"Troubleshooting Disconnected Clients\"", [], unknown_command),
     check!("frame/no-header", "AMPS User Guide, \"Troubleshooting Disconnected Clients\"", [], no_header),
     check!("frame/half-of-one", "AMPS User Guide, \"Messages\"", [], half_of_one),
 ];

@@ -1,6 +1,6 @@
 //! `logon`.
 
-use amps_core::{AckType, Bookmark, Field, Message};
+use amps_core::{AckType, Bookmark, Command, Field, Message};
 
 use crate::bench::{Bench, publish, subscribe};
 use crate::check::{Check, check};
@@ -19,6 +19,7 @@ pub(super) const CHECKS: &[Check] = &[
     check!("logon/sequence-of-a-new-name", "AMPS Command Reference, \"ack\"", [], sequence_of_a_new_name),
     check!("logon/sequence-of-a-known-name", "AMPS User Guide, \"High Availability\"", [Log], sequence_of_a_known_name),
     check!("logon/bookmark-of-a-known-name", "AMPS Command Reference, \"ack\"", [Log], bookmark_of_a_known_name),
+    check!("logon/message-type-unknown", "AMPS User Guide, \"Configuring Transports\"", [], message_type_unknown),
     check!("logon/second", "AMPS Command Reference, \"logon\"", [], second),
     check!("logon/same-name-takes-over", "AMPS User Guide, \"Client Names\"", [Log], same_name_takes_over),
 ];
@@ -106,16 +107,26 @@ async fn persist(bench: &Bench<'_>, wire: &mut Wire, sequence: u64) -> Result<Me
     wire.persisted(sequence).await
 }
 
-async fn second(bench: &Bench<'_>) -> Judged {
-    let (mut wire, _) = bench.logged_on(&bench.name("x")).await?;
-    let logon = bench.logon(&bench.name("y")).id("second").acks(AckType::Processed);
-    wire.send(&logon).await?;
+async fn message_type_unknown(bench: &Bench<'_>) -> Judged {
+    let mut wire = bench.open().await?;
+    let logon = bench.logon(&bench.name("x")).text(Field::MessageType, "no-such-type");
+    refused_or_closed(bench, &mut wire, logon, "a logon with a message type that the server does not have").await
+}
+
+/// Sends a command that must not succeed.
+async fn refused_or_closed(bench: &Bench<'_>, wire: &mut Wire, command: Command, what: &str) -> Judged {
+    wire.start(command, AckType::Processed).await?;
     let closed = wire.closes_within(bench.moment()).await?;
     let heard = wire.heard();
     let accepted = heard.iter().find(|ack| success(ack).is_ok());
     let came = accepted.map_or_else(|| "neither refusal nor end".to_owned(), shown);
-    let expected = "the second logon of a connection is refused, or ends it";
-    expect(accepted.is_none() && (closed || !heard.is_empty()), expected, came)
+    expect(accepted.is_none() && (closed || !heard.is_empty()), format!("{what} is refused, or ends it"), came)
+}
+
+async fn second(bench: &Bench<'_>) -> Judged {
+    let (mut wire, _) = bench.logged_on(&bench.name("x")).await?;
+    let logon = bench.logon(&bench.name("y"));
+    refused_or_closed(bench, &mut wire, logon, "the second logon of a connection").await
 }
 
 async fn same_name_takes_over(bench: &Bench<'_>) -> Judged {

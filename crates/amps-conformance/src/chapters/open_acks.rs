@@ -25,7 +25,6 @@ pub(super) const CHECKS: &[Check] = &[
     check!("open/failure-told-twice", "AMPS Command Reference, \"publish\"", [Sow], failure_told_twice),
     check!("open/second-logon", "AMPS Command Reference, \"logon\"", [], second_logon),
     check!("open/command-before-logon", "AMPS Command Reference, \"logon\"", [], command_before_logon),
-    check!("open/message-type-unknown", "AMPS Command Reference, \"logon\"", [], message_type_unknown),
     check!("open/reason-of-a-bad-filter", "AMPS Command Reference, \"subscribe\"", [], reason_of_a_bad_filter),
     check!("open/reason-of-a-bad-topic", "AMPS Command Reference, \"subscribe\"", [], reason_of_a_bad_topic),
     check!("open/reason-without-a-sow", "AMPS Command Reference, \"sow\"", [], reason_without_a_sow),
@@ -169,13 +168,6 @@ async fn second_logon(bench: &Bench<'_>) -> Probed {
 async fn command_before_logon(bench: &Bench<'_>) -> Probed {
     let mut wire = bench.open().await?;
     wire.start(subscribe(&bench.plain("a")), AckType::Processed).await?;
-    end_of(bench, &mut wire).await
-}
-
-async fn message_type_unknown(bench: &Bench<'_>) -> Probed {
-    let mut wire = bench.open().await?;
-    let logon = bench.logon(&bench.name("x")).text(Field::MessageType, "no-such-type");
-    wire.start(logon, AckType::Processed).await?;
     end_of(bench, &mut wire).await
 }
 

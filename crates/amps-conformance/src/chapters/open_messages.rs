@@ -174,7 +174,8 @@ async fn quoted_booleans(bench: &Bench<'_>) -> Probed {
     for value in ["true", "\"true\""] {
         let mut wire = bench.client().await?;
         let (topic, filter) = (bench.sow(), bench.own_and("/n < 10"));
-        let header = format!(r#"{{"c":"subscribe","cid":"s","t":"{topic}","f":"{filter}","send_oof":{value},"a":"processed"}}"#);
+        let header =
+            format!(r#"{{"c":"subscribe","cid":"s","t":"{topic}","f":"{filter}","send_oof":{value},"a":"processed"}}"#);
         wire.send_text(&header, "").await?;
         let ack = wire.ack("s", AckType::Processed).await?;
         for n in [1, 11, 2] {

@@ -121,7 +121,11 @@ async fn one_message_a_connection(bench: &Bench<'_>) -> Judged {
     }
     for n in 1..=2 {
         let message = wire.message().await?;
-        equal("one message, with the ids of all subscriptions it matched", subscriptions(&message), vec!["one", "two"])?;
+        equal(
+            "one message, with the ids of all subscriptions it matched",
+            subscriptions(&message),
+            vec!["one", "two"],
+        )?;
         equal("n", bench.number(&message)?, n)?;
     }
     Ok(())

@@ -143,7 +143,9 @@ async fn left(bench: &Bench<'_>, wanted: Vec<i64>) -> Judged {
     let mut numbers = Vec::new();
     while numbers.last() != Some(&0) {
         let message = wire.message().await?;
-        numbers.push(bench.number(&message)?);
+        let number = bench.number(&message)?;
+        expect(!numbers.contains(&number), "no message again that was acknowledged", shown(&message))?;
+        numbers.push(number);
         settle(bench, &mut wire, &message, "none").await?;
     }
     numbers.pop();

@@ -22,7 +22,12 @@ pub(super) const CHECKS: &[Check] = &[
         [Log],
         duplicate_on_a_new_connection
     ),
-    check!("sequence/numbers-of-each-publisher", "AMPS User Guide, \"Message Sequence Numbers\"", [Log], each_publisher),
+    check!(
+        "sequence/numbers-of-each-publisher",
+        "AMPS User Guide, \"Message Sequence Numbers\"",
+        [Log],
+        each_publisher
+    ),
     check!("sequence/bookmark", "AMPS User Guide, \"Replaying Messages\"", [Log], bookmark),
     check!("sequence/without", "AMPS User Guide, \"Message Sequence Numbers\"", [Log], without),
     check!("sequence/any-topic", "AMPS Command Reference, \"publish\"", [], any_topic),
@@ -158,12 +163,17 @@ async fn without(bench: &Bench<'_>) -> Judged {
     equal("messages without a sequence come as well", bench.numbers(&messages)?, vec![1, 2, 3])?;
     let of = bookmarks(&messages)?;
     let own = of[1].publisher != of[0].publisher && of[1].publisher == of[2].publisher;
-    expect(own && of[1].sequence < of[2].sequence, "a publisher of their own, numbered by the server", format!("{of:?}"))
+    expect(
+        own && of[1].sequence < of[2].sequence,
+        "a publisher of their own, numbered by the server",
+        format!("{of:?}"),
+    )
 }
 
 async fn any_topic(bench: &Bench<'_>) -> Judged {
     let mut wire = bench.client().await?;
-    wire.send(&publish(&bench.plain("a"), bench.body("x", "")).number(Field::Sequence, 1).acks(AckType::Persisted)).await?;
+    wire.send(&publish(&bench.plain("a"), bench.body("x", "")).number(Field::Sequence, 1).acks(AckType::Persisted))
+        .await?;
     wire.persisted(1).await.map(drop)
 }
 

@@ -126,7 +126,8 @@ async fn key_is_stable(bench: &Bench<'_>) -> Judged {
     let mut keys = Vec::new();
     for (key, n) in [("x", 1), ("x", 2), ("y", 3)] {
         wire.done(publish(bench.sow(), bench.body(key, &format!(r#""n":{n}"#)))).await?;
-        let answer = wire.query(own(bench).text(Field::Filter, bench.own_and(&format!("/n = {n}"))), AckType::Completed).await?;
+        let answer =
+            wire.query(own(bench).text(Field::Filter, bench.own_and(&format!("/n = {n}"))), AckType::Completed).await?;
         equal("the number of records", answer.records.len(), 1)?;
         keys.push(need(&answer.records[0], Field::SowKey)?);
     }

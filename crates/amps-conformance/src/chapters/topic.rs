@@ -20,7 +20,12 @@ pub(super) const CHECKS: &[Check] = &[
 
 /// Publishes message `n` to the `n`th topic, and answers those that come to a
 /// subscription of another topic, which is the last.
-async fn published(bench: &Bench<'_>, wire: &mut Wire, topics: &[String], count: usize) -> Result<Vec<i64>, crate::judge::Stop> {
+async fn published(
+    bench: &Bench<'_>,
+    wire: &mut Wire,
+    topics: &[String],
+    count: usize,
+) -> Result<Vec<i64>, crate::judge::Stop> {
     for (n, topic) in (1..).zip(topics) {
         wire.send(&publish(topic, bench.body("x", &format!(r#""n":{n}"#)))).await?;
     }

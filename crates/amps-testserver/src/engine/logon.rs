@@ -9,6 +9,11 @@ use super::connection::{Client, Close, Role};
 use super::{ConnId, Engine};
 use crate::faults::Access;
 use crate::interval::parse_interval;
+use crate::message_type::MessageType;
+
+/// The message types that need no configuration (AMPS User Guide, "Message
+/// Types").
+const BUILT_IN: [&str; 8] = ["json", "nvfix", "fix", "xml", "bson", "bflat", "msgpack", "binary"];
 
 /// The longest client name in bytes.
 const NAME_MAX: usize = 4 << 10;
@@ -26,6 +31,9 @@ impl Engine {
         }
         if let Some(reason) = self.faults.logon_refusal.clone() {
             return self.refuse_logon(id, message, acks, &reason);
+        }
+        if message.text(Field::MessageType).is_some_and(|name| !self.has_message_type(&name)) {
+            return self.refuse_logon(id, message, acks, "message type not found");
         }
         let user = message.text(Field::UserId).unwrap_or_default().into_owned();
         if self.challenge(id, message) {
@@ -93,6 +101,13 @@ impl Engine {
             self.ack(id, AckType::Processed, message, frame);
         }
         self.tell_status(id, "logon", None);
+    }
+
+    /// Whether connections may be of this message type. A composite one has a name
+    /// of the configuration's choice, which is not told here.
+    fn has_message_type(&self, name: &str) -> bool {
+        let composite = |(_, of): &(String, MessageType)| matches!(of, MessageType::CompositeLocal(_));
+        name.is_empty() || BUILT_IN.contains(&name) || self.config.message_types.iter().any(composite)
     }
 
     /// Asks to log on again, as often as the test wants. Whether it did.
