@@ -47,7 +47,7 @@ impl Args {
     pub async fn run(self) -> ExitCode {
         let Some(uri) = self.uri.filter(|_| !self.list) else {
             for check in checks() {
-                println!("{:<42} {}", check.name, check.source);
+                println!("{:<46} {}", check.name, check.source);
             }
             return ExitCode::SUCCESS;
         };

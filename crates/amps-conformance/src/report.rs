@@ -86,7 +86,7 @@ impl Finding {
 
     /// As lines of text.
     pub(crate) fn text(&self) -> String {
-        let mut text = format!("  {:<15} {:<42} {}", self.verdict.word(), self.check.name, self.check.source);
+        let mut text = format!("  {:<15} {:<46} {}", self.verdict.word(), self.check.name, self.check.source);
         let mut line = |what: &str, value: &str| {
             let _ = write!(text, "\n      {what:<9} {value}");
         };

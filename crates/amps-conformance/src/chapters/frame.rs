@@ -1,6 +1,6 @@
 //! Frames and headers, at their edges.
 
-use amps_core::{AckType, Field};
+use amps_core::AckType;
 use bytes::BytesMut;
 
 use crate::bench::{Bench, publish, subscribe};
@@ -13,9 +13,6 @@ pub(super) const CHECKS: &[Check] = &[
     check!("frame/many-in-one-write", "AMPS Command Reference, \"The AMPS Protocol\"", [], many_in_one_write),
     check!("frame/split-in-the-length", "AMPS Command Reference, \"The AMPS Protocol\"", [], split_in_the_length),
     check!("frame/large", "AMPS User Guide, \"Messages\"", [], large),
-    check!("frame/long-key-names", "AMPS Command Reference, \"The AMPS Protocol\"", [], long_key_names),
-    check!("frame/order-of-keys", "AMPS Command Reference, \"The AMPS Protocol\"", [], order_of_keys),
-    check!("frame/escapes", "AMPS Command Reference, \"The AMPS Protocol\"", [], escapes),
     check!("frame/unknown-command", "AMPS User Guide, \"Troubleshooting Disconnected Clients\"", [], unknown_command),
     check!("frame/no-header", "AMPS User Guide, \"Troubleshooting Disconnected Clients\"", [], no_header),
     check!("frame/half-of-one", "AMPS User Guide, \"Messages\"", [], half_of_one),
@@ -76,40 +73,6 @@ async fn large(bench: &Bench<'_>) -> Judged {
     wire.send(&publish(&topic, text.clone())).await?;
     let came = body(&wire.message().await?);
     expect(came == text, format!("the body of {} bytes, unchanged", text.len()), format!("{} bytes", came.len()))
-}
-
-async fn long_key_names(bench: &Bench<'_>) -> Judged {
-    let mut wire = bench.client().await?;
-    let topic = bench.plain("a");
-    let subscribe = r#"{"cmd":"subscribe","cmd_id":"long","topic":"TOPIC","filter":"/n = 2","ack_type":"processed"}"#;
-    wire.send_text(&subscribe.replace("TOPIC", &topic), "").await?;
-    success(&wire.ack("long", AckType::Processed).await?)?;
-    for n in 1..=2 {
-        let header = format!(r#"{{"cmd":"publish","topic":"{topic}"}}"#);
-        wire.send_text(&header, &bench.body("x", &format!(r#""n":{n}"#))).await?;
-    }
-    equal("what matches", bench.number(&wire.message().await?)?, 2)
-}
-
-async fn order_of_keys(bench: &Bench<'_>) -> Judged {
-    let mut wire = bench.client().await?;
-    let topic = bench.plain("a");
-    wire.send_text(&format!(r#"{{"a":"processed","t":"{topic}","cid":"last","c":"subscribe"}}"#), "").await?;
-    success(&wire.ack("last", AckType::Processed).await?)?;
-    wire.send_text(&format!(r#"{{"t":"{topic}","c":"p"}}"#), &bench.body("x", r#""n":1"#)).await?;
-    equal("n", bench.number(&wire.message().await?)?, 1)
-}
-
-async fn escapes(bench: &Bench<'_>) -> Judged {
-    let mut wire = bench.client().await?;
-    let topic = bench.plain("tab\there \"and\" there");
-    wire.done(subscribe(&topic).text(Field::Filter, "/v = \"it's\"")).await?;
-    for (n, v) in [(1, "its"), (2, "it's")] {
-        wire.send(&publish(&topic, bench.body("x", &format!(r#""n":{n},"v":"{v}""#)))).await?;
-    }
-    let message = wire.message().await?;
-    equal("what matches", bench.number(&message)?, 2)?;
-    equal("the topic", message.topic().map(|topic| topic.into_owned()), Some(topic))
 }
 
 async fn unknown_command(bench: &Bench<'_>) -> Judged {

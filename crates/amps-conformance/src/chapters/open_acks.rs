@@ -30,6 +30,7 @@ pub(super) const CHECKS: &[Check] = &[
     check!("open/reason-without-a-sow", "AMPS Command Reference, \"sow\"", [], reason_without_a_sow),
     check!("open/option-unknown", "AMPS Command Reference, \"subscribe\"", [], option_unknown),
     check!("open/top-n-without-bookmark", "AMPS Command Reference, \"subscribe\"", [], top_n_without_bookmark),
+    check!("open/live-with-pause", "AMPS Command Reference, \"subscribe\"", [Log], live_with_pause),
     check!("open/oof-with-bookmark", "AMPS Command Reference, \"subscribe\"", [LoggedSow], oof_with_bookmark),
 ];
 
@@ -194,6 +195,11 @@ async fn option_unknown(bench: &Bench<'_>) -> Probed {
 
 async fn top_n_without_bookmark(bench: &Bench<'_>) -> Probed {
     reason(bench, subscribe(&bench.plain("a")).number(Field::TopN, 1)).await
+}
+
+async fn live_with_pause(bench: &Bench<'_>) -> Probed {
+    let command = subscribe(bench.log()).text(Field::Filter, bench.own()).text(Field::Bookmark, "0|1|");
+    reason(bench, command.text(Field::Options, "live,pause")).await
 }
 
 async fn oof_with_bookmark(bench: &Bench<'_>) -> Probed {

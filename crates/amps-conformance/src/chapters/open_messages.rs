@@ -28,6 +28,9 @@ pub(super) const CHECKS: &[Check] = &[
     check!("open/between-of-an-array", "AMPS User Guide, \"Working With Arrays\"", [], between_of_an_array),
     check!("open/quoted-numbers", "AMPS Command Reference, \"The AMPS Protocol\"", [Sow], quoted_numbers),
     check!("open/quoted-booleans", "AMPS Command Reference, \"The AMPS Protocol\"", [Sow], quoted_booleans),
+    check!("open/long-key-names", "AMPS Command Reference, \"The AMPS Protocol\"", [], long_key_names),
+    check!("open/order-of-keys", "AMPS Command Reference, \"The AMPS Protocol\"", [], order_of_keys),
+    check!("open/escapes", "AMPS Command Reference, \"The AMPS Protocol\"", [], escapes),
     check!("open/unknown-keys", "AMPS Command Reference, \"The AMPS Protocol\"", [], unknown_keys),
     check!("open/spaces-in-a-header", "AMPS Command Reference, \"The AMPS Protocol\"", [], spaces_in_a_header),
     check!("open/empty-frame", "AMPS Command Reference, \"The AMPS Protocol\"", [], empty_frame),
@@ -166,7 +169,8 @@ async fn quoted_numbers(bench: &Bench<'_>) -> Probed {
         return Ok(outcome(&ack));
     }
     let stats = wire.ack("q", AckType::Stats).await?;
-    Ok(format!(r#"with "top_n":"1" a query of two records returns {:?}"#, stats.records_returned()))
+    let returned = need(&stats, Field::RecordsReturned)?;
+    Ok(format!(r#"with "top_n":"1" a query of two records returns {returned}"#))
 }
 
 async fn quoted_booleans(bench: &Bench<'_>) -> Probed {
@@ -202,6 +206,28 @@ async fn answered(wire: &mut Wire, id: &str) -> Result<String, Stop> {
         Err(_) if wire.closes().await? => Ok("the connection is closed".to_owned()),
         Err(stop) => Err(stop),
     }
+}
+
+async fn long_key_names(bench: &Bench<'_>) -> Probed {
+    accepted(bench, r#"{"cmd":"subscribe","cmd_id":"s","topic":"TOPIC","filter":"/n = 2","ack_type":"processed"}"#)
+        .await
+}
+
+async fn order_of_keys(bench: &Bench<'_>) -> Probed {
+    accepted(bench, r#"{"a":"processed","t":"TOPIC","cid":"s","c":"subscribe"}"#).await
+}
+
+async fn escapes(bench: &Bench<'_>) -> Probed {
+    let mut wire = bench.client().await?;
+    let topic = bench.plain("tab\there \"and\" back\\slash");
+    let ack = wire.ask(subscribe(&topic).text(Field::Options, "non_regex_topic"), AckType::Processed).await?;
+    if ack.status() != Status::Success {
+        return Ok(outcome(&ack));
+    }
+    wire.send(&publish(&topic, bench.body("x", ""))).await?;
+    let came = wire.message().await?;
+    let written = came.raw(Field::Topic).unwrap_or_default().to_owned();
+    Ok(format!("a topic with tab, quotes and backslash comes back as {written}"))
 }
 
 async fn unknown_keys(bench: &Bench<'_>) -> Probed {

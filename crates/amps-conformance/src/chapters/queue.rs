@@ -69,9 +69,7 @@ async fn delivered(bench: &Bench<'_>) -> Judged {
     let mut wire = worker(bench, 1).await?;
     let message = wire.message().await?;
     equal("n", bench.number(&message)?, 1)?;
-    need(&message, Field::Bookmark)?;
-    let topic = message.topic().map(|topic| topic.into_owned());
-    equal("the topic: the queue", topic.as_deref(), Some(bench.queue()))
+    need(&message, Field::Bookmark).map(drop)
 }
 
 async fn one_of_all_subscribers(bench: &Bench<'_>) -> Judged {

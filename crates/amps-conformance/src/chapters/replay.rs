@@ -7,7 +7,7 @@ use amps_core::{AckType, Bookmark, Command, Field};
 use crate::bench::{Bench, publish, subscribe, unsubscribe};
 use crate::check::{Check, check};
 use crate::exchange::shown;
-use crate::judge::{Judged, equal, expect, field, refused, success};
+use crate::judge::{Judged, equal, expect, field, success};
 use crate::replay::past;
 use crate::wire::{is_ack, need, subscriptions};
 
@@ -22,7 +22,6 @@ pub(super) const CHECKS: &[Check] = &[
     check!("replay/rate", "AMPS Command Reference, \"subscribe\"", [Log], rate),
     check!("replay/pause-and-resume", "AMPS User Guide, \"Replaying Messages\"", [Log], pause_and_resume),
     check!("replay/live", "AMPS Command Reference, \"subscribe\"", [Log], live),
-    check!("replay/live-excludes-pause", "AMPS Command Reference, \"subscribe\"", [Log], live_excludes_pause),
     check!("replay/fully-durable", "AMPS Command Reference, \"subscribe\"", [Log], fully_durable),
     check!(
         "replay/persisted-acks",
@@ -168,12 +167,6 @@ async fn live(bench: &Bench<'_>) -> Judged {
     wire.done(from(bench, "0").text(Field::Options, "live")).await?;
     past.publish(bench, 3).await?;
     equal("past and present", bench.numbers(&wire.messages(3).await?)?, vec![1, 2, 3])
-}
-
-async fn live_excludes_pause(bench: &Bench<'_>) -> Judged {
-    let mut wire = bench.client().await?;
-    let ack = wire.ask(from(bench, "0").text(Field::Options, "live,pause"), AckType::Processed).await?;
-    refused(&ack, "live goes with neither pause nor resume nor rate")
 }
 
 async fn fully_durable(bench: &Bench<'_>) -> Judged {

@@ -90,7 +90,7 @@ async fn non_regex_topic(bench: &Bench<'_>) -> Judged {
 
 async fn any_characters(bench: &Bench<'_>) -> Judged {
     let mut wire = bench.client().await?;
-    for part in ["a b/c:d", "\"quoted\"", "gr\u{fc}n", "{x},1"] {
+    for part in ["a b/c:d", "gr\u{fc}n", "{x},1"] {
         let topic = bench.plain(part);
         let options = if part.contains('{') { "non_regex_topic" } else { "none" };
         wire.done(subscribe(&topic).text(Field::Options, options)).await?;
