@@ -106,5 +106,6 @@ fn the_checks_can_be_listed() {
         listed.lines().any(|line| line.starts_with("sow/batches ") && line.ends_with("AMPS User Guide, \"Batching\""))
     );
     assert_eq!(conformance(&["--uri", "tcp://127.0.0.1:1/amps/json", "--only", "nonsense"]).status.code(), Some(2));
+    assert_eq!(conformance(&["--uri", "tcp://127.0.0.1:1/amps/nvfix"]).status.code(), Some(2));
     assert_eq!(conformance(&[]).status.code(), Some(2));
 }

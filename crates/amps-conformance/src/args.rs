@@ -13,7 +13,7 @@ use crate::{Finding, Options, Topics, Totals, checks, run};
 pub struct Args {
     /// The server's connection string, such as tcp://localhost:9007/amps/json. The
     /// suite publishes JSON.
-    #[arg(long, value_name = "URI", required_unless_present = "list")]
+    #[arg(long, value_name = "URI", required_unless_present = "list", value_parser = json_uri)]
     uri: Option<Uri>,
     /// The topics to use: plain=NAME (what names begin with that need no
     /// configuration), sow=NAME:/key, log=NAME (in the transaction log), queue=NAME.
@@ -103,6 +103,14 @@ impl Chapter {
         if self.totals.checks() > 0 {
             println!("  {}", self.totals.text());
         }
+    }
+}
+
+fn json_uri(text: &str) -> Result<Uri, String> {
+    let uri: Uri = text.parse().map_err(|error: amps_core::UriError| error.to_string())?;
+    match uri.message_type() {
+        None | Some("json") => Ok(uri),
+        Some(other) => Err(format!("the suite publishes JSON, not {other}: name a transport for it, as in /amps/json")),
     }
 }
 

@@ -25,6 +25,12 @@ pub(crate) const FAULTS: &[Fault] = faults! {
         ["publish/no-ack-unasked", "logon/no-ack-unasked"];
     "acks twice" => |m, f| if logged_on(m, &f) && f.is("ack") { vec![f.clone(), f] } else { one(f) },
         ["publish/ack-of-each-type"];
+    "logon acks with another name" => |_, f| one(f.with(r#""client_name":"conf"#, r#""client_name":"x"#)),
+        ["logon/client-name"];
+    "logon acks of names that are not new" => |_, f| one(if f.header.contains("-never-used") { f.with(r#""s":0"#, r#""s":3"#) } else { f }),
+        ["logon/sequence-of-a-new-name"];
+    "logons with a correlation id are refused" => |_, f| one(if f.is("logon") && f.header.contains(r#""x":"#) { f.with(r#""json""#, r#""none""#) } else { f }),
+        ["logon/correlation-id"];
     "logon acks without a version" => |_, f| one(if f.from_server { f.without("version") } else { f }),
         ["logon/version"];
     "logon acks that know of no sequence" => |_, f| one(if f.header.contains(r#""client_name""#) { f.with(r#""s":7"#, r#""s":0"#) } else { f }),

@@ -65,7 +65,7 @@ fn every_check_has_a_name_of_its_own_and_a_page() {
 async fn seen(fault: &Fault) -> BTreeSet<&'static str> {
     let server = server().await;
     let mut options = options(&tampered(server.addr(), fault.change).await);
-    options.timeout = Duration::from_millis(600);
+    options.timeout = Duration::from_secs(1);
     options.only = fault.seen_by.iter().map(|name| (*name).to_owned()).collect();
     let mut failed = BTreeSet::new();
     run(&options, |finding| {

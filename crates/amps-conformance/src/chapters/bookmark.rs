@@ -10,26 +10,81 @@ use crate::replay::{past, replay};
 use crate::wire::need;
 
 pub(super) const CHECKS: &[Check] = &[
-    check!("bookmark/epoch", "AMPS User Guide, \"Replaying Messages\"", [Log], epoch),
-    check!("bookmark/now", "AMPS User Guide, \"Replaying Messages\"", [Log], now),
-    check!("bookmark/behind-a-message", "AMPS User Guide, \"Replaying Messages\"", [Log], behind_a_message),
-    check!("bookmark/behind-the-last", "AMPS User Guide, \"Replaying Messages\"", [Log], behind_the_last),
-    check!("bookmark/earliest-of-a-list", "AMPS User Guide, \"Replaying Messages\"", [Log], earliest_of_a_list),
-    check!("bookmark/time", "AMPS User Guide, \"Replaying Messages\"", [Log], time),
-    check!("bookmark/time-before-the-log", "AMPS User Guide, \"Replaying Messages\"", [Log], time_before_the_log),
-    check!("bookmark/unknown", "AMPS User Guide, \"Replaying Messages\"", [Log], unknown),
-    check!("bookmark/unknown-in-a-list", "AMPS User Guide, \"Replaying Messages\"", [Log], unknown_in_a_list),
+    check!("bookmark/epoch", "AMPS User Guide, \"Replaying Messages with Bookmark Subscriptions\"", [Log], epoch),
+    check!("bookmark/now", "AMPS User Guide, \"Replaying Messages with Bookmark Subscriptions\"", [Log], now),
+    check!(
+        "bookmark/behind-a-message",
+        "AMPS User Guide, \"Replaying Messages with Bookmark Subscriptions\"",
+        [Log],
+        behind_a_message
+    ),
+    check!(
+        "bookmark/behind-the-last",
+        "AMPS User Guide, \"Replaying Messages with Bookmark Subscriptions\"",
+        [Log],
+        behind_the_last
+    ),
+    check!(
+        "bookmark/earliest-of-a-list",
+        "AMPS User Guide, \"Replaying Messages with Bookmark Subscriptions\"",
+        [Log],
+        earliest_of_a_list
+    ),
+    check!("bookmark/time", "AMPS User Guide, \"Replaying Messages with Bookmark Subscriptions\"", [Log], time),
+    check!(
+        "bookmark/time-before-the-log",
+        "AMPS User Guide, \"Replaying Messages with Bookmark Subscriptions\"",
+        [Log],
+        time_before_the_log
+    ),
+    check!("bookmark/unknown", "AMPS User Guide, \"Replaying Messages with Bookmark Subscriptions\"", [Log], unknown),
+    check!(
+        "bookmark/unknown-in-a-list",
+        "AMPS User Guide, \"Replaying Messages with Bookmark Subscriptions\"",
+        [Log],
+        unknown_in_a_list
+    ),
     check!("bookmark/unknown-fails", "AMPS Command Reference, \"subscribe\"", [Log], unknown_fails),
     check!("bookmark/unknown-from-epoch", "AMPS Command Reference, \"subscribe\"", [Log], unknown_from_epoch),
-    check!("bookmark/range-with-ends", "AMPS User Guide, \"Replaying Messages\"", [Log], range_with_ends),
-    check!("bookmark/range-without-ends", "AMPS User Guide, \"Replaying Messages\"", [Log], range_without_ends),
-    check!("bookmark/range-ends", "AMPS User Guide, \"Replaying Messages\"", [Log], range_ends),
-    check!("bookmark/filter", "AMPS User Guide, \"Replaying Messages\"", [Log], filter),
-    check!("bookmark/regex-topic", "AMPS User Guide, \"Replaying Messages\"", [Log], regex_topic),
-    check!("bookmark/topic-not-logged", "AMPS User Guide, \"Replaying Messages\"", [Log], topic_not_logged),
+    check!(
+        "bookmark/range-with-ends",
+        "AMPS User Guide, \"Replaying Messages with Bookmark Subscriptions\"",
+        [Log],
+        range_with_ends
+    ),
+    check!(
+        "bookmark/range-without-ends",
+        "AMPS User Guide, \"Replaying Messages with Bookmark Subscriptions\"",
+        [Log],
+        range_without_ends
+    ),
+    check!(
+        "bookmark/range-ends",
+        "AMPS User Guide, \"Replaying Messages with Bookmark Subscriptions\"",
+        [Log],
+        range_ends
+    ),
+    check!("bookmark/filter", "AMPS User Guide, \"Replaying Messages with Bookmark Subscriptions\"", [Log], filter),
+    check!(
+        "bookmark/regex-topic",
+        "AMPS User Guide, \"Replaying Messages with Bookmark Subscriptions\"",
+        [Log],
+        regex_topic
+    ),
+    check!(
+        "bookmark/topic-not-logged",
+        "AMPS User Guide, \"Replaying Messages with Bookmark Subscriptions\"",
+        [Log],
+        topic_not_logged
+    ),
     check!("bookmark/messages-have-bookmarks", "AMPS Command Reference, \"publish\"", [Log], messages_have_bookmarks),
-    check!("bookmark/no-timestamp-unasked", "AMPS User Guide, \"Replaying Messages\"", [Log], no_timestamp_unasked),
-    check!("bookmark/delta-is-whole", "AMPS User Guide, \"Publishing Deltas\"", [LoggedSow], delta_is_whole),
+    check!(
+        "bookmark/no-timestamp-unasked",
+        "AMPS User Guide, \"Replaying Messages with Bookmark Subscriptions\"",
+        [Log],
+        no_timestamp_unasked
+    ),
+    check!("bookmark/delta-is-whole", "AMPS User Guide, \"Incremental Message Updates\"", [LoggedSow], delta_is_whole),
     check!("bookmark/no-deletions", "AMPS User Guide, \"Transaction Log\"", [LoggedSow], no_deletions),
 ];
 

@@ -11,21 +11,31 @@ use crate::wire::{Wire, body, subscriptions};
 
 pub(super) const CHECKS: &[Check] = &[
     check!("delta_publish/ack-of-each-type", "AMPS Command Reference, \"delta_publish\"", [Sow], ack_of_each_type),
-    check!("delta_publish/merges", "AMPS User Guide, \"Publishing Deltas\"", [Sow], merges),
-    check!("delta_publish/nested", "AMPS User Guide, \"Publishing Deltas\"", [Sow], nested),
-    check!("delta_publish/arrays-are-replaced", "AMPS User Guide, \"Publishing Deltas\"", [Sow], arrays_are_replaced),
+    check!("delta_publish/merges", "AMPS User Guide, \"Incremental Message Updates\"", [Sow], merges),
+    check!("delta_publish/nested", "AMPS User Guide, \"Incremental Message Updates\"", [Sow], nested),
+    check!(
+        "delta_publish/arrays-are-replaced",
+        "AMPS User Guide, \"Incremental Message Updates\"",
+        [Sow],
+        arrays_are_replaced
+    ),
     check!("delta_publish/null-is-nothing", "AMPS Command Reference, \"Publishing\"", [Sow], null_is_nothing),
     check!("delta_publish/without-a-record", "AMPS Command Reference, \"delta_publish\"", [Sow], without_a_record),
     check!("delta_publish/no-sow-topic", "AMPS Command Reference, \"delta_publish\"", [], publish_no_sow_topic),
-    check!("delta_publish/subscribers-get-all", "AMPS User Guide, \"Publishing Deltas\"", [Sow], subscribers_get_all),
+    check!(
+        "delta_publish/subscribers-get-all",
+        "AMPS User Guide, \"Incremental Message Updates\"",
+        [Sow],
+        subscribers_get_all
+    ),
     check!("delta_publish/correlation-id", "AMPS Command Reference, \"publish\"", [Sow], correlation_id),
-    check!("delta_subscribe/changed-fields", "AMPS User Guide, \"Delta Subscriptions\"", [Sow], changed_fields),
-    check!("delta_subscribe/first-sight", "AMPS User Guide, \"Delta Subscriptions\"", [Sow], first_sight),
-    check!("delta_subscribe/empty", "AMPS User Guide, \"Delta Subscriptions\"", [Sow], empty),
-    check!("delta_subscribe/no-empties", "AMPS User Guide, \"Delta Subscriptions\"", [Sow], no_empties),
+    check!("delta_subscribe/changed-fields", "AMPS User Guide, \"Delta Subscribe\"", [Sow], changed_fields),
+    check!("delta_subscribe/first-sight", "AMPS User Guide, \"Delta Subscribe\"", [Sow], first_sight),
+    check!("delta_subscribe/empty", "AMPS User Guide, \"Delta Subscribe\"", [Sow], empty),
+    check!("delta_subscribe/no-empties", "AMPS User Guide, \"Delta Subscribe\"", [Sow], no_empties),
     check!("delta_subscribe/no-sow-topic", "AMPS Command Reference, \"delta_subscribe\"", [], subscribe_no_sow_topic),
-    check!("delta_subscribe/no-bookmark", "AMPS User Guide, \"Delta Subscriptions\"", [LoggedSow], no_bookmark),
-    check!("delta_subscribe/beside-a-whole-one", "AMPS User Guide, \"Delta Subscriptions\"", [Sow], beside_a_whole_one),
+    check!("delta_subscribe/no-bookmark", "AMPS User Guide, \"Delta Subscribe\"", [LoggedSow], no_bookmark),
+    check!("delta_subscribe/beside-a-whole-one", "AMPS User Guide, \"Delta Subscribe\"", [Sow], beside_a_whole_one),
     check!(
         "sow_and_delta_subscribe/records-then-deltas",
         "AMPS Command Reference, \"sow_and_delta_subscribe\"",

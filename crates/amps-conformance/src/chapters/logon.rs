@@ -110,23 +110,23 @@ async fn persist(bench: &Bench<'_>, wire: &mut Wire, sequence: u64) -> Result<Me
 async fn message_type_unknown(bench: &Bench<'_>) -> Judged {
     let mut wire = bench.open().await?;
     let logon = bench.logon(&bench.name("x")).text(Field::MessageType, "no-such-type");
-    refused_or_closed(bench, &mut wire, logon, "a logon with a message type that the server does not have").await
+    refused_or_closed(&mut wire, logon, "a logon with a message type that the server does not have").await
 }
 
 /// Sends a command that must not succeed.
-async fn refused_or_closed(bench: &Bench<'_>, wire: &mut Wire, command: Command, what: &str) -> Judged {
-    wire.start(command, AckType::Processed).await?;
-    let closed = wire.closes_within(bench.moment()).await?;
-    let heard = wire.heard();
-    let accepted = heard.iter().find(|ack| success(ack).is_ok());
-    let came = accepted.map_or_else(|| "neither refusal nor end".to_owned(), shown);
-    expect(accepted.is_none() && (closed || !heard.is_empty()), format!("{what} is refused, or ends it"), came)
+async fn refused_or_closed(wire: &mut Wire, command: Command, what: &str) -> Judged {
+    let id = wire.start(command, AckType::Processed).await?;
+    let expected = format!("{what} is refused, or ends it");
+    match wire.ack(&id, AckType::Processed).await {
+        Ok(ack) => expect(success(&ack).is_err(), expected, shown(&ack)),
+        Err(_) => expect(wire.closes().await?, expected, "neither refusal nor end"),
+    }
 }
 
 async fn second(bench: &Bench<'_>) -> Judged {
     let (mut wire, _) = bench.logged_on(&bench.name("x")).await?;
     let logon = bench.logon(&bench.name("y"));
-    refused_or_closed(bench, &mut wire, logon, "the second logon of a connection").await
+    refused_or_closed(&mut wire, logon, "the second logon of a connection").await
 }
 
 async fn same_name_takes_over(bench: &Bench<'_>) -> Judged {

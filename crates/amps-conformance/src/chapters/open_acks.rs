@@ -16,7 +16,12 @@ pub(super) const CHECKS: &[Check] = &[
     check!("open/order-behind-a-query", "AMPS Command Reference, \"sow\"", [Sow], order_behind_a_query),
     check!("open/options-in-a-queue-ack", "AMPS Command Reference, \"ack\"", [Queue], options_in_a_queue_ack),
     check!("open/fields-of-position-acks", "AMPS Command Reference, \"ack\"", [Log], fields_of_position_acks),
-    check!("open/position-ack-during-replay", "AMPS User Guide, \"Replaying Messages\"", [Log], position_acks_of_now),
+    check!(
+        "open/position-ack-during-replay",
+        "AMPS User Guide, \"Replaying Messages with Bookmark Subscriptions\"",
+        [Log],
+        position_acks_of_now
+    ),
     check!("open/inserted-and-updated", "AMPS Command Reference, \"ack\"", [Sow], inserted_and_updated),
     check!("open/id-in-use", "AMPS Command Reference, \"subscribe\"", [], id_in_use),
     check!("open/unsubscribe-unknown", "AMPS Command Reference, \"unsubscribe\"", [], unsubscribe_unknown),

@@ -18,14 +18,24 @@ pub(super) const CHECKS: &[Check] = &[
     check!("open/publisher-number", "AMPS User Guide, \"Message Sequence Numbers\"", [Log], publisher_number),
     check!("open/header-of-oof", "AMPS Command Reference, \"oof\"", [Sow], header_of_oof),
     check!("open/header-of-a-heartbeat", "AMPS Command Reference, \"heartbeat\"", [], header_of_a_heartbeat),
-    check!("open/fractions-of-a-second", "AMPS User Guide, \"Replaying Messages\"", [Log], fractions_of_a_second),
-    check!("open/bookmark-malformed", "AMPS User Guide, \"Replaying Messages\"", [Log], bookmark_malformed),
+    check!(
+        "open/fractions-of-a-second",
+        "AMPS User Guide, \"Replaying Messages with Bookmark Subscriptions\"",
+        [Log],
+        fractions_of_a_second
+    ),
+    check!(
+        "open/bookmark-malformed",
+        "AMPS User Guide, \"Replaying Messages with Bookmark Subscriptions\"",
+        [Log],
+        bookmark_malformed
+    ),
     check!("open/missing-field-or-true", "AMPS User Guide, \"NULL, NaN and IS NULL\"", [], missing_field_or_true),
     check!("open/not-of-a-missing-field", "AMPS User Guide, \"NULL, NaN and IS NULL\"", [], not_of_a_missing_field),
     check!("open/escapes-in-a-pattern", "AMPS User Guide, \"LIKE Operator\"", [], escapes_in_a_pattern),
     check!("open/raw-string-as-a-pattern", "AMPS User Guide, \"Raw Strings\"", [], raw_string_as_a_pattern),
-    check!("open/not-like-of-an-array", "AMPS User Guide, \"Working With Arrays\"", [], not_like_of_an_array),
-    check!("open/between-of-an-array", "AMPS User Guide, \"Working With Arrays\"", [], between_of_an_array),
+    check!("open/not-like-of-an-array", "AMPS User Guide, \"Working with Arrays\"", [], not_like_of_an_array),
+    check!("open/between-of-an-array", "AMPS User Guide, \"Working with Arrays\"", [], between_of_an_array),
     check!("open/quoted-numbers", "AMPS Command Reference, \"The AMPS Protocol\"", [Sow], quoted_numbers),
     check!("open/quoted-booleans", "AMPS Command Reference, \"The AMPS Protocol\"", [Sow], quoted_booleans),
     check!("open/long-key-names", "AMPS Command Reference, \"The AMPS Protocol\"", [], long_key_names),

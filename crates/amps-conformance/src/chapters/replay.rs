@@ -12,15 +12,25 @@ use crate::replay::past;
 use crate::wire::{is_ack, need, subscriptions};
 
 pub(super) const CHECKS: &[Check] = &[
-    check!("replay/completed", "AMPS User Guide, \"Replaying Messages\"", [Log], completed),
+    check!("replay/completed", "AMPS User Guide, \"Replaying Messages with Bookmark Subscriptions\"", [Log], completed),
     check!("replay/completed-has-a-bookmark", "AMPS Command Reference, \"ack\"", [Log], completed_has_a_bookmark),
-    check!("replay/then-live", "AMPS User Guide, \"Replaying Messages\"", [Log], then_live),
-    check!("replay/no-gap", "AMPS User Guide, \"Replaying Messages\"", [Log], no_gap),
+    check!("replay/then-live", "AMPS User Guide, \"Replaying Messages with Bookmark Subscriptions\"", [Log], then_live),
+    check!("replay/no-gap", "AMPS User Guide, \"Replaying Messages with Bookmark Subscriptions\"", [Log], no_gap),
     check!("replay/same-order-again", "AMPS User Guide, \"Message Ordering\"", [Log], same_order_again),
-    check!("replay/two-of-one-connection", "AMPS User Guide, \"Replaying Messages\"", [Log], two_of_one_connection),
+    check!(
+        "replay/two-of-one-connection",
+        "AMPS User Guide, \"Replaying Messages with Bookmark Subscriptions\"",
+        [Log],
+        two_of_one_connection
+    ),
     check!("replay/top-n", "AMPS Command Reference, \"subscribe\"", [Log], top_n),
     check!("replay/rate", "AMPS Command Reference, \"subscribe\"", [Log], rate),
-    check!("replay/pause-and-resume", "AMPS User Guide, \"Replaying Messages\"", [Log], pause_and_resume),
+    check!(
+        "replay/pause-and-resume",
+        "AMPS User Guide, \"Replaying Messages with Bookmark Subscriptions\"",
+        [Log],
+        pause_and_resume
+    ),
     check!("replay/live", "AMPS Command Reference, \"subscribe\"", [Log], live),
     check!("replay/fully-durable", "AMPS Command Reference, \"subscribe\"", [Log], fully_durable),
     check!(

@@ -28,7 +28,7 @@ pub(super) const CHECKS: &[Check] = &[
         [Log],
         each_publisher
     ),
-    check!("sequence/bookmark", "AMPS User Guide, \"Replaying Messages\"", [Log], bookmark),
+    check!("sequence/bookmark", "AMPS User Guide, \"Replaying Messages with Bookmark Subscriptions\"", [Log], bookmark),
     check!("sequence/without", "AMPS User Guide, \"Message Sequence Numbers\"", [Log], without),
     check!("sequence/any-topic", "AMPS Command Reference, \"publish\"", [], any_topic),
     check!("sequence/sow-delete", "AMPS User Guide, \"Publish Acknowledgements\"", [LoggedSow], of_a_deletion),

@@ -1,5 +1,7 @@
 //! `subscribe` and `unsubscribe`.
 
+use std::time::Duration;
+
 use amps_core::{AckType, Field, Message};
 
 use crate::bench::{Bench, publish, subscribe, unsubscribe};
@@ -21,7 +23,7 @@ pub(super) const CHECKS: &[Check] = &[
     check!("subscribe/option-select", "AMPS User Guide, \"Select Lists\"", [], option_select),
     check!("subscribe/replace-filter", "AMPS User Guide, \"Replacing Subscriptions\"", [], replace_filter),
     check!("subscribe/replace-topic", "AMPS User Guide, \"Replacing Subscriptions\"", [], replace_topic),
-    check!("subscribe/conflation", "AMPS User Guide, \"Conflation\"", [Sow], conflation),
+    check!("subscribe/conflation", "AMPS User Guide, \"Conflated Subscriptions\"", [Sow], conflation),
     check!("subscribe/ends-with-connection", "AMPS User Guide, \"Messages\"", [], ends_with_connection),
     check!("unsubscribe/ack-of-each-type", "AMPS Command Reference, \"unsubscribe\"", [], unsubscribe_acks),
     check!("unsubscribe/one", "AMPS Command Reference, \"unsubscribe\"", [], unsubscribe_one),
@@ -123,11 +125,14 @@ async fn replace_topic(bench: &Bench<'_>) -> Judged {
     equal("what is published to the new topic", bench.number(&wire.message().await?)?, 2)
 }
 
+/// Of the conflation.
+const INTERVAL: Duration = Duration::from_millis(500);
+
 async fn conflation(bench: &Bench<'_>) -> Judged {
-    let mut wire = bench.client().await?;
+    let mut wire = bench.patient_client(INTERVAL).await?;
     let command = subscribe(bench.sow()).text(Field::Filter, bench.own());
     // Everything below is published well within the interval.
-    wire.done(command.text(Field::Options, "conflation=500ms")).await?;
+    wire.done(command.text(Field::Options, format!("conflation={}ms", INTERVAL.as_millis()))).await?;
     for n in 1..=5 {
         wire.send(&publish(bench.sow(), bench.body("x", &format!(r#""n":{n}"#)))).await?;
     }
