@@ -7,18 +7,23 @@ mod tamper;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use amps_conformance::{Options, Totals, Verdict, checks, run};
+use amps_conformance::{Check, Options, Totals, Verdict, checks, run};
 use amps_core::Uri;
-use amps_testserver::{QueueConfig, TestServer};
+use amps_testserver::{QueueConfig, Readings, TestServer};
 use faults::{FAULTS, Fault};
 use tamper::tampered;
 
 /// A server with everything that checks need.
 async fn server() -> TestServer {
+    server_with(Readings::default()).await
+}
+
+/// One that reads the documents so where they leave something open.
+async fn server_with(readings: Readings) -> TestServer {
     let queue = QueueConfig::new("conformance-queue").max_per_subscription_backlog(10).lease(Duration::from_secs(600));
     let builder = TestServer::builder().ack_conflation(Duration::from_millis(20)).queue(queue);
     let builder = builder.topic_log("^conformance-(sow|log|queue)$").sow("conformance-sow", "/id");
-    builder.start().await.unwrap()
+    builder.configure(|config| config.readings = readings).start().await.unwrap()
 }
 
 fn options(uri: &str) -> Options {
@@ -47,6 +52,29 @@ async fn the_test_server_conforms() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
     assert_eq!(totals.passed + totals.observed, checks().count());
     assert_eq!(totals.checks(), checks().count());
+    server.stop().await;
+}
+
+/// What is open is open: no check judges one reading of the documents.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn so_does_one_that_reads_the_documents_in_the_other_way() {
+    let mut readings = Readings::default();
+    readings.long_publish = true;
+    readings.sub_id_for_one = true;
+    readings.no_sub_id_in_processed = true;
+    readings.no_command_id_in_positions = true;
+    readings.stats_before_completed = true;
+    readings.unsubscribe_ends_all = true;
+    readings.null_predicates = true;
+    readings.raw_patterns = true;
+    readings.escaped_patterns = true;
+    let server = server_with(readings).await;
+    let mut options = options(&server.uri());
+    let chapters: BTreeSet<_> = checks().map(Check::chapter).filter(|chapter| *chapter != "heartbeat").collect();
+    options.only = chapters.into_iter().map(str::to_owned).collect();
+    let (wrong, totals) = suite(&options).await;
+    assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
+    assert!(totals.passed > 200, "{totals:?}");
     server.stop().await;
 }
 
