@@ -116,6 +116,10 @@ pub(super) fn story(text: &str, dir: &Path, amps: PathBuf, watch: &mut Watch) ->
     }
     let done = watch.until(PUBLISH_LIMIT, || {
         publisher.poll(&setup)?;
+        // A process takes a part of the input at most.
+        if publisher.is_drained() {
+            publisher.publish(&setup, &input, publisher.promised())?;
+        }
         Ok(publisher.is_done())
     })?;
     if !done {
