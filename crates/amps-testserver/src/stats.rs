@@ -36,7 +36,7 @@ pub struct Stats {
     /// consumers.
     pub acknowledged: u64,
     /// Of those that consumers named, the ones their connection did not have
-    /// leased.
+    /// leased; with peers, those of them that are in the queue.
     pub unleased: u64,
     /// All commands received, counted.
     pub received: u64,

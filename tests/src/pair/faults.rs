@@ -8,6 +8,11 @@ use super::network::End;
 use super::{Door, Pair};
 
 impl Pair {
+    /// How many servers there are.
+    pub fn servers(&self) -> usize {
+        self.servers.len()
+    }
+
     /// A server's engine.
     ///
     /// # Panics

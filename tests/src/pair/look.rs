@@ -9,6 +9,9 @@ use amps_ha::publish_log::{Cursors, SharedLog};
 use amps_testserver::{LoggedMessage, ReceivedCommand};
 
 use super::Pair;
+use super::client::Link;
+use super::network::End;
+use super::server::Server;
 
 /// The options of a command, in order.
 pub fn options(command: &ReceivedCommand) -> Vec<&str> {
@@ -52,7 +55,28 @@ impl Pair {
 
     /// Whether it says so of a connection to any server but this one.
     pub fn is_live_elsewhere(&self, client: usize, server: usize) -> bool {
-        self.is_live(client) && self.attempts(client).last().is_some_and(|(_, at)| *at != server)
+        self.is_live(client) && self.server_at(client).is_some_and(|at| at != server)
+    }
+
+    /// The server a client tried last, or is at.
+    pub fn server_at(&self, client: usize) -> Option<usize> {
+        self.attempts(client).last().map(|(_, server)| *server)
+    }
+
+    /// Whether a client's connection works, as the network knows it: nothing is
+    /// swallowed, neither end has closed it, and the server is alive.
+    pub fn is_connected(&self, client: usize) -> bool {
+        let Some(Link::Up { pipe, .. }) = self.clients[client].running.as_ref().map(|running| &running.link) else {
+            return false;
+        };
+        let Some(pipe) = self.pipes.get(pipe) else { return false };
+        let End::Server { server, life, .. } = pipe.ends[1] else { return false };
+        let Server { engine, life: current, .. } = &self.servers[server];
+        !pipe.broken
+            && pipe.open == [true, true]
+            && pipe.swallows == [false, false]
+            && engine.is_some()
+            && *current == life
     }
 
     /// Topic of the subscription that holds a client's reader back.

@@ -44,11 +44,12 @@ impl Server {
         self.config.wall_clock = Duration::from_secs(now);
     }
 
-    /// Starts on the journal, if it is down.
+    /// Starts on the journal, if it is down. Its incarnations are so many apart as
+    /// its configuration says, or one.
     pub(crate) fn start(&mut self) {
         if self.engine.is_none() {
             self.life += 1;
-            let config = self.config.clone().incarnation(self.life);
+            let config = self.config.clone().incarnation(self.config.incarnation.max(1) * self.life);
             self.engine = Some(Engine::new(config, Box::new(self.journal.clone())).expect("a readable journal"));
         }
     }

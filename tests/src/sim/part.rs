@@ -43,6 +43,10 @@ pub(super) struct Turn<'a> {
     pub(super) most: usize,
     /// Everything is healed: what is left is to be done soon.
     pub(super) healed: bool,
+    /// Nothing went or goes wrong in this run.
+    pub(super) faultless: bool,
+    /// A server has lost its disk.
+    pub(super) emptied: bool,
     pub(super) violations: Vec<Violation>,
 }
 

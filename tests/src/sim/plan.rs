@@ -39,7 +39,7 @@ pub struct World {
     pub askers: usize,
     /// Subscribers that replace their filter again and again.
     pub choosers: usize,
-    /// Consumers of a queue. There is none where servers replicate.
+    /// Consumers of a queue.
     pub workers: usize,
     /// Whether each subscriber has another subscription before that one, which
     /// servers may refuse.

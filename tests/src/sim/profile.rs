@@ -158,7 +158,7 @@ pub(super) fn plan(profile: Profile, seed: u64) -> Plan {
 fn world(random: &mut StdRng) -> World {
     let mut world = first::world(random);
     let mut some = |most: usize| if random.random_bool(0.4) { random.random_range(1..=most) } else { 0 };
-    world.workers = if world.servers == 1 { some(2) } else { 0 };
+    world.workers = some(3);
     (world.askers, world.choosers) = (some(1), some(1));
     world.guests = some(1) > 0;
     world.mix = Mix { deletions: some(1) > 0, refused: some(1) > 0, work: world.workers > 0 };

@@ -70,6 +70,16 @@ enum Fate {
     Refused,
 }
 
+/// A message of the present life.
+#[derive(Debug)]
+struct Sent {
+    /// Its place in the log.
+    ordinal: u64,
+    number: usize,
+    /// How many connections there had been when it was published.
+    connections: usize,
+}
+
 /// A publisher across its lives.
 #[derive(Debug)]
 pub(super) struct Publisher {
@@ -79,8 +89,11 @@ pub(super) struct Publisher {
     mix: Mix,
     bodies: Vec<String>,
     fates: Vec<Fate>,
-    /// Of this life: ordinals in the log, and which messages they are.
-    mine: Vec<(u64, usize)>,
+    /// Of this life.
+    mine: Vec<Sent>,
+    /// Messages of the queue that only one server can have been given: one
+    /// connection saw them published and acknowledged.
+    owned_once: BTreeSet<String>,
     /// Of the keys that are never deleted, those the servers have.
     lasting: BTreeSet<String>,
 }
@@ -96,6 +109,7 @@ impl Publisher {
             bodies: Vec::new(),
             fates: Vec::new(),
             mine: Vec::new(),
+            owned_once: BTreeSet::new(),
             lasting: BTreeSet::new(),
         }
     }
@@ -126,7 +140,7 @@ impl Publisher {
             _ => pair.publish_to(self.client, topic, body.clone()),
         };
         if let Ok(ordinal) = written {
-            self.mine.push((ordinal, number));
+            self.mine.push(Sent { ordinal, number, connections: pair.attempts(self.client).len() });
             self.bodies.push(body);
             self.fates.push(if kind == Kind::Refused { Fate::Refused } else { Fate::Accepted });
         }
@@ -136,11 +150,15 @@ impl Publisher {
     pub(super) fn listen(&mut self, pair: &Pair) {
         let cursors = pair.cursors(self.client);
         let keeps = matches!(self.store, Store::Disk(_));
-        for (ordinal, number) in &self.mine {
+        let now = pair.attempts(self.client).len();
+        for Sent { ordinal, number, connections } in &self.mine {
             if self.fates[*number] == Fate::Refused {
                 continue;
             } else if *ordinal < cursors.settled {
                 self.fates[*number] = Fate::Settled;
+                if *connections == now && self.mix.work {
+                    self.owned_once.insert(self.bodies[*number].clone());
+                }
                 let (body, lasts) = (&self.bodies[*number], format!(r#""t":"{RECORDS}""#));
                 let key = key_of(body);
                 if body.contains(&lasts) && !(DELETED..KEYS).any(|deleted| key.ends_with(&format!("-{deleted}"))) {
@@ -150,7 +168,7 @@ impl Publisher {
                 self.fates[*number] = Fate::Promised;
             }
         }
-        self.mine.retain(|(ordinal, _)| *ordinal >= cursors.settled);
+        self.mine.retain(|sent| sent.ordinal >= cursors.settled);
     }
 
     /// The process is about to die.
@@ -201,6 +219,11 @@ impl Publisher {
     /// Keys that every server has, and that are never deleted.
     pub(super) fn lasting_keys(&self) -> impl Iterator<Item = &String> {
         self.lasting.iter()
+    }
+
+    /// Whether that is a message of the queue, known to have only one owner.
+    pub(super) fn has_one_owner(&self, body: &str) -> bool {
+        self.owned_once.contains(body)
     }
 
     /// How many of its messages the servers have acknowledged.

@@ -170,7 +170,8 @@ impl<'a> Run<'a> {
             publisher.listen(&self.pair);
         }
         let Self { pair, random, publishers, violations, .. } = self;
-        let mut turn = Turn { pair, random, publishers, most, healed, violations: Vec::new() };
+        let (faultless, emptied) = (self.plan.faults.is_empty(), !self.trouble.gone.is_empty());
+        let mut turn = Turn { pair, random, publishers, most, healed, faultless, emptied, violations: Vec::new() };
         for part in self.parts.iter_mut().filter(|part| self.trouble.reads(part.client())) {
             part.turn(&mut turn);
         }

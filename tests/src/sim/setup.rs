@@ -28,6 +28,8 @@ fn configs(plan: &Plan) -> Vec<Config> {
         let mut config = Config::new(name(own)).ack_conflation(Duration::from_millis(20)).sow(RECORDS, "/id");
         if plan.profile != Profile::First {
             config.wall_clock = Duration::from_secs(1_700_000_000);
+            // As far apart as two starts of a process are.
+            config.incarnation = 1_000_000_000;
         }
         if world.workers > 0 { config.queue(worker::config()) } else { config }
     };

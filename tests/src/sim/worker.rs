@@ -1,7 +1,7 @@
 //! Consumers of a queue, and the ledger they share.
 
 use std::cell::RefCell;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -24,18 +24,66 @@ pub(super) const WORK: &str = "work";
 /// again, so that some ends on another connection than it began on.
 const SLOWEST: u64 = 3_000;
 
+/// Messages one consumer has leased at once, at most.
+const BACKLOG: u64 = 5;
+
 /// Leases end with their connections only, and a message is acknowledged by who
 /// has its lease.
 pub(super) fn config() -> QueueConfig {
-    QueueConfig::new(WORK).leasing(Leasing::Strict).max_per_subscription_backlog(5)
+    QueueConfig::new(WORK).leasing(Leasing::Strict).max_per_subscription_backlog(BACKLOG)
 }
 
 /// What all consumers did.
 #[derive(Default)]
 pub(super) struct Ledger {
     begun: BTreeSet<String>,
-    /// The server has said that it has the acknowledgement.
-    confirmed: BTreeSet<String>,
+    /// What a server has said that it has the acknowledgement of, and which.
+    confirmed: BTreeMap<String, BTreeSet<usize>>,
+    /// Who works on what, on which of its connections.
+    held: BTreeMap<String, Hold>,
+    /// What was given back.
+    returned: BTreeSet<String>,
+}
+
+/// A lease, from the side of who has it: a client and the number of its
+/// connection.
+#[derive(PartialEq, Eq)]
+struct Hold(usize, usize);
+
+impl Hold {
+    fn of(pair: &Pair, client: usize) -> Self {
+        Self(client, pair.attempts(client).len())
+    }
+
+    /// Whether nothing happened that could have ended it.
+    fn holds(&self, pair: &Pair) -> bool {
+        *self == Self::of(pair, self.0) && pair.is_connected(self.0)
+    }
+}
+
+impl Ledger {
+    /// A message was given to a consumer: may it have been?
+    fn given(&mut self, turn: &mut Turn<'_>, client: usize, body: &str) {
+        let at = turn.pair.server_at(client);
+        let hold = Hold::of(turn.pair, client);
+        // A server whose disk was lost has forgotten what was acknowledged; and
+        // two servers own what was published to both of them.
+        let owned_once = !turn.emptied && turn.publishers.iter().any(|publisher| publisher.has_one_owner(body));
+        if let Some(servers) = self.confirmed.get(body).filter(|_| !turn.emptied) {
+            if owned_once || servers.iter().any(|server| Some(*server) == at) {
+                turn.broken("acknowledged for good", format!("c{client}: {body} was given again"));
+            }
+        }
+        let other = self.held.get(body).filter(|other| **other != hold && other.holds(turn.pair));
+        if let Some(Hold(holder, _)) = other.filter(|_| owned_once && hold.holds(turn.pair)) {
+            turn.broken("one lease at a time", format!("c{client}: {body} was given while c{holder} has it"));
+        }
+        let again = !self.begun.insert(body.to_owned());
+        if again && !self.returned.remove(body) && turn.faultless {
+            turn.broken("given once", format!("c{client}: {body} was given again without a reason"));
+        }
+        self.held.insert(body.to_owned(), hold);
+    }
 }
 
 pub(super) struct Worker {
@@ -47,12 +95,13 @@ pub(super) struct Worker {
 
 struct Life {
     entered: Entered,
+    backlog: u64,
     /// What it works on, until when.
     busy: Vec<(Instant, Message)>,
     /// Acknowledged, and not asked for yet whether the server has it.
     acknowledged: Vec<String>,
-    /// Asked for.
-    flush: Option<(Answer, Vec<String>)>,
+    /// Asked for, at which server.
+    flush: Option<(Answer, Vec<String>, Option<usize>)>,
 }
 
 impl Worker {
@@ -72,11 +121,13 @@ impl Part for Worker {
 
     fn start(&mut self, pair: &mut Pair) {
         let mut spec = SubscriptionSpec::new(SubscriptionKind::Subscribe, WORK);
-        spec.options = CommandOptions::new().max_backlog(pair.random.random_range(1..=6));
+        let asked = pair.random.random_range(1..=6);
+        spec.options = CommandOptions::new().max_backlog(asked);
         let timeout = Some(Duration::from_millis(pair.random.random_range(1..=300)));
         let batching = AckBatching { size: pair.random.random_range(1..=8), timeout };
         let entered = pair.enter_acking(self.client, spec, QueueLimits::default(), batching);
-        self.life = Some(Life { entered, busy: Vec::new(), acknowledged: Vec::new(), flush: None });
+        let backlog = asked.min(BACKLOG);
+        self.life = Some(Life { entered, backlog, busy: Vec::new(), acknowledged: Vec::new(), flush: None });
     }
 
     fn dies(&mut self, _: Kill) {
@@ -86,11 +137,15 @@ impl Part for Worker {
     fn turn(&mut self, turn: &mut Turn<'_>) {
         let Some(life) = &mut self.life else { return };
         let mut ledger = self.ledger.borrow_mut();
-        if let Some((mut answer, asked)) = life.flush.take() {
+        if let Some((mut answer, asked, server)) = life.flush.take() {
             match answer.try_recv() {
-                Ok(Ok(())) => ledger.confirmed.extend(asked),
+                Ok(Ok(())) => {
+                    for body in asked {
+                        ledger.confirmed.entry(body).or_default().extend(server);
+                    }
+                }
                 Ok(Err(_)) | Err(oneshot::error::TryRecvError::Closed) => {}
-                Err(oneshot::error::TryRecvError::Empty) => life.flush = Some((answer, asked)),
+                Err(oneshot::error::TryRecvError::Empty) => life.flush = Some((answer, asked, server)),
             }
         }
         let queue = Arc::clone(&life.entered.queue);
@@ -105,14 +160,14 @@ impl Part for Worker {
             if !queue.with_acks(|acks| acks.is_leased(&message)) {
                 continue;
             }
-            let body = text(&message);
-            if ledger.confirmed.contains(&body) {
-                turn.broken("acknowledged for good", format!("c{}: {body} was given again", self.client));
-            }
-            ledger.begun.insert(body);
+            ledger.given(turn, self.client, &text(&message));
             let slowest = if turn.healed { SLOWEST / 30 } else { SLOWEST };
             let time = Duration::from_millis(turn.random.random_range(0..slowest));
             life.busy.push((turn.pair.now + time, message));
+        }
+        let leased = life.busy.iter().filter(|(_, message)| queue.with_acks(|acks| acks.is_leased(message))).count();
+        if leased as u64 > life.backlog {
+            turn.broken("bounded backlog", format!("c{}: {leased} messages leased of {}", self.client, life.backlog));
         }
         let now = turn.pair.now;
         for (_, message) in life.busy.extract_if(.., |(until, _)| *until <= now) {
@@ -121,20 +176,30 @@ impl Part for Worker {
             if added == Added::Tell {
                 turn.pair.request(self.client, Request::Acks(Arc::clone(&queue)));
             }
-            if added.is_taken() && option.is_none() {
-                life.acknowledged.push(text(&message));
+            let body = text(&message);
+            let hold = Hold::of(turn.pair, self.client);
+            if ledger.held.get(&body) == Some(&hold) {
+                ledger.held.remove(&body);
+            }
+            match option {
+                Some(_) => drop(ledger.returned.insert(body)),
+                None if added.is_taken() => life.acknowledged.push(body),
+                None => {}
             }
         }
         if life.flush.is_none() && turn.random.random_bool(0.05) {
             let (reply, answer) = oneshot::channel();
             turn.pair.request(self.client, Request::FlushAcks { queue: Some(queue), reply: reply.into() });
-            life.flush = Some((answer, std::mem::take(&mut life.acknowledged)));
+            let server = turn.pair.server_at(self.client);
+            life.flush = Some((answer, std::mem::take(&mut life.acknowledged), server));
         }
     }
 
     fn is_settled(&mut self, pair: &mut Pair, _: &Logs) -> bool {
-        let depth = pair.server(0).queue(WORK).unwrap_or_default();
-        depth.available + depth.leased == 0
+        (0..pair.servers()).all(|server| {
+            let depth = pair.server(server).queue(WORK).unwrap_or_default();
+            depth.available + depth.elsewhere + depth.leased == 0
+        })
     }
 
     fn check(&self, logs: &Logs) -> Vec<Violation> {

@@ -93,7 +93,9 @@ impl Engine {
         let queue = &mut self.queues.list[ix];
         let holder = queue.holder(position).map(|holder| holder.cloned());
         let own = holder.iter().flatten().any(|holder| holder.connection == id);
-        self.stats.unleased += u64::from(!own);
+        // Another instance may have said meanwhile that it left the queue.
+        let elsewhere = holder.is_none() && !self.config.peers.is_empty();
+        self.stats.unleased += u64::from(!own && !elsewhere);
         let Some(holder) = holder else { return false };
         if queue.config.leasing == Leasing::Strict && !own {
             return false;
