@@ -36,7 +36,7 @@ use setup::{Attempt, server_of};
 
 pub use look::options;
 pub use server::Door;
-pub use setup::{ClientSetup, Kill, Store};
+pub use setup::{ClientSetup, Kill, Store, uri};
 pub use subscription::{Answer, Entered};
 
 /// Steps without time passing, after which something is running in circles.
@@ -53,6 +53,8 @@ pub struct Pair {
     seed: u64,
     started: Instant,
     weather: Weather,
+    /// How much longer than others a connection may take, one way.
+    jitter: Duration,
     servers: Vec<Server>,
     clients: Vec<Client>,
     pipes: BTreeMap<usize, Pipe>,
@@ -82,6 +84,7 @@ impl Pair {
             random: StdRng::seed_from_u64(seed),
             seed,
             started: now,
+            jitter: Duration::ZERO,
             weather: Weather { latency: Duration::from_micros(200), room: 256 * 1024 },
             servers: configs.into_iter().map(Server::new).collect(),
             clients: Vec::new(),
@@ -100,6 +103,12 @@ impl Pair {
     /// Sets how many bytes fit between a writer and its reader.
     pub fn room(&mut self, bytes: usize) {
         self.weather.room = bytes;
+    }
+
+    /// Sets how much longer than others a connection's bytes may travel, each way
+    /// by itself: what goes over one may overtake what goes over another.
+    pub fn jitter(&mut self, jitter: Duration) {
+        self.jitter = jitter;
     }
 
     /// The virtual time since the beginning.
@@ -312,7 +321,11 @@ impl Pair {
     fn next_deadline(&self) -> Option<Instant> {
         let awake = self.clients.iter().filter(|client| !client.paused);
         let clients = awake.filter_map(|client| client.running.as_ref()?.deadline());
-        let servers = self.servers.iter().filter_map(|server| server.engine.as_ref()?.poll_timeout());
+        let servers = self
+            .servers
+            .iter()
+            .filter(|server| !server.frozen)
+            .filter_map(|server| server.engine.as_ref()?.poll_timeout());
         let pipes = self.pipes.values().filter_map(Pipe::arrival);
         clients.chain(servers).chain(pipes).filter(|at| *at > self.now).min()
     }
@@ -385,7 +398,7 @@ impl Pair {
     }
 
     fn dialed(&mut self, client: usize, number: usize, running: &mut Running) {
-        let (now, life) = (self.now, self.clients[client].lives);
+        let (now, life, lags) = (self.now, self.clients[client].lives, self.lags());
         let server = &mut self.servers[number];
         match &mut server.engine {
             Some(engine) if matches!(server.door, Door::Open | Door::Slams) => {
@@ -393,7 +406,7 @@ impl Pair {
                 let ends = [End::Client { client, life }, End::Server { server: number, life: server.life, id }];
                 let cuts = std::mem::take(&mut server.cuts);
                 self.last_pipe += 1;
-                let mut pipe = Pipe::new(ends, cuts);
+                let mut pipe = Pipe::new(ends, cuts, lags);
                 if server.door == Door::Slams {
                     engine.closed(now, id);
                     pipe.open[1] = false;
@@ -410,8 +423,17 @@ impl Pair {
         }
     }
 
+    /// How much longer a new connection's bytes travel, each way.
+    fn lags(&mut self) -> [Duration; 2] {
+        let most = u64::try_from(self.jitter.as_micros()).unwrap_or(u64::MAX);
+        [(); 2].map(|()| Duration::from_micros(if most == 0 { 0 } else { self.random.random_range(0..most) }))
+    }
+
     fn run_server(&mut self, number: usize) -> bool {
         let now = self.now;
+        if self.servers[number].frozen {
+            return false;
+        }
         let Some(engine) = &mut self.servers[number].engine else { return false };
         let mut moved = false;
         if engine.poll_timeout().is_some_and(|at| at <= now) {
@@ -430,7 +452,8 @@ impl Pair {
             let end = |server: usize, id| End::Server { server, life: self.servers[server].life, id };
             let ends = [end(number, ids[0]), end(other, ids[1])];
             self.last_pipe += 1;
-            self.pipes.insert(self.last_pipe, Pipe::new(ends, [None, None]));
+            let lags = self.lags();
+            self.pipes.insert(self.last_pipe, Pipe::new(ends, [None, None], lags));
         }
         moved
     }
@@ -443,7 +466,10 @@ impl Pair {
         if !pipe.open[end] {
             return false;
         }
-        let Server { engine, life: current, .. } = &mut self.servers[server];
+        let Server { engine, life: current, frozen, .. } = &mut self.servers[server];
+        if *frozen {
+            return false;
+        }
         let Some(engine) = engine.as_mut().filter(|_| *current == life) else {
             pipe.open[end] = false;
             return true;

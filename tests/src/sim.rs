@@ -11,13 +11,17 @@
 mod asker;
 mod check;
 mod chooser;
+mod deltas;
 mod fault;
 mod first;
 mod guests;
+mod moves;
 mod part;
+mod pauser;
 mod plan;
 mod profile;
 mod publisher;
+mod ranger;
 mod run;
 mod setup;
 mod shrink;
@@ -28,7 +32,7 @@ mod worker;
 
 pub use check::Violation;
 pub use fault::{DiskFault, Fault};
-pub use plan::{Event, Plan, World};
+pub use plan::{Conflation, Event, Plan, World};
 pub use profile::Profile;
 pub use publisher::Mix;
 pub use run::{Figures, Outcome, run};

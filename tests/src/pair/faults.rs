@@ -103,6 +103,17 @@ impl Pair {
         self.clients[client].paused = paused;
     }
 
+    /// A server's process stands still, as with SIGSTOP, or goes on.
+    pub fn freeze(&mut self, server: usize, frozen: bool) {
+        self.servers[server].frozen = frozen;
+    }
+
+    /// A server's disk takes so many more writes; of the next it keeps so many
+    /// records, and fails. `None`: it works.
+    pub fn fail_journal(&mut self, server: usize, after: Option<(u64, usize)>) {
+        self.servers[server].journal.fail_commit(after);
+    }
+
     /// A server's wall clock jumps; its next life sees it.
     pub fn server_clock(&mut self, server: usize, seconds: i64) {
         self.servers[server].jump(seconds);

@@ -20,6 +20,8 @@ struct Lane {
     /// Bytes on their way, with the time of their arrival.
     moving: VecDeque<(Instant, Vec<u8>)>,
     in_flight: usize,
+    /// Its bytes travel so much longer than those of others.
+    lag: Duration,
     delivered: u64,
     /// The connection dies when so many bytes have been delivered.
     cut_at: Option<u64>,
@@ -60,8 +62,8 @@ pub(crate) struct Weather {
 }
 
 impl Pipe {
-    pub(crate) fn new(ends: [End; 2], cuts: [Option<u64>; 2]) -> Self {
-        let lanes = cuts.map(|cut_at| Lane { cut_at, ..Lane::default() });
+    pub(crate) fn new(ends: [End; 2], cuts: [Option<u64>; 2], lags: [Duration; 2]) -> Self {
+        let lanes = [0, 1].map(|to| Lane { cut_at: cuts[to], lag: lags[to], ..Lane::default() });
         Self { ends, lanes, open: [true, true], swallows: [false, false], broken: false }
     }
 
@@ -75,7 +77,7 @@ impl Pipe {
         // In a black hole the sender's buffer fills up and stays full.
         lane.in_flight += bytes.len();
         if !self.swallows[1 - from] {
-            lane.moving.push_back((now + weather.latency, bytes.to_vec()));
+            lane.moving.push_back((now + weather.latency + lane.lag, bytes.to_vec()));
         }
     }
 

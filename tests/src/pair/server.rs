@@ -24,6 +24,8 @@ pub(crate) struct Server {
     pub(crate) journal: MemoryJournal,
     pub(crate) life: u64,
     pub(crate) door: Door,
+    /// The whole process stands still. The system accepts connections for it.
+    pub(crate) frozen: bool,
     /// For the next connection: bytes after which it dies, to the client and
     /// to the server.
     pub(crate) cuts: [Option<u64>; 2],
@@ -32,8 +34,15 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) fn new(config: Config) -> Self {
-        let mut server =
-            Self { engine: None, journal: MemoryJournal::new(), life: 0, door: Door::Open, cuts: [None, None], config };
+        let mut server = Self {
+            engine: None,
+            journal: MemoryJournal::new(),
+            life: 0,
+            door: Door::Open,
+            frozen: false,
+            cuts: [None, None],
+            config,
+        };
         server.start();
         server
     }

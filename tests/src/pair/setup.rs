@@ -147,7 +147,7 @@ impl ClientSetup {
 }
 
 /// The connection string of a server.
-pub(crate) fn uri(server: usize) -> Uri {
+pub fn uri(server: usize) -> Uri {
     format!("tcp://s{server}:9007/amps/json").parse().expect("a connection string")
 }
 

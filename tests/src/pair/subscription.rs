@@ -97,7 +97,8 @@ impl Pair {
         limits: QueueLimits,
         batching: AckBatching,
     ) -> Entered {
-        let bookmarks = spec.start.clone().map(|start| Bookmarks::new(start, DEFAULT_OVERLAP));
+        let start = spec.start.as_ref().map(|start| start.begin().clone());
+        let bookmarks = start.map(|start| Bookmarks::new(start, DEFAULT_OVERLAP));
         self.enter_with(client, spec, limits, batching, bookmarks)
     }
 

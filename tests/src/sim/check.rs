@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use amps_core::Reason;
 use amps_ha::event::{ConnectionState, Event};
 
-use super::publisher::{Publisher, RECORDS, key_of};
+use super::deltas::{self, Delta, Records};
+use super::publisher::{DELTAS, Publisher, RECORDS, key_of, origin_of};
 use super::worker::WORK;
 use crate::Pair;
 
@@ -38,7 +39,10 @@ pub(super) struct Logs {
     servers: Vec<BTreeMap<String, Vec<String>>>,
     /// What each server has as the last record under each key.
     views: Vec<BTreeMap<String, String>>,
-    /// Messages that all of them have, but for those of the queue.
+    /// Each one's parts of records.
+    deltas: Vec<Vec<Delta>>,
+    /// Messages that all of them have, but for those of the queue, deletions and
+    /// parts of records.
     pub(super) common: BTreeSet<String>,
     /// What any of them has, or had when its disk was lost.
     pub(super) any: BTreeSet<String>,
@@ -52,12 +56,17 @@ impl Logs {
     /// `gone`: what was on disks that were lost.
     pub(super) fn read(pair: &mut Pair, servers: usize, publishers: &[Publisher], gone: &BTreeSet<String>) -> Self {
         let open: BTreeSet<&String> = publishers.iter().flat_map(Publisher::open).collect();
-        let (mut logs, mut views, mut sets) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut logs, mut views, mut sets, mut deltas) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         let (mut work, mut deletions) = (BTreeSet::new(), BTreeSet::new());
         for server in 0..servers {
             let (mut log, mut view, mut set) = (BTreeMap::new(), BTreeMap::new(), BTreeSet::new());
+            let mut parts = Vec::new();
             for message in pair.log(server) {
-                let body = String::from_utf8_lossy(&message.body).into_owned();
+                let mut body = String::from_utf8_lossy(&message.body).into_owned();
+                if message.topic == DELTAS {
+                    let part = published(publishers, &body).cloned().unwrap_or_default();
+                    parts.push(Delta { whole: std::mem::replace(&mut body, part.clone()), part });
+                }
                 if message.deletes.is_some() {
                     view.remove(key_of(&body));
                     deletions.insert(body.clone());
@@ -72,6 +81,7 @@ impl Logs {
             logs.push(log);
             views.push(view);
             sets.push(set);
+            deltas.push(parts);
         }
         let due = |set: &BTreeSet<String>| set.iter().filter(|body| !open.contains(*body)).cloned().collect();
         let due: Vec<BTreeSet<String>> = sets.iter().map(due).collect();
@@ -79,13 +89,21 @@ impl Logs {
         let any = sets.iter().flatten().chain(gone).cloned().collect();
         let common = sets.into_iter().reduce(|common, set| common.intersection(&set).cloned().collect());
         let mut common = common.unwrap_or_default();
+        for part in deltas.first().into_iter().flatten().map(|delta| &delta.part) {
+            common.remove(part);
+        }
         common.retain(|body| !work.contains(body) && !deletions.contains(body));
-        Self { servers: logs, views, common, any, work, level }
+        Self { servers: logs, views, deltas, common, any, work, level }
     }
 
     /// Whether these are the records of some server.
     pub(super) fn has_view(&self, records: &BTreeMap<String, String>) -> bool {
         self.views.contains(records)
+    }
+
+    /// Whether these are the records that some server made of parts.
+    pub(super) fn has_records(&self, wanted: &Records) -> bool {
+        self.deltas.iter().any(|parts| deltas::records(parts) == *wanted)
     }
 
     /// What every server has of every publisher: all that was promised, nothing
@@ -98,11 +116,22 @@ impl Logs {
                 violations.extend(publisher.check(server, bodies));
             }
         }
+        // What may be on one server and not on the other would make them differ.
+        if publishers.iter().all(|publisher| publisher.open().next().is_none()) {
+            violations
+                .extend(self.deltas.iter().enumerate().filter_map(|(server, parts)| deltas::whole(server, parts)));
+        }
         if !self.level {
             violations.push(Violation::new("replicas are the same", "they differ"));
         }
         violations
     }
+}
+
+/// What was published, of what a server made of it.
+fn published<'p>(publishers: &'p [Publisher], body: &str) -> Option<&'p String> {
+    let (publisher, number) = origin_of(body);
+    publishers.get(publisher.parse::<usize>().ok()?)?.body(number)
 }
 
 /// Nobody sent a server anything it cannot read, or acknowledged what somebody

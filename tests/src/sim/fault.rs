@@ -23,6 +23,13 @@ pub enum Fault {
     /// A server's machine dies with its disk, for so long. It comes back empty,
     /// and takes clients when it has what its peers have.
     Wipe(usize, Duration),
+    /// A server's disk takes so many more writes, keeps so much of the next, and
+    /// fails; the server stops, and starts on what it has after so long.
+    Full(usize, u64, usize, Duration),
+    /// A server's process stands still, for so long.
+    Freeze(usize, Duration),
+    /// A client is asked to move to a server.
+    Move(usize, usize),
     /// A server refuses connections, closes them at once or leaves them
     /// unanswered, for so long.
     Door(usize, Door, Duration),
@@ -72,6 +79,9 @@ impl Fault {
             Self::OneWay(..) => "one way",
             Self::Crash(..) => "server crash",
             Self::Wipe(..) => "server disk lost",
+            Self::Full(..) => "full server disk",
+            Self::Freeze(..) => "server pause",
+            Self::Move(..) => "planned move",
             Self::Door(..) => "closed door",
             Self::Partition(..) => "partition",
             Self::Mute(..) => "one-way partition",
@@ -104,6 +114,14 @@ impl fmt::Display for Fault {
             Self::OneWay(client, false) => write!(f, "c{client}: the connection swallows what goes to the client"),
             Self::Crash(server, down) => write!(f, "s{server}: dies for {down:?}"),
             Self::Wipe(server, down) => write!(f, "s{server}: dies for {down:?} and loses its disk"),
+            Self::Full(server, writes, kept, down) => {
+                write!(
+                    f,
+                    "s{server}: the disk is full in {writes} writes, {kept} records of the next survive, down for {down:?}"
+                )
+            }
+            Self::Freeze(server, time) => write!(f, "s{server}: stands still for {time:?}"),
+            Self::Move(client, server) => write!(f, "c{client}: is asked to move to s{server}"),
             Self::Door(server, Door::Silent, time) => write!(f, "s{server}: accepts nobody, silently, for {time:?}"),
             Self::Door(server, Door::Slams, time) => write!(f, "s{server}: accepts and closes at once for {time:?}"),
             Self::Door(server, _, time) => write!(f, "s{server}: refuses connections for {time:?}"),

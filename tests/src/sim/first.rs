@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use amps_ha::publish_log::{Durability, MemoryPart};
+use amps_ha::publish_log::{Durability, Limits, MemoryPart};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
 use super::Profile;
 use super::fault::Fault;
-use super::plan::{CALM, Event, Plan, World};
+use super::plan::{CALM, Conflation, Event, Plan, World};
 use super::publisher::Mix;
 use crate::pair::Door;
 use crate::{Kill, Store};
@@ -46,6 +46,12 @@ pub(super) fn world(random: &mut StdRng) -> World {
         askers: 0,
         choosers: 0,
         workers: 0,
+        pausers: 0,
+        rangers: 0,
+        delta_viewers: 0,
+        conflation: Conflation::None,
+        jitter: Duration::ZERO,
+        bound: (Limits::default().bytes, Limits::default().messages),
         guests: false,
         mix: Mix::default(),
         messages: random.random_range(20..=150),

@@ -41,6 +41,14 @@ pub struct World {
     pub choosers: usize,
     /// Consumers of a queue.
     pub workers: usize,
+    /// Clients that pause and resume subscriptions again and again.
+    pub pausers: usize,
+    /// Clients that ask for ranges of the log again and again.
+    pub rangers: usize,
+    /// Subscribers to deltas.
+    pub delta_viewers: usize,
+    /// How viewers are spared updates.
+    pub conflation: Conflation,
     /// Whether each subscriber has another subscription before that one, which
     /// servers may refuse.
     pub guests: bool,
@@ -52,6 +60,10 @@ pub struct World {
     pub traffic: Duration,
     /// How long bytes travel, one way.
     pub latency: Duration,
+    /// How much longer than others a connection's bytes may travel.
+    pub jitter: Duration,
+    /// Bytes and messages that a publisher's store holds at most.
+    pub bound: (usize, u64),
     /// Bytes that fit between a writer and its reader.
     pub room: usize,
     /// Bytes a publisher with a disk keeps in memory.
@@ -67,13 +79,25 @@ impl World {
     }
 
     fn readers(&self) -> usize {
-        self.subscribers + self.viewers + self.askers + self.choosers + self.workers
+        let looking = self.viewers + self.delta_viewers + self.askers + self.rangers;
+        self.subscribers + looking + self.choosers + self.pausers + self.workers
     }
 
     /// The store of a client, if it publishes.
     pub fn store(&self, client: usize) -> Option<Store> {
         self.publishers.get(client).copied()
     }
+}
+
+/// How updates of a record that follow each other closely become one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Conflation {
+    /// They do not.
+    None,
+    /// At the server, within this time.
+    Server(Duration),
+    /// In the client, while they wait.
+    Client,
 }
 
 /// One fault and its time, from the beginning.

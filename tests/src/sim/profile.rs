@@ -9,7 +9,7 @@ use rand::{RngExt, SeedableRng};
 
 use super::fault::{DiskFault, Fault};
 use super::first;
-use super::plan::{CALM, Event, Plan, World};
+use super::plan::{CALM, Conflation, Event, Plan, World};
 use super::publisher::Mix;
 use crate::Kill;
 use crate::pair::Door;
@@ -59,6 +59,9 @@ impl Profile {
                 OneWay,
                 Crash,
                 Wipe,
+                Full,
+                Freeze,
+                Move,
                 Refuses,
                 Silent,
                 Slams,
@@ -80,6 +83,7 @@ impl Profile {
                 CutToServer,
                 BlackHole,
                 OneWay,
+                Move,
                 Refuses,
                 Silent,
                 Slams,
@@ -89,8 +93,8 @@ impl Profile {
                 Lazy,
                 Slow,
             ],
-            Self::Crash => &[Cut, Crash, Wipe, Die, Pause, WallClock, ServerClock],
-            Self::Disk => &[Cut, Crash, Die, HoldDisk, DiskFails],
+            Self::Crash => &[Cut, Crash, Wipe, Full, Freeze, Move, Die, Pause, WallClock, ServerClock],
+            Self::Disk => &[Cut, Crash, Full, Die, HoldDisk, DiskFails],
             Self::Calm | Self::First => &[],
         }
     }
@@ -121,6 +125,9 @@ enum Kind {
     OneWay,
     Crash,
     Wipe,
+    Full,
+    Freeze,
+    Move,
     Refuses,
     Silent,
     Slams,
@@ -161,7 +168,22 @@ fn world(random: &mut StdRng) -> World {
     world.workers = some(3);
     (world.askers, world.choosers) = (some(1), some(1));
     world.guests = some(1) > 0;
-    world.mix = Mix { deletions: some(1) > 0, refused: some(1) > 0, work: world.workers > 0 };
+    (world.pausers, world.rangers, world.delta_viewers) = (some(1), some(1), some(1));
+    let (deletions, refused, deltas) = (some(1) > 0, some(1) > 0, world.delta_viewers > 0);
+    world.mix = Mix { deletions, refused, work: world.workers > 0, deltas };
+    world.conflation = match some(2) {
+        0 => Conflation::None,
+        1 => Conflation::Server(Duration::from_millis(random.random_range(1..2_000))),
+        _ => Conflation::Client,
+    };
+    if random.random_bool(0.3) {
+        world.jitter = Duration::from_millis(random.random_range(1..200));
+    }
+    match random.random_range(0..10) {
+        0 => world.bound.0 = random.random_range(1_000..10_000),
+        1 => world.bound.1 = random.random_range(1..30),
+        _ => {}
+    }
     world
 }
 
@@ -187,6 +209,9 @@ fn fault(random: &mut StdRng, world: &World, kind: Kind) -> Fault {
         Kind::BlackHole => Fault::BlackHole(client),
         Kind::OneWay => Fault::OneWay(client, random.random_bool(0.5)),
         Kind::Crash => Fault::Crash(server, time),
+        Kind::Full => Fault::Full(server, random.random_range(0..30), random.random_range(0..4), time),
+        Kind::Freeze => Fault::Freeze(server, time),
+        Kind::Move => Fault::Move(client, server),
         // Without a peer nobody has what the disk had.
         Kind::Wipe if world.servers > 1 => Fault::Wipe(server, time),
         Kind::Refuses => Fault::Door(server, Door::Refuses, time),

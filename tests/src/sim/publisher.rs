@@ -14,6 +14,10 @@ use crate::{Kill, Pair, Store};
 /// The SOW topic; the other topic keeps no state.
 pub(super) const RECORDS: &str = "records";
 pub(super) const PLAIN: &str = "plain";
+/// Another SOW topic, in which only parts of records are published.
+pub(super) const DELTAS: &str = "deltas";
+/// The fields they change, one at a time.
+const FIELDS: usize = 3;
 /// Keys of each publisher in the SOW topic.
 pub(super) const KEYS: usize = 5;
 /// The first of them that are deleted now and then.
@@ -30,6 +34,8 @@ pub struct Mix {
     pub refused: bool,
     /// Messages for a queue.
     pub work: bool,
+    /// Parts of records.
+    pub deltas: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,18 +44,20 @@ enum Kind {
     Deletion,
     Refused,
     Work,
+    Delta,
 }
 
 impl Mix {
     /// What comes next; without anything to mix in nothing is drawn.
     fn choose(self, random: &mut StdRng) -> Kind {
-        if !(self.deletions || self.refused || self.work) {
+        if !(self.deletions || self.refused || self.work || self.deltas) {
             return Kind::Message;
         }
         match random.random_range(0..20) {
             0..2 if self.deletions => Kind::Deletion,
             2 if self.refused => Kind::Refused,
             3..9 if self.work => Kind::Work,
+            9..13 if self.deltas => Kind::Delta,
             _ => Kind::Message,
         }
     }
@@ -128,14 +136,23 @@ impl Publisher {
             Kind::Deletion => RECORDS,
             Kind::Refused => FORBIDDEN,
             Kind::Work => WORK,
+            Kind::Delta => DELTAS,
             Kind::Message => [PLAIN, RECORDS][usize::from(half)],
         };
         let key = if kind == Kind::Deletion { DELETED + key % (KEYS - DELETED) } else { key };
         let filler = "x".repeat(random.random_range(0..300));
-        let body = format!(r#"{{"id":"{}-{key}","n":{number},"t":"{topic}","x":"{filler}"}}"#, self.client);
+        // A server that merges writes the fields in this order again.
+        let field = match kind {
+            Kind::Delta => format!(r#""u{}":{number},"#, number % FIELDS),
+            _ => String::new(),
+        };
+        let body = format!(r#"{{"id":"{}-{key}","n":{number},"t":"{topic}",{field}"x":"{filler}"}}"#, self.client);
         let written = match kind {
             Kind::Deletion => pair.write(self.client, body.clone(), 100 + topic.len() + body.len(), |sequence, out| {
                 FrameWriter::sow_delete(out, topic, sequence).finish(body.as_bytes());
+            }),
+            Kind::Delta => pair.write(self.client, body.clone(), 100 + topic.len() + body.len(), |sequence, out| {
+                FrameWriter::delta_publish(out, topic, sequence).finish(body.as_bytes());
             }),
             _ => pair.publish_to(self.client, topic, body.clone()),
         };
@@ -219,6 +236,26 @@ impl Publisher {
     /// Keys that every server has, and that are never deleted.
     pub(super) fn lasting_keys(&self) -> impl Iterator<Item = &String> {
         self.lasting.iter()
+    }
+
+    /// The message with this number.
+    pub(super) fn body(&self, number: u64) -> Option<&String> {
+        self.bodies.get(usize::try_from(number).ok()?)
+    }
+
+    /// Messages of the plain topic that the servers have.
+    pub(super) fn settled_plain(&self) -> impl Iterator<Item = &String> {
+        let plain = format!(r#""t":"{PLAIN}""#);
+        let settled = self.bodies.iter().zip(&self.fates).filter(|(_, fate)| **fate == Fate::Settled);
+        settled.map(|(body, _)| body).filter(move |body| body.contains(&plain))
+    }
+
+    /// Its store holds more than it may, as far as this life filled it.
+    pub(super) fn over(&self, (bytes, messages): (usize, u64)) -> Option<Violation> {
+        let held: usize = self.mine.iter().map(|sent| self.bodies[sent.number].len()).sum();
+        let count = self.mine.len() as u64;
+        let what = || format!("{} holds {held} bytes in {count} messages, of {bytes} and {messages}", self.name);
+        (held > bytes || count > messages).then(|| Violation::new("bounded stores", what()))
     }
 
     /// Whether that is a message of the queue, known to have only one owner.

@@ -8,6 +8,7 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 
 use super::check::{self, Logs, Violation};
+use super::moves::Moves;
 use super::part::{Part, Turn};
 use super::plan::{CALM, Event, Plan, World};
 use super::publisher::Publisher;
@@ -75,6 +76,7 @@ pub(super) struct Run<'a> {
     pub(super) publishers: Vec<Publisher>,
     pub(super) parts: Vec<Box<dyn Part>>,
     pub(super) trouble: Trouble,
+    pub(super) moves: Moves,
     pub(super) violations: Vec<Violation>,
 }
 
@@ -93,6 +95,7 @@ impl<'a> Run<'a> {
             publishers: publishers.collect(),
             parts,
             trouble: Trouble::default(),
+            moves: Moves::default(),
             violations: Vec::new(),
         }
     }
@@ -127,10 +130,6 @@ impl<'a> Run<'a> {
             }
             self.pair.run_for(TURN);
             self.turn(1000, true);
-            // Reading the logs costs most, so they are read as it begins and ends.
-            if calm == 0 || calm + 1 == CALM_TURNS {
-                seen = None;
-            }
             calm = if self.is_settled(&mut seen) { calm + 1 } else { 0 };
         }
         if self.violations.is_empty() {
@@ -168,6 +167,7 @@ impl<'a> Run<'a> {
     fn turn(&mut self, most: usize, healed: bool) {
         for publisher in self.publishers.iter_mut().filter(|publisher| self.trouble.runs(publisher.client)) {
             publisher.listen(&self.pair);
+            self.violations.extend(publisher.over(self.plan.world.bound));
         }
         let Self { pair, random, publishers, violations, .. } = self;
         let (faultless, emptied) = (self.plan.faults.is_empty(), !self.trouble.gone.is_empty());
@@ -179,6 +179,8 @@ impl<'a> Run<'a> {
         for client in 0..self.plan.world.clients() {
             self.violations.extend(check::paced(&format!("c{client}"), self.pair.attempts(client)));
         }
+        self.violations.extend(self.moves.listen(&self.pair));
+        self.stop_full();
         self.resync();
     }
 
@@ -186,15 +188,17 @@ impl<'a> Run<'a> {
         Logs::read(&mut self.pair, self.plan.world.servers, &self.publishers, &self.trouble.gone)
     }
 
-    /// `seen`: the logs as they were read last, or none to read them.
-    fn is_settled(&mut self, seen: &mut Option<Logs>) -> bool {
+    /// `seen`: the logs as they were read last, and how long they were. Reading
+    /// them costs most.
+    fn is_settled(&mut self, seen: &mut Option<(Vec<usize>, Logs)>) -> bool {
         let live = (0..self.plan.world.clients()).all(|client| self.pair.is_live(client));
         let settled = self.publishers.iter().all(|publisher| self.pair.settled(publisher.client));
         if !live || !settled || self.trouble.resyncs() {
             return false;
         }
-        let logs = seen.take().unwrap_or_else(|| self.logs());
-        let logs = seen.insert(logs);
+        let long: Vec<_> = (0..self.pair.servers()).map(|server| self.pair.server(server).stats().logged).collect();
+        let same = seen.take_if(|(before, _)| *before == long);
+        let (_, logs) = seen.insert(same.unwrap_or_else(|| (long, self.logs())));
         logs.level && self.parts.iter_mut().all(|part| part.is_settled(&mut self.pair, logs))
     }
 
@@ -204,6 +208,7 @@ impl<'a> Run<'a> {
         for server in 0..self.plan.world.servers {
             self.violations.extend(check::server(&mut self.pair, server));
         }
+        self.violations.extend(self.moves.check());
         for part in &self.parts {
             self.violations.extend(part.check(&logs));
         }

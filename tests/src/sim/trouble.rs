@@ -24,6 +24,8 @@ pub(super) struct Trouble {
     paused: BTreeSet<usize>,
     /// Servers that are down.
     down: BTreeSet<usize>,
+    /// Servers whose disks are about to be full.
+    filling: BTreeSet<usize>,
     /// The server whose disk was lost, until it has everything again.
     emptied: Option<usize>,
     /// Bodies that were on disks that were lost.
@@ -58,7 +60,7 @@ impl Run<'_> {
     /// Does what a fault says, unless what it is about is gone already.
     pub(super) fn begin(&mut self, fault: &Fault) -> bool {
         let now = self.pair.elapsed();
-        let Trouble { ends, lazy, dead, paused, down, emptied, .. } = &mut self.trouble;
+        let Trouble { ends, lazy, dead, paused, down, filling, emptied, .. } = &mut self.trouble;
         let mut until = |time: &Duration| ends.push((now + *time, fault.clone()));
         match fault {
             Fault::Cut(client) if !dead.contains(client) => return self.pair.cut(*client),
@@ -78,6 +80,15 @@ impl Run<'_> {
                 self.trouble.gone.extend(gone);
                 self.crash(*server);
             }
+            Fault::Full(server, writes, kept, time) if !down.contains(server) && filling.insert(*server) => {
+                until(time);
+                self.pair.fail_journal(*server, Some((*writes, *kept)));
+            }
+            Fault::Freeze(server, time) => {
+                until(time);
+                self.pair.freeze(*server, true);
+            }
+            Fault::Move(client, server) if !dead.contains(client) => self.moves.ask(&mut self.pair, *client, *server),
             Fault::Door(server, door, time) => {
                 until(time);
                 self.pair.door(*server, *door);
@@ -151,6 +162,7 @@ impl Run<'_> {
             publisher.dies(&self.pair, how);
         }
         self.parts.iter_mut().filter(|part| part.client() == client).for_each(|part| part.dies(how));
+        self.moves.dies(client);
         self.pair.kill(client, how);
         let told = self.pair.events(client).len();
         self.trouble.deaths.entry(client).or_default().push(told);
@@ -189,6 +201,15 @@ impl Run<'_> {
                 self.pair.door(*server, Door::Refuses);
                 self.pair.wipe_server(*server);
             }
+            Fault::Full(server, ..) => {
+                self.trouble.filling.remove(server);
+                self.pair.fail_journal(*server, None);
+                if self.trouble.emptied != Some(*server) {
+                    self.trouble.down.remove(server);
+                    self.pair.start_server(*server);
+                }
+            }
+            Fault::Freeze(server, _) => self.pair.freeze(*server, false),
             Fault::Door(server, ..) if self.trouble.emptied != Some(*server) => self.pair.door(*server, Door::Open),
             Fault::Partition(a, b, _) => self.pair.partition(*a, *b, false),
             Fault::Refuse(server, _) if !self.trouble.down.contains(server) => self.refuse(*server, false),
@@ -223,6 +244,16 @@ impl Run<'_> {
         }
         for server in 0..self.plan.world.servers {
             self.pair.cut_next(server, None, None);
+        }
+    }
+
+    /// A server whose disk is full stops by itself.
+    pub(super) fn stop_full(&mut self) {
+        for server in self.trouble.filling.clone() {
+            if !self.trouble.down.contains(&server) && self.pair.server(server).failure().is_some() {
+                self.trouble.down.insert(server);
+                self.crash(server);
+            }
         }
     }
 

@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 
 use amps_core::message::MessageKind;
+use amps_core::{CommandOptions, command};
 use amps_ha::subscriptions::{AckBatching, Item, QueueLimits, SubscriptionKind, SubscriptionSpec};
 
 use super::check::{Logs, Violation};
 use super::part::{Part, Turn};
+use super::plan::Conflation;
 use super::publisher::{RECORDS, key_of};
 use crate::{Entered, Kill, Pair};
 
@@ -15,11 +17,12 @@ pub(super) struct Viewer {
     client: usize,
     entered: Option<Entered>,
     records: BTreeMap<String, String>,
+    conflation: Conflation,
 }
 
 impl Viewer {
-    pub(super) fn new(client: usize) -> Self {
-        Self { client, entered: None, records: BTreeMap::new() }
+    pub(super) fn new(client: usize, conflation: Conflation) -> Self {
+        Self { client, entered: None, records: BTreeMap::new(), conflation }
     }
 }
 
@@ -30,7 +33,11 @@ impl Part for Viewer {
 
     fn start(&mut self, pair: &mut Pair) {
         let mut spec = SubscriptionSpec::new(SubscriptionKind::SowAndSubscribe, RECORDS);
-        spec.options = "oof".into();
+        spec.options = match self.conflation {
+            Conflation::Server(time) => CommandOptions::from("oof").conflation(command::Conflation::Interval(time)),
+            _ => "oof".into(),
+        };
+        spec.conflates = self.conflation == Conflation::Client;
         self.entered = Some(pair.enter_with(self.client, spec, QueueLimits::default(), AckBatching::default(), None));
     }
 

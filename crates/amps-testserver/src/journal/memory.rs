@@ -1,7 +1,7 @@
 //! Journals without a disk.
 
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::{Journal, Record};
 
@@ -10,8 +10,16 @@ use super::{Journal, Record};
 /// and not committed is lost with the engine, as on a disk.
 #[derive(Debug, Default)]
 pub struct MemoryJournal {
-    committed: Arc<Mutex<Vec<Record>>>,
+    disk: Arc<Mutex<Disk>>,
     appended: Vec<Record>,
+}
+
+/// What clones share.
+#[derive(Debug, Default)]
+struct Disk {
+    committed: Vec<Record>,
+    /// So many commits until one fails, and how many of its records are kept.
+    fails: Option<(u64, usize)>,
 }
 
 impl MemoryJournal {
@@ -19,17 +27,27 @@ impl MemoryJournal {
     pub fn new() -> Self {
         Self::default()
     }
+
+    /// The disk takes `commits` more commits; of the next it keeps the first
+    /// `records`, and fails, as one that is full does. Once. `None`: it works.
+    pub fn fail_commit(&self, after: Option<(u64, usize)>) {
+        self.disk().fails = after;
+    }
+
+    fn disk(&self) -> MutexGuard<'_, Disk> {
+        self.disk.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Clone for MemoryJournal {
     fn clone(&self) -> Self {
-        Self { committed: Arc::clone(&self.committed), appended: Vec::new() }
+        Self { disk: Arc::clone(&self.disk), appended: Vec::new() }
     }
 }
 
 impl Journal for MemoryJournal {
     fn load(&mut self, each: &mut dyn FnMut(Record)) -> io::Result<()> {
-        for record in self.committed.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+        for record in &self.disk().committed {
             each(record.clone());
         }
         Ok(())
@@ -40,8 +58,24 @@ impl Journal for MemoryJournal {
     }
 
     fn commit(&mut self) -> io::Result<()> {
-        self.committed.lock().unwrap_or_else(PoisonError::into_inner).append(&mut self.appended);
-        Ok(())
+        let Self { disk, appended } = self;
+        let mut disk = disk.lock().unwrap_or_else(PoisonError::into_inner);
+        let fails = match &mut disk.fails {
+            Some((0, _)) => disk.fails.take(),
+            Some((commits, _)) => {
+                *commits -= 1;
+                None
+            }
+            None => None,
+        };
+        if let Some((_, kept)) = fails {
+            appended.truncate(kept);
+        }
+        disk.committed.append(appended);
+        match fails {
+            Some(_) => Err(io::Error::from(io::ErrorKind::StorageFull)),
+            None => Ok(()),
+        }
     }
 }
 
