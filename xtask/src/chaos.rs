@@ -33,6 +33,13 @@ pub(crate) struct Args {
     /// Subscribers.
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=50))]
     subscribers: u8,
+    /// Views of the newest records, each second one of a part of them.
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u8).range(0..=20))]
+    views: u8,
+    /// Workers on a queue, which has a publisher of its own, ten times slower than
+    /// the others.
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u8).range(0..=20))]
+    workers: u8,
     /// Messages a second of each publisher.
     #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     rate: u32,
@@ -63,8 +70,9 @@ pub(crate) fn chaos(args: &Args) -> Result<bool, Failure> {
     let seed = args.seed.unwrap_or_else(|| rand::rng().random_range(0..1_000_000));
     let crowd = Crowd {
         servers: args.servers.into(),
-        publishers: args.publishers.into(),
+        publishers: usize::from(args.publishers) + usize::from(args.workers > 0),
         subscribers: args.subscribers.into(),
+        consumers: usize::from(args.views) + usize::from(args.workers),
     };
     // More than can be taken in: the rate and the time end it.
     let lines = (f64::from(args.rate) * args.duration.as_secs_f64()).ceil() as usize + 1;
@@ -74,6 +82,8 @@ pub(crate) fn chaos(args: &Args) -> Result<bool, Failure> {
         input: Input::generate(crowd.publishers, lines)?,
         servers: crowd.servers,
         subscribers: crowd.subscribers,
+        views: args.views.into(),
+        workers: args.workers.into(),
         rate: args.rate,
         spread: true,
         network: true,

@@ -56,6 +56,8 @@ pub(crate) fn demo(args: &Args) -> Result<bool, Failure> {
         input: Input::deal(&text, PUBLISHERS)?,
         servers: 3,
         subscribers: 2,
+        views: 0,
+        workers: 0,
         rate: 400,
         spread: false,
         network: false,

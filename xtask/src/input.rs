@@ -59,7 +59,10 @@ impl Input {
     /// # Errors
     /// Never in fact: each line holds its own number.
     pub(crate) fn generate(publishers: usize, lines: usize) -> Result<Self, Failure> {
-        let line = |publisher, number| format!(r#"{{"publisher":{publisher},"line":{number},"note":"chaos"}}"#);
+        let line = |publisher, number| {
+            let (key, warm) = (key(publisher, number), u8::from(is_warm(number)));
+            format!(r#"{{"publisher":{publisher},"line":{number},"key":"{key}","warm":{warm}}}"#)
+        };
         Self::new((0..publishers).map(|p| (0..lines).map(|n| line(p, n)).collect()).collect())
     }
 
@@ -82,6 +85,20 @@ impl Input {
     pub(crate) fn find(&self, body: &[u8]) -> Option<Line> {
         self.by_body.get(std::str::from_utf8(body).ok()?).copied()
     }
+}
+
+/// Records of a publisher whose lines are made up.
+pub(crate) const KEYS: usize = 20;
+
+/// The record that a made up line is a new state of: one of [`KEYS`] of its
+/// publisher, in turn.
+fn key(publisher: usize, number: usize) -> String {
+    format!("{publisher}-{}", number % KEYS)
+}
+
+/// Whether a made up line says so: each second state of every record.
+pub(crate) fn is_warm(number: usize) -> bool {
+    (number / KEYS).is_multiple_of(2)
 }
 
 #[cfg(test)]

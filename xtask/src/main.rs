@@ -5,6 +5,7 @@ mod bench;
 mod binary;
 mod chaos;
 mod conformance;
+mod consumer;
 mod demo;
 mod events;
 mod failure;

@@ -22,6 +22,13 @@ pub(crate) struct Network {
     runtime: Runtime,
 }
 
+/// Whom a server is out of reach for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum From {
+    Clients,
+    Peers,
+}
+
 impl Network {
     /// Links from `clients` clients to the servers on these ports of loopback,
     /// and between the servers.
@@ -61,6 +68,19 @@ impl Network {
     /// Ends all trouble.
     pub(crate) fn mend_all(&self) {
         self.clients.iter().chain(&self.peers).flatten().for_each(Link::mend);
+    }
+
+    /// Takes a server off the network or puts it back: for its clients, or for the
+    /// other servers. Trouble on its links is another matter.
+    pub(crate) fn unplug(&self, server: usize, from: From, unplugged: bool) {
+        let unplug = |link: &Link| link.unplug(unplugged);
+        match from {
+            From::Clients => self.clients.iter().for_each(|row| unplug(&row[server])),
+            From::Peers => {
+                self.peers[server].iter().for_each(unplug);
+                self.peers.iter().for_each(|row| unplug(&row[server]));
+            }
+        }
     }
 
     fn each(&self, path: Path, to: impl Fn(&Link)) {

@@ -1,9 +1,10 @@
 //! One child process that cannot outlive this one.
 
 use std::fs::File;
+use std::io::Write;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 
 use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, prlimit};
 
@@ -15,6 +16,7 @@ use crate::Failure;
 #[derive(Debug)]
 pub(crate) struct Process {
     child: Child,
+    orders: Option<ChildStdin>,
     what: String,
     stderr: PathBuf,
 }
@@ -25,12 +27,32 @@ impl Process {
     /// # Errors
     /// When a file cannot be made or the program cannot be started.
     pub(crate) fn start(mut command: Command, what: &str, stdout: &Path, stderr: &Path) -> Result<Self, Failure> {
+        command.stdin(Stdio::null());
+        Self::spawn(command, what, stdout, stderr)
+    }
+
+    /// The same for one that takes orders.
+    ///
+    /// # Errors
+    /// As for [`start`](Self::start).
+    pub(crate) fn start_to_order(
+        mut command: Command,
+        what: &str,
+        stdout: &Path,
+        stderr: &Path,
+    ) -> Result<Self, Failure> {
+        command.stdin(Stdio::piped());
+        Self::spawn(command, what, stdout, stderr)
+    }
+
+    fn spawn(mut command: Command, what: &str, stdout: &Path, stderr: &Path) -> Result<Self, Failure> {
         let file = |path: &Path| {
             File::create(path).map_err(|error| Failure::new(format!("cannot create {}: {error}", path.display())))
         };
-        command.stdin(Stdio::null()).stdout(file(stdout)?).stderr(file(stderr)?).process_group(0);
-        let child = command.spawn().map_err(|error| Failure::new(format!("cannot start {what}: {error}")))?;
-        Ok(Self { child, what: what.to_owned(), stderr: stderr.to_owned() })
+        command.stdout(file(stdout)?).stderr(file(stderr)?).process_group(0);
+        let mut child = command.spawn().map_err(|error| Failure::new(format!("cannot start {what}: {error}")))?;
+        let orders = child.stdin.take();
+        Ok(Self { child, orders, what: what.to_owned(), stderr: stderr.to_owned() })
     }
 
     /// `kill -9`, and waits until it is gone.
@@ -48,6 +70,14 @@ impl Process {
         let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
         if let Some(pid) = pid {
             let _ = kill_process(pid, signal);
+        }
+    }
+
+    /// Gives an order, a line on its standard input. A process that is gone already
+    /// is no error.
+    pub(crate) fn order(&mut self, order: &str) {
+        if let Some(orders) = &mut self.orders {
+            let _ = orders.write_all(format!("{order}\n").as_bytes());
         }
     }
 

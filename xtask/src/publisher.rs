@@ -36,6 +36,10 @@ pub(crate) struct Publisher {
     store: &'static str,
     /// What else is said to the program.
     options: &'static [&'static str],
+    /// Where it publishes, if not where the others do.
+    topic: Option<&'static str>,
+    /// It publishes so many times slower than the others.
+    slower: u32,
     /// One for each publishing life.
     runs: Vec<Run>,
     stopping: bool,
@@ -74,6 +78,8 @@ impl Publisher {
             lives: 0,
             store: "sled:DIR",
             options: &[],
+            topic: None,
+            slower: 1,
             runs: Vec::new(),
             stopping: false,
             disk_is_full: false,
@@ -85,6 +91,12 @@ impl Publisher {
     /// Keeps what it publishes in another store than a sled one.
     pub(crate) fn store(mut self, store: &'static str, options: &'static [&'static str]) -> Self {
         (self.store, self.options) = (store, options);
+        self
+    }
+
+    /// Publishes to another topic, and so many times slower.
+    pub(crate) fn to(mut self, topic: &'static str, slower: u32) -> Self {
+        (self.topic, self.slower) = (Some(topic), slower);
         self
     }
 
@@ -256,11 +268,14 @@ impl Publisher {
         let _ = std::fs::remove_file(setup.path(format!("{name}.{}.in", life - 1)));
         let file = setup.write(&format!("{name}.{life}.in"), text)?;
         let mut command = setup.command_on_a_disk("publish");
-        command.args(["--server", &setup.uris(self.index), "--topic", setup.topic, "--client-name", &name]);
+        let topic = self.topic.unwrap_or(setup.topic);
+        command.args(["--server", &setup.uris(self.index), "--topic", topic, "--client-name", &name]);
+        setup.may_be_slow(&mut command, &name);
         command.arg("--file").arg(file);
         command.arg("--store").arg(self.store.replace("DIR", &self.store_dir(setup).display().to_string()));
         command.args(self.options);
-        command.args(["--rate", &setup.rate.to_string(), "--heartbeat", &setup.heartbeat.to_string()]);
+        let rate = (setup.rate / self.slower).max(1).to_string();
+        command.args(["--rate", &rate, "--heartbeat", &setup.heartbeat.to_string()]);
         if let Some(ledger) = ledger {
             command.arg("--ledger").arg(ledger);
         }

@@ -22,6 +22,9 @@ struct Summary {
     duplicated: usize,
     out_of_order: usize,
     violations: usize,
+    view_updates: usize,
+    queue_given: usize,
+    queue_done: usize,
     longest_recovery_ms: u64,
     seconds: f64,
 }
@@ -33,6 +36,12 @@ pub(crate) struct Facts {
     pub(crate) subscribers: Vec<String>,
     /// Deliveries of what an earlier process had written and not discarded.
     pub(crate) redelivered: usize,
+    /// Updates that the views saw.
+    pub(crate) view_updates: usize,
+    /// Messages of the queue that workers were given, those that came again too.
+    pub(crate) queue_given: usize,
+    /// Messages of the queue that were done.
+    pub(crate) queue_done: usize,
     /// What the schedule of faults was drawn from.
     pub(crate) seed: u64,
     /// Faults of every kind.
@@ -68,6 +77,13 @@ pub(crate) fn render(verdict: &Verdict, facts: &Facts) -> String {
     row("lost", verdict.count(Kind::Lost).to_string());
     row("duplicated", verdict.count(Kind::Duplicated).to_string());
     row("out of order", verdict.count(Kind::OutOfOrder).to_string());
+    if facts.view_updates > 0 {
+        row("updates of views", facts.view_updates.to_string());
+    }
+    if facts.queue_given > 0 {
+        row("done from the queue", facts.queue_done.to_string());
+        row("given again by the queue", facts.queue_given.saturating_sub(facts.queue_done).to_string());
+    }
     row("redelivered, undiscarded", facts.redelivered.to_string());
     row("faults", facts.faults.to_string());
     row("kills", facts.kills.to_string());
@@ -88,6 +104,8 @@ pub(crate) fn figures(verdict: &Verdict, facts: &Facts) -> Vec<(String, u64)> {
         ("kills survived", facts.kills as u64),
         ("messages published", verdict.published as u64),
         ("messages delivered", verdict.delivered.iter().sum::<usize>() as u64),
+        ("updates of views", facts.view_updates as u64),
+        ("messages done from a queue", facts.queue_done as u64),
         ("messages lost", verdict.count(Kind::Lost) as u64),
         ("messages duplicated", verdict.count(Kind::Duplicated) as u64),
         ("messages out of order", verdict.count(Kind::OutOfOrder) as u64),
@@ -108,6 +126,9 @@ fn summary(verdict: &Verdict, facts: &Facts) -> String {
         duplicated: verdict.count(Kind::Duplicated),
         out_of_order: verdict.count(Kind::OutOfOrder),
         violations: verdict.violations.len(),
+        view_updates: facts.view_updates,
+        queue_given: facts.queue_given,
+        queue_done: facts.queue_done,
         longest_recovery_ms: facts.longest_recovery_ms,
         seconds: (facts.seconds * 10.0).round() / 10.0,
     };
@@ -141,7 +162,7 @@ mod tests {
         let text = render(&verdict, &facts());
         let expected = concat!(
             r#"{"seeds":1,"seed":7,"faults":4,"kills":3,"published":5,"delivered":9,"lost":0,"duplicated":0,"#,
-            r#""out_of_order":0,"violations":0,"longest_recovery_ms":0,"seconds":21.3}"#
+            r#""out_of_order":0,"violations":0,"view_updates":0,"queue_given":0,"queue_done":0,"longest_recovery_ms":0,"seconds":21.3}"#
         );
         assert_eq!(text.lines().last(), Some(expected));
         assert!(text.lines().any(|line| line.starts_with("delivered to two") && line.ends_with(" 4")), "{text}");

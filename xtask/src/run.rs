@@ -4,6 +4,7 @@
 //! One thread polls everything, every [`TICK`]. Nothing is waited for without a
 //! limit.
 
+mod cut_off;
 mod evidence;
 mod faults;
 
@@ -12,6 +13,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::Failure;
+use crate::consumer::{Consumer, QUEUE, QUEUED, Task};
 use crate::input::Input;
 use crate::interrupt::Interrupt;
 use crate::network::Network;
@@ -24,8 +26,13 @@ use crate::setup::Setup;
 use crate::story::{Sample, Story};
 use crate::subscriber::Subscriber;
 use crate::verdict::{self, Kind};
+use cut_off::CutOff;
 use evidence::Logs;
 
+/// What everybody publishes to, but for the publisher of the queue.
+const TOPIC: &str = "weather.hourly";
+/// So many times slower is that one.
+const SLOWER: u32 = 10;
 /// How often processes and files are looked at.
 const TICK: Duration = Duration::from_millis(20);
 /// The wait for all servers to listen, and for the first delivery.
@@ -46,11 +53,16 @@ pub(crate) struct Scenario {
     pub(crate) input: Input,
     pub(crate) servers: usize,
     pub(crate) subscribers: usize,
+    /// Views of the newest records.
+    pub(crate) views: usize,
+    /// Workers on a queue; what the last publisher publishes is in it.
+    pub(crate) workers: usize,
     /// Messages a second of each publisher.
     pub(crate) rate: u32,
     /// Whether clients begin with different servers.
     pub(crate) spread: bool,
-    /// Whether everybody reaches the servers over links that can be broken.
+    /// Whether everybody reaches the servers over links that can be broken, and has
+    /// a disk that can become slow.
     pub(crate) network: bool,
     /// Where to write a page that shows the run, if anywhere.
     pub(crate) page: Option<PathBuf>,
@@ -91,6 +103,9 @@ struct Run<'a> {
     servers: Vec<Server>,
     publishers: Vec<Publisher>,
     subscribers: Vec<Subscriber>,
+    consumers: Vec<Consumer>,
+    /// The server that the others do not wait for, if there is one.
+    cut_off: Option<CutOff>,
     /// What the servers have logged by now.
     logs: Logs,
     story: Story,
@@ -109,20 +124,34 @@ impl<'a> Run<'a> {
     fn new(scenario: &'a Scenario, interrupt: Interrupt, amps: PathBuf, dir: &Path) -> Result<Self, Failure> {
         let ports = ports::free(scenario.servers)?;
         let publishers = scenario.input.publishers();
-        let network =
-            scenario.network.then(|| Network::start(&ports, publishers + scenario.subscribers)).transpose()?;
+        let consumers = publishers + scenario.subscribers;
+        let clients = consumers + scenario.views + scenario.workers;
+        let network = scenario.network.then(|| Network::start(&ports, clients)).transpose()?;
         let setup = Setup {
             amps,
             dir: dir.to_owned(),
             ports,
             client_ports: network.as_ref().map(Network::client_ports).unwrap_or_default(),
             peer_ports: network.as_ref().map(Network::peer_ports).unwrap_or_default(),
-            topic: "weather.hourly",
+            topic: TOPIC,
+            queued: (scenario.workers > 0).then_some(QUEUED),
             rate: scenario.rate,
             heartbeat: 1,
             spread: scenario.spread,
+            slow_disks: scenario.network,
         };
-        let servers: Vec<_> = (0..scenario.servers).map(Server::new).collect();
+        let server = |index| {
+            let server = Server::new(index);
+            let server = if scenario.views > 0 { server.sow(format!("{TOPIC}:/key")) } else { server };
+            if scenario.workers > 0 { server.queue(format!("{QUEUE}={QUEUED}")) } else { server }
+        };
+        let servers: Vec<_> = (0..scenario.servers).map(server).collect();
+        let publisher = |index| match Publisher::new(index) {
+            last if scenario.workers > 0 && index + 1 == publishers => last.to(QUEUED, SLOWER),
+            other => other,
+        };
+        let view = |index| (Task::View { warm: index % 2 == 1 }, index);
+        let tasks = (0..scenario.views).map(view).chain((0..scenario.workers).map(|index| (Task::Work, index)));
         // What is taken in for a time has no goal.
         let goal = scenario.stop_after.is_none().then(|| scenario.input.total() * scenario.subscribers);
         Ok(Self {
@@ -132,8 +161,13 @@ impl<'a> Run<'a> {
             setup,
             network,
             servers,
-            publishers: (0..publishers).map(Publisher::new).collect(),
+            publishers: (0..publishers).map(publisher).collect(),
             subscribers: (0..scenario.subscribers).map(|index| Subscriber::new(index, publishers + index)).collect(),
+            consumers: (consumers..)
+                .zip(tasks)
+                .map(|(client, (task, index))| Consumer::new(task, index, client))
+                .collect(),
+            cut_off: None,
             story: Story::new(),
             begun: false,
             progress: Progress::new(goal),
@@ -164,6 +198,9 @@ impl<'a> Run<'a> {
         for subscriber in &mut self.subscribers {
             subscriber.start(&self.setup)?;
         }
+        for consumer in &mut self.consumers {
+            consumer.start(&self.setup)?;
+        }
         for publisher in &mut self.publishers {
             publisher.publish(&self.setup, &self.scenario.input, 0)?;
         }
@@ -191,6 +228,7 @@ impl<'a> Run<'a> {
         if let Some(network) = &self.network {
             network.mend_all();
         }
+        self.take_back();
         for server in 0..self.servers.len() {
             self.servers[server].resume();
             self.restart_server(server)?;
@@ -206,6 +244,11 @@ impl<'a> Run<'a> {
             subscriber.pause(false);
             subscriber.start(&self.setup)?;
         }
+        for consumer in &mut self.consumers {
+            consumer.pause(false);
+            consumer.start(&self.setup)?;
+        }
+        self.quicken_disks();
         self.story.end_all();
         self.progress.say("no more faults");
         Ok(())
@@ -223,19 +266,26 @@ impl<'a> Run<'a> {
             self.problem(format!("not done within {} s: {}", limit.as_secs(), late.join(", ")));
         }
         let mut judged: Option<Instant> = None;
-        self.wait(self.scenario.settle.max(limit.saturating_sub(began.elapsed())), |run| {
+        let settled = self.wait(self.scenario.settle.max(limit.saturating_sub(began.elapsed())), |run| {
             if judged.is_some_and(|last| last.elapsed() < JUDGE_EVERY) {
                 return Ok(false);
             }
             judged = Some(Instant::now());
             // The whole judgement is dear: first what is cheap.
             run.read_logs()?;
-            let published: usize = run.required().iter().sum();
+            let required = run.required();
+            let published: usize = required.iter().sum();
             let all = run.subscribers.iter().all(|subscriber| subscriber.distinct() >= published);
             Ok(all
+                && run.cut_off.is_none()
+                && run.consumers_lack(&required).is_empty()
                 && run.servers.iter().all(Server::listens)
                 && verdict::judge(&run.evidence()?).count(Kind::Lost) == 0)
         })?;
+        if let Some(cut_off) = self.cut_off.as_ref().filter(|_| !settled) {
+            let server = self.server(cut_off.server());
+            self.problem(format!("{server} was cut off and did not get level with the others in time"));
+        }
         let mut still = (self.delivered(), Instant::now());
         self.wait(STOP_LIMIT, |run| {
             if still.0 != run.delivered() {
@@ -292,14 +342,18 @@ impl<'a> Run<'a> {
 
     fn poll(&mut self) -> Result<(), Failure> {
         for server in &mut self.servers {
-            server.poll(&self.setup)?;
+            server.poll()?;
         }
         for subscriber in &mut self.subscribers {
             subscriber.poll(&self.scenario.input)?;
         }
+        for consumer in &mut self.consumers {
+            consumer.poll(&self.scenario.input)?;
+        }
         for publisher in &mut self.publishers {
             publisher.poll(&self.setup)?;
         }
+        self.poll_cut_off()?;
         for index in 0..self.publishers.len() {
             if self.publishers[index].is_drained() {
                 self.go_on(index)?;

@@ -34,6 +34,16 @@ pub(crate) enum Fault {
     FillDisk(usize),
     /// There is room again; a publisher that ended for it starts again.
     FreeDisk(usize),
+    /// From now on each sync of a process takes so many milliseconds longer.
+    SlowDisk(Disk, u32),
+    /// Its disk is quick again.
+    QuickDisk(Disk),
+    /// A server loses its network, to clients and servers; the other servers are
+    /// told to wait for it no longer.
+    CutOff(usize),
+    /// It has its network to the servers again. Once it has all that they have they
+    /// are told to wait for it again, and only then do clients reach it.
+    TakeBack(usize),
     /// `kill -9` a subscriber.
     KillSubscriber(usize),
     /// Start it again on its bookmark store.
@@ -42,13 +52,29 @@ pub(crate) enum Fault {
     PauseSubscriber(usize),
     /// SIGCONT it.
     ResumeSubscriber(usize),
+    /// `kill -9` a consumer: a view or a worker.
+    KillConsumer(usize),
+    /// Start it again.
+    RestartConsumer(usize),
+    /// SIGSTOP a consumer.
+    PauseConsumer(usize),
+    /// SIGCONT it.
+    ResumeConsumer(usize),
     /// Somebody else logs on with the name of this client: a publisher, or behind
-    /// them a subscriber.
+    /// them a subscriber, or behind those a consumer.
     TakeName(usize),
     /// Trouble on a link, or on several.
     Break(Path, Trouble),
     /// The end of the trouble.
     Mend(Path),
+}
+
+/// Whose disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Disk {
+    Server(usize),
+    Publisher(usize),
+    Subscriber(usize),
 }
 
 /// Links.
@@ -101,6 +127,8 @@ pub(crate) struct Crowd {
     pub(crate) servers: usize,
     pub(crate) publishers: usize,
     pub(crate) subscribers: usize,
+    /// Views and workers.
+    pub(crate) consumers: usize,
 }
 
 impl Fault {
@@ -114,6 +142,10 @@ impl Fault {
                 | Self::RestartPublisher(_)
                 | Self::ResumePublisher(_)
                 | Self::FreeDisk(_)
+                | Self::QuickDisk(_)
+                | Self::TakeBack(_)
+                | Self::RestartConsumer(_)
+                | Self::ResumeConsumer(_)
                 | Self::RestartSubscriber(_)
                 | Self::ResumeSubscriber(_)
                 | Self::Mend(_)

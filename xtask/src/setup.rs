@@ -21,15 +21,27 @@ pub(crate) struct Setup {
     pub(crate) peer_ports: Vec<Vec<u16>>,
     /// What everyone publishes and subscribes to.
     pub(crate) topic: &'static str,
+    /// What is in a queue as well, if anything.
+    pub(crate) queued: Option<&'static str>,
     /// Messages a second of each publisher.
     pub(crate) rate: u32,
     /// The clients' heartbeat interval, in seconds.
     pub(crate) heartbeat: u32,
     /// Whether clients begin with different servers.
     pub(crate) spread: bool,
+    /// Whether disks can be made slow.
+    pub(crate) slow_disks: bool,
 }
 
 impl Setup {
+    /// All that is published, as a topic to subscribe to.
+    pub(crate) fn every_topic(&self) -> String {
+        match self.queued {
+            None => self.topic.to_owned(),
+            Some(queued) => format!("^({}|{queued})$", self.topic.replace('.', r"\.")),
+        }
+    }
+
     /// The program with a subcommand.
     pub(crate) fn command(&self, subcommand: &str) -> Command {
         let mut command = Command::new(&self.amps);
@@ -45,6 +57,18 @@ impl Setup {
         command
     }
 
+    /// Lets the disk of a process become slow, where that is wanted.
+    pub(crate) fn may_be_slow(&self, command: &mut Command, who: &str) {
+        if self.slow_disks {
+            command.arg("--slow-disk").arg(self.disk(who));
+        }
+    }
+
+    /// The file that says how slow the disk of a process is.
+    pub(crate) fn disk(&self, who: &str) -> PathBuf {
+        self.path(format!("{who}.disk"))
+    }
+
     /// The connection string of a server.
     pub(crate) fn uri(&self, server: usize) -> String {
         uri(self.ports[server])
@@ -52,8 +76,12 @@ impl Setup {
 
     /// The other servers, as a server reaches them.
     pub(crate) fn peers(&self, server: usize) -> impl Iterator<Item = String> {
-        let ports = self.peer_ports.get(server).unwrap_or(&self.ports);
-        ports.iter().enumerate().filter(move |(peer, _)| *peer != server).map(|(_, port)| uri(*port))
+        (0..self.ports.len()).filter(move |peer| *peer != server).map(move |peer| self.peer(server, peer))
+    }
+
+    /// A server, as another one reaches it.
+    pub(crate) fn peer(&self, from: usize, towards: usize) -> String {
+        uri(self.peer_ports.get(from).unwrap_or(&self.ports)[towards])
     }
 
     /// All servers, as the client with this number tries them.
@@ -104,9 +132,11 @@ mod tests {
             client_ports: Vec::new(),
             peer_ports: Vec::new(),
             topic: "t",
+            queued: None,
             rate: 1,
             heartbeat: 1,
             spread: false,
+            slow_disks: false,
         };
         let port_order = |uris: &str| uris.split(',').map(port_of).collect::<Vec<_>>();
         assert_eq!(port_order(&setup.uris(1)), [1, 2, 3]);
@@ -125,9 +155,11 @@ mod tests {
             client_ports: vec![vec![11, 12, 13], vec![21, 22, 23]],
             peer_ports: vec![vec![31, 32, 33], vec![41, 42, 43], vec![51, 52, 53]],
             topic: "t",
+            queued: None,
             rate: 1,
             heartbeat: 1,
             spread: true,
+            slow_disks: false,
         };
         assert_eq!(setup.uris(1).split(',').map(port_of).collect::<Vec<_>>(), [22, 23, 21]);
         assert_eq!(setup.server_of(&uri(23)), Some(2));

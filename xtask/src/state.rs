@@ -79,7 +79,10 @@ impl Watch {
 }
 
 /// Starts this program as one of the processes of a story.
-fn start(name: &str, dir: &Path, arguments: &[&str]) -> Result<Process, Failure> {
+///
+/// # Errors
+/// When it cannot be started.
+pub(crate) fn start(name: &str, dir: &Path, arguments: &[&str]) -> Result<Process, Failure> {
     let program = std::env::current_exe().map_err(|error| Failure::new(format!("where is this program? {error}")))?;
     let mut command = std::process::Command::new(program);
     command.arg("state-part").args(arguments);

@@ -187,9 +187,11 @@ impl<'a> Kills<'a> {
             client_ports: Vec::new(),
             peer_ports: Vec::new(),
             topic: "kills",
+            queued: None,
             rate: RATE,
             heartbeat: 1,
             spread: false,
+            slow_disks: false,
         };
         let server = Server::new(0);
         Ok(Self {
@@ -257,7 +259,7 @@ impl<'a> Kills<'a> {
 
     fn poll(&mut self) -> Result<(), Failure> {
         self.interrupt.check()?;
-        self.server.poll(&self.setup)?;
+        self.server.poll()?;
         self.publisher.poll(&self.setup)?;
         if self.publisher.is_drained() {
             self.read_log()?;

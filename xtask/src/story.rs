@@ -68,10 +68,11 @@ impl Story {
         self.bars.push(Bar { lane, what, from: at, to: Some(at) });
     }
 
-    /// What is open on a lane ends.
-    pub(crate) fn end(&mut self, lane: &str) {
+    /// What is open on a lane ends; with `what`, only what is called so.
+    pub(crate) fn end(&mut self, lane: &str, what: Option<&str>) {
         let now = self.now();
-        for bar in self.bars.iter_mut().filter(|bar| bar.lane == lane && bar.to.is_none()) {
+        let open = |bar: &&mut Bar| bar.lane == lane && bar.to.is_none() && what.is_none_or(|what| bar.what == what);
+        for bar in self.bars.iter_mut().filter(open) {
             bar.to = Some(now);
         }
     }
@@ -121,8 +122,11 @@ mod tests {
         story.begin("a".into(), "killed".into());
         story.begin("b".into(), "killed".into());
         story.mark("a".into(), "cut".into());
-        story.end("a");
+        story.begin("a".into(), "slow disk".into());
+        story.end("a", Some("killed"));
         let open = |story: &Story| story.bars().iter().filter(|bar| bar.to.is_none()).count();
+        assert_eq!(open(&story), 2);
+        story.end("a", None);
         assert_eq!(open(&story), 1);
         story.end_all();
         assert_eq!(open(&story), 0);

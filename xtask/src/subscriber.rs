@@ -60,9 +60,11 @@ impl Subscriber {
         let name = self.name();
         let life = self.lives.len() + 1;
         let mut command = setup.command("subscribe");
-        command.args(["--server", &setup.uris(self.client), "--topic", setup.topic, "--client-name", &name]);
+        let topic = setup.every_topic();
+        command.args(["--server", &setup.uris(self.client), "--topic", &topic, "--client-name", &name]);
         command.args(["--bookmark", "recent", "--format", "json", "--heartbeat", &setup.heartbeat.to_string()]);
         command.arg("--bookmark-store").arg(setup.path(format!("{name}.store")));
+        setup.may_be_slow(&mut command, &name);
         let out = setup.path(format!("{name}.{life}.out"));
         self.process = Some(Process::start(command, &name, &out, &setup.path(format!("{name}.{life}.err")))?);
         self.lives.push(Written { output: Output::new(out), counted: 0, killed: false });

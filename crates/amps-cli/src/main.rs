@@ -3,6 +3,7 @@
 mod args;
 mod bench;
 mod connect;
+mod control;
 mod exit;
 mod format;
 mod ledger;
@@ -12,6 +13,7 @@ mod ping;
 mod progress;
 mod publish;
 mod signals;
+mod slow_disk;
 mod sow;
 mod store;
 mod store_dir;

@@ -6,12 +6,13 @@
 
 mod promises;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use amps_client::{Client, Durability, Event, Events, MemoryPart, PublishError, PublishStore, Reason};
+use amps_ha::kv::{SledKv, SledOptions};
 use clap::Args;
 use serde::Serialize;
 use tokio::sync::mpsc;
@@ -25,6 +26,7 @@ use crate::lines::{self, Line, Source};
 use crate::pace::Pace;
 use crate::progress::Progress;
 use crate::signals::Signals;
+use crate::slow_disk::SlowDisk;
 use crate::store::{Level, Store};
 use promises::Promised;
 
@@ -61,6 +63,10 @@ pub(crate) struct Publish {
     /// At most that many messages a second.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     rate: Option<u32>,
+    /// A slow disk under a sled store, for tests: each sync first waits for as many
+    /// milliseconds as this file says then; not at all while there is none.
+    #[arg(long, value_name = "FILE")]
+    slow_disk: Option<SlowDisk>,
     /// Appends the number of each line, counted from 1, once it is durable.
     #[arg(long, value_name = "FILE")]
     ledger: Option<PathBuf>,
@@ -142,13 +148,15 @@ impl Publish {
 
     fn client(&self) -> Result<Client, Failure> {
         let refused = |why| Err(Failure::new("these options do not go together", why));
-        let (store, stable) = match &self.store {
-            Store::None if self.ledger.is_some() => return refused("--ledger needs a store"),
-            Store::None => (PublishStore::None, None),
-            Store::Memory => (PublishStore::Memory, None),
+        let (store, stable) = match (&self.store, &self.slow_disk) {
             // A store belongs to one client name.
-            Store::Sled(dir) => (PublishStore::sled(dir), Some("amps-publish")),
-            Store::Hybrid(dir) => (PublishStore::hybrid(dir, MemoryPart::default()), Some("amps-publish")),
+            (Store::Sled(dir), Some(disk)) => (slow(dir, disk)?, Some("amps-publish")),
+            (_, Some(_)) => return refused("--slow-disk needs a sled store"),
+            (Store::None, None) if self.ledger.is_some() => return refused("--ledger needs a store"),
+            (Store::None, None) => (PublishStore::None, None),
+            (Store::Memory, None) => (PublishStore::Memory, None),
+            (Store::Sled(dir), None) => (PublishStore::sled(dir), Some("amps-publish")),
+            (Store::Hybrid(dir), None) => (PublishStore::hybrid(dir, MemoryPart::default()), Some("amps-publish")),
         };
         let level = match (&self.store, self.durability) {
             (Store::Sled(_), None | Some(Level::PowerLoss)) => Durability::PowerLoss,
@@ -195,6 +203,13 @@ impl Publish {
         }
         Ok(())
     }
+}
+
+/// A sled store on a slow disk.
+fn slow(dir: &Path, disk: &SlowDisk) -> Result<PublishStore, Failure> {
+    let kv = SledKv::open(dir, &SledOptions::default());
+    let kv = kv.map_err(|error| Failure::new("cannot start the client", error))?;
+    Ok(PublishStore::custom(dir.display().to_string(), disk.clone().under(kv)))
 }
 
 /// Says what happens, and counts what fails.

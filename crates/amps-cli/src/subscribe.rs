@@ -7,10 +7,11 @@
 //! not to come again.
 
 use std::io::{self, BufWriter, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use amps_client::{BookmarkStore, Message, PublishStore, StartAt, Subscription, SubscriptionEvent};
+use amps_ha::kv::{SledKv, SledOptions};
 use clap::Args;
 use futures_util::FutureExt;
 use tokio::time::timeout;
@@ -20,6 +21,7 @@ use crate::connect;
 use crate::exit::{End, Failure};
 use crate::format::{Format, Shown};
 use crate::signals::Signals;
+use crate::slow_disk::SlowDisk;
 
 /// The most messages written before they are discarded.
 const BATCH: usize = 64;
@@ -46,6 +48,10 @@ pub(crate) struct Subscribe {
     /// `--bookmark recent`.
     #[arg(long, value_name = "DIR")]
     bookmark_store: Option<PathBuf>,
+    /// A slow disk under the bookmark store, for tests: each sync first waits for
+    /// as many milliseconds as this file says then; not at all while there is none.
+    #[arg(long, value_name = "FILE", requires = "bookmark_store")]
+    slow_disk: Option<SlowDisk>,
     /// The client name, the same each time for a bookmark store.
     #[arg(long, value_name = "N")]
     client_name: Option<String>,
@@ -72,7 +78,7 @@ impl Subscribe {
         let name = self.client_name.as_deref().or_else(|| self.bookmark_store.as_ref().map(|_| "amps-subscribe"));
         let mut builder = connect::builder(&self.servers, name, "subscribe").publish_store(PublishStore::None);
         if let Some(dir) = &self.bookmark_store {
-            builder = builder.bookmark_store(BookmarkStore::sled(dir));
+            builder = builder.bookmark_store(self.store(dir)?);
         }
         let client = builder.start().map_err(|error| Failure::new("cannot start the client", error))?;
         tokio::spawn(connect::tell(client.events(), |text| eprintln!("{text}")));
@@ -82,6 +88,13 @@ impl Subscribe {
         };
         client.close(CLOSE).await;
         ended.map(|()| End::Done)
+    }
+
+    fn store(&self, dir: &Path) -> Result<BookmarkStore, Failure> {
+        let Some(disk) = &self.slow_disk else { return Ok(BookmarkStore::sled(dir)) };
+        let kv = SledKv::open(dir, &SledOptions::small());
+        let kv = kv.map_err(|error| Failure::new("cannot start the client", error))?;
+        Ok(BookmarkStore::custom(dir.display().to_string(), disk.clone().under(kv)))
     }
 
     async fn print(&self, client: &amps_client::Client) -> Result<(), Failure> {

@@ -5,14 +5,19 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use amps_testserver::{Link, PeerConfig, TestServer, TestServerBuilder};
+use amps_testserver::{Link, PeerConfig, QueueConfig, TestServer, TestServerBuilder};
 use clap::Args;
 
+use crate::control;
 use crate::exit::{End, Failure};
 use crate::signals::Signals;
+use crate::slow_disk::SlowDisk;
 
 /// How often a server is asked whether it still serves.
 const WATCH: Duration = Duration::from_millis(500);
+
+/// What one consumer of a queue may have at once; it says itself what it wants.
+const BACKLOG: u64 = 100;
 
 /// Options of `amps testserver`.
 #[derive(Debug, Args)]
@@ -47,6 +52,18 @@ pub(crate) struct Testserver {
     /// How often persisted acknowledgements are sent, such as 50ms or 1s.
     #[arg(long, value_name = "INTERVAL", value_parser = interval)]
     ack_conflation: Option<Duration>,
+    /// A slow disk, for tests: each write to the transaction log first waits for as
+    /// many milliseconds as this file says then; not at all while there is none.
+    #[arg(long, value_name = "FILE")]
+    slow_disk: Option<SlowDisk>,
+    /// Topics that are queues; `TOPIC=UNDERLYING` makes it of another topic.
+    #[arg(long, value_name = "TOPIC", num_args = 1..)]
+    queue: Vec<String>,
+    /// Takes commands from standard input, one a line, and answers each with a
+    /// line: `downgrade PEER` and `upgrade PEER`, with a URI as given to --peer or
+    /// an instance's name, make its link asynchronous and synchronous again.
+    #[arg(long)]
+    control: bool,
     /// Drops each connection after that many messages published on it.
     #[arg(long, value_name = "MESSAGES", value_parser = clap::value_parser!(u64).range(1..))]
     cut_every: Option<u64>,
@@ -73,6 +90,10 @@ impl Testserver {
             }
             what = format!("cannot start a server on {listen}");
         }
+        let mut orders = match self.control {
+            true => control::listen().map_err(|error| Failure::new("cannot read standard input", error))?,
+            false => control::nothing(),
+        };
         let server = self.start(builder).await.map_err(|error| Failure::new(what, error))?;
         let name = server.config().name;
         let said = writeln!(io::stdout(), "listening on {} (name {name})", server.uri());
@@ -80,6 +101,10 @@ impl Testserver {
         loop {
             tokio::select! {
                 _ = signals.next() => break,
+                Some(line) = orders.recv() => {
+                    let answered = writeln!(io::stdout(), "{}", control::obey(&line, &server));
+                    answered.map_err(|error| Failure::new("cannot write to standard output", error))?;
+                }
                 () = tokio::time::sleep(WATCH) => if let Some(failure) = server.failure() {
                     return Err(Failure::new("the server stopped", failure));
                 },
@@ -106,6 +131,14 @@ impl Testserver {
         }
         for pattern in self.topic_log {
             builder = builder.topic_log(pattern);
+        }
+        for queue in &self.queue {
+            let (topic, underlying) = queue.split_once('=').unwrap_or((queue, queue));
+            let queue = QueueConfig::new(topic).underlying(underlying);
+            builder = builder.queue(queue.max_per_subscription_backlog(BACKLOG));
+        }
+        if let Some(disk) = self.slow_disk {
+            builder = builder.slow_disk(move || disk.delay());
         }
         for (topic, key) in self.sow {
             builder = builder.sow(topic, key);

@@ -150,6 +150,26 @@ fn a_failure_does_not_wait_and_promises_nothing_before_it() {
 }
 
 #[test]
+fn a_peer_that_is_waited_for_again_holds_what_comes_and_not_what_was_promised() {
+    let mut bench = waiting();
+    let mut wire = bench.logon("p");
+    assert!(bench.engine.downgrade(bench.now, "C"));
+    bench.send(&wire, publish("t", 1));
+    bench.pass(SECOND);
+    assert_eq!(bench.lines(&mut wire), ["ack persisted s=1"]);
+    assert!(bench.engine.upgrade(bench.now, "C"));
+    assert!(!bench.engine.upgrade(bench.now, "nobody"));
+    bench.send(&wire, publish("t", 2));
+    bench.pass(10 * SECOND);
+    assert_eq!(bench.lines(&mut wire), [""; 0]);
+    let mut later = bench.logon("q");
+    bench.send(&later, publish("t", 1));
+    bench.pass(SECOND);
+    assert_eq!(bench.lines(&mut later), [""; 0]);
+    assert_eq!(bench.engine.stats().replicated, 1, "what was promised stays promised");
+}
+
+#[test]
 fn a_flush_waits_for_sync_peers() {
     let mut bench = waiting();
     let mut wire = bench.logon("p");

@@ -33,6 +33,8 @@ pub(super) struct Link {
 #[derive(Debug, Clone, Copy, Default)]
 struct State {
     trouble: Option<Trouble>,
+    /// Its connections are reset, and new ones too, whatever trouble there is.
+    unplugged: bool,
     /// Connections of an earlier generation are reset.
     generation: u64,
 }
@@ -82,6 +84,13 @@ impl Link {
         });
     }
 
+    pub(super) fn unplug(&self, unplugged: bool) {
+        self.state.send_modify(|state| {
+            state.unplugged = unplugged;
+            state.generation += u64::from(unplugged);
+        });
+    }
+
     fn cut(&self) {
         self.state.send_modify(|state| state.generation += 1);
     }
@@ -91,17 +100,23 @@ async fn accept(listener: TcpListener, server: SocketAddr, state: watch::Sender<
     loop {
         // A connection that was gone before it was taken.
         let Ok((client, _)) = listener.accept().await else { continue };
-        if state.borrow().trouble == Some(Trouble::Refused) {
+        let State { trouble, unplugged, generation } = *state.borrow();
+        if unplugged || trouble == Some(Trouble::Refused) {
             reset(&client);
             continue;
         }
-        tokio::spawn(carry(client, server, state.subscribe(), left.clone()));
+        tokio::spawn(carry(client, server, state.subscribe(), generation, left.clone()));
     }
 }
 
 /// One connection, from its begin to its end.
-async fn carry(mut client: TcpStream, server: SocketAddr, state: watch::Receiver<State>, left: Arc<AtomicU64>) {
-    let generation = state.borrow().generation;
+async fn carry(
+    mut client: TcpStream,
+    server: SocketAddr,
+    state: watch::Receiver<State>,
+    generation: u64,
+    left: Arc<AtomicU64>,
+) {
     let Ok(mut server) = TcpStream::connect(server).await else { return reset(&client) };
     // Without delay each write is a packet; what fails here fails again below.
     let _ = client.set_nodelay(true).and_then(|()| server.set_nodelay(true));

@@ -5,7 +5,7 @@ use crate::story::Sample;
 fn story() -> Story {
     let mut story = Story::new();
     story.begin("server A".to_owned(), "killed".to_owned());
-    story.end("server A");
+    story.end("server A", None);
     story.mark("network of <b>".to_owned(), "reset".to_owned());
     for second in 0..3 {
         let count = second as usize * 10;

@@ -5,9 +5,16 @@ use std::time::{Duration, SystemTime};
 use amps_client::Client;
 
 use super::Run;
+use super::cut_off::CUT_OFF;
 use crate::Failure;
 use crate::events;
-use crate::schedule::{Fault, Path, Trouble};
+use crate::schedule::{Disk, Fault, Path, Trouble};
+
+/// What the page and the progress call what is done.
+const KILLED: &str = "killed";
+const PAUSED: &str = "paused";
+const FULL_DISK: &str = "disk full";
+const SLOW_DISK: &str = "slow disk";
 
 /// Somebody else stays no longer than it takes to log on, or to give up.
 const LIMIT: Duration = Duration::from_secs(2);
@@ -29,11 +36,11 @@ impl Run<'_> {
             Fault::PauseServer(server) => {
                 self.fault_times_ms.push(now_ms());
                 self.servers[server].pause();
-                self.begin(self.server(server), "paused");
+                self.begin(self.server(server), PAUSED);
             }
             Fault::ResumeServer(server) => {
                 self.servers[server].resume();
-                self.end(&self.server(server));
+                self.end(&self.server(server), PAUSED);
             }
             Fault::KillPublisher(publisher) => {
                 if self.publishers[publisher].kill() {
@@ -42,23 +49,62 @@ impl Run<'_> {
             }
             Fault::RestartPublisher(publisher) => {
                 self.publishers[publisher].restart(&self.setup)?;
-                self.end(&self.publishers[publisher].name());
+                self.end(&self.publishers[publisher].name(), KILLED);
             }
             Fault::PausePublisher(publisher) => {
                 self.publishers[publisher].pause(true);
-                self.begin(self.publishers[publisher].name(), "paused");
+                self.begin(self.publishers[publisher].name(), PAUSED);
             }
             Fault::ResumePublisher(publisher) => {
                 self.publishers[publisher].pause(false);
-                self.end(&self.publishers[publisher].name());
+                self.end(&self.publishers[publisher].name(), PAUSED);
             }
             Fault::FillDisk(publisher) => {
                 self.publishers[publisher].fill_disk(&self.setup);
-                self.begin(self.publishers[publisher].name(), "disk full");
+                self.begin(self.publishers[publisher].name(), FULL_DISK);
             }
             Fault::FreeDisk(publisher) => {
                 self.publishers[publisher].free_disk(&self.setup)?;
-                self.end(&self.publishers[publisher].name());
+                self.end(&self.publishers[publisher].name(), FULL_DISK);
+            }
+            Fault::SlowDisk(disk, ms) => {
+                let who = self.process(disk);
+                self.setup.write(&format!("{who}.disk"), &ms.to_string())?;
+                self.begin(self.disk_lane(disk), SLOW_DISK);
+            }
+            Fault::QuickDisk(disk) => {
+                self.quicken(disk);
+                self.end(&self.disk_lane(disk), SLOW_DISK);
+            }
+            Fault::CutOff(server) => {
+                if self.cut_off(server) {
+                    self.begin(self.server(server), CUT_OFF);
+                    self.fault_times_ms.push(now_ms());
+                } else {
+                    self.faults -= 1;
+                }
+            }
+            Fault::TakeBack(server) => {
+                if self.cut_off.as_ref().is_some_and(|cut_off| cut_off.server() == server) {
+                    self.take_back();
+                }
+            }
+            Fault::KillConsumer(consumer) => {
+                if self.consumers[consumer].kill(&self.scenario.input)? {
+                    self.killed(self.consumers[consumer].name());
+                }
+            }
+            Fault::RestartConsumer(consumer) => {
+                self.consumers[consumer].start(&self.setup)?;
+                self.end(&self.consumers[consumer].name(), KILLED);
+            }
+            Fault::PauseConsumer(consumer) => {
+                self.consumers[consumer].pause(true);
+                self.begin(self.consumers[consumer].name(), PAUSED);
+            }
+            Fault::ResumeConsumer(consumer) => {
+                self.consumers[consumer].pause(false);
+                self.end(&self.consumers[consumer].name(), PAUSED);
             }
             Fault::KillSubscriber(subscriber) => {
                 if self.subscribers[subscriber].kill(&self.scenario.input)? {
@@ -67,22 +113,22 @@ impl Run<'_> {
             }
             Fault::RestartSubscriber(subscriber) => {
                 self.subscribers[subscriber].start(&self.setup)?;
-                self.end(&self.subscribers[subscriber].name());
+                self.end(&self.subscribers[subscriber].name(), KILLED);
             }
             Fault::PauseSubscriber(subscriber) => {
                 self.subscribers[subscriber].pause(true);
-                self.begin(self.subscribers[subscriber].name(), "paused");
+                self.begin(self.subscribers[subscriber].name(), PAUSED);
             }
             Fault::ResumeSubscriber(subscriber) => {
                 self.subscribers[subscriber].pause(false);
-                self.end(&self.subscribers[subscriber].name());
+                self.end(&self.subscribers[subscriber].name(), PAUSED);
             }
             Fault::TakeName(client) => self.take_name(client),
             Fault::Break(path, trouble) => self.break_links(path, trouble),
             Fault::Mend(path) => {
                 if let Some(network) = &self.network {
                     network.mend(path);
-                    self.end(&self.lane(path));
+                    self.end_all_on(&self.lane(path));
                 }
             }
         }
@@ -98,7 +144,7 @@ impl Run<'_> {
 
     pub(super) fn restart_server(&mut self, server: usize) -> Result<(), Failure> {
         if self.servers[server].start(&self.setup)? {
-            self.end(&self.server(server));
+            self.end(&self.server(server), KILLED);
         }
         Ok(())
     }
@@ -136,7 +182,7 @@ impl Run<'_> {
 
     fn killed(&mut self, lane: String) {
         self.kills += 1;
-        self.begin(lane, "killed");
+        self.begin(lane, KILLED);
     }
 
     fn begin(&mut self, lane: String, what: &str) {
@@ -144,19 +190,56 @@ impl Run<'_> {
         self.story.begin(lane, what.to_owned());
     }
 
-    fn end(&mut self, lane: &str) {
-        self.progress.say(&format!("{lane}: goes on"));
-        self.story.end(lane);
+    pub(super) fn end(&mut self, lane: &str, what: &str) {
+        self.progress.say(&format!("{lane}: no longer {what}"));
+        self.story.end(lane, Some(what));
     }
 
-    fn server(&self, server: usize) -> String {
+    fn end_all_on(&mut self, lane: &str) {
+        self.progress.say(&format!("{lane}: goes on"));
+        self.story.end(lane, None);
+    }
+
+    /// Makes every disk quick again.
+    pub(super) fn quicken_disks(&self) {
+        let servers = (0..self.servers.len()).map(Disk::Server);
+        let publishers = (0..self.publishers.len()).map(Disk::Publisher);
+        let subscribers = (0..self.subscribers.len()).map(Disk::Subscriber);
+        servers.chain(publishers).chain(subscribers).for_each(|disk| self.quicken(disk));
+    }
+
+    fn quicken(&self, disk: Disk) {
+        // The file is there only if the disk was slow.
+        let _ = std::fs::remove_file(self.setup.disk(&self.process(disk)));
+    }
+
+    /// The process whose disk it is.
+    fn process(&self, disk: Disk) -> String {
+        match disk {
+            Disk::Server(server) => self.servers[server].process(),
+            Disk::Publisher(publisher) => self.publishers[publisher].name(),
+            Disk::Subscriber(subscriber) => self.subscribers[subscriber].name(),
+        }
+    }
+
+    fn disk_lane(&self, disk: Disk) -> String {
+        match disk {
+            Disk::Server(server) => self.server(server),
+            Disk::Publisher(_) | Disk::Subscriber(_) => self.process(disk),
+        }
+    }
+
+    pub(super) fn server(&self, server: usize) -> String {
         format!("server {}", self.servers[server].name())
     }
 
     fn client(&self, client: usize) -> String {
         match client.checked_sub(self.publishers.len()) {
             None => self.publishers[client].name(),
-            Some(subscriber) => self.subscribers[subscriber].name(),
+            Some(other) => match other.checked_sub(self.subscribers.len()) {
+                None => self.subscribers[other].name(),
+                Some(consumer) => self.consumers[consumer].name(),
+            },
         }
     }
 

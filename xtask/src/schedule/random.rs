@@ -7,7 +7,7 @@ use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
 
-use super::{Crowd, Fault, Path, Timed, Trouble};
+use super::{Crowd, Disk, Fault, Path, Timed, Trouble};
 
 /// Each has kinds of faults of its own.
 const CHAPTER: Duration = Duration::from_secs(60);
@@ -44,12 +44,13 @@ type Ways = Vec<(Fault, Fault)>;
 
 impl Chapter<'_> {
     fn write(&mut self, crowd: Crowd) {
-        let Crowd { servers, publishers, subscribers } = crowd;
-        let mut kinds = [false; 8];
-        while kinds == [false; 8] {
+        let Crowd { servers, publishers, subscribers, consumers } = crowd;
+        let clients = publishers + subscribers + consumers;
+        let mut kinds = [false; 10];
+        while kinds == [false; 10] {
             kinds = std::array::from_fn(|_| self.rng.random_bool(0.6));
         }
-        let [kills, pauses, client_kills, client_pauses, disks, links, peers, names] = kinds;
+        let [kills, pauses, client_kills, client_pauses, disks, links, peers, names, slow, cut_off] = kinds;
         if kills && self.rng.random_bool(0.25) {
             self.roll(servers);
         } else {
@@ -73,8 +74,24 @@ impl Chapter<'_> {
             let pause = (Fault::PauseSubscriber(subscriber), Fault::ResumeSubscriber(subscriber));
             self.chain(&[(client_kills, kill), (client_pauses, pause)], 3.0..12.0, 0.1..4.0, None);
         }
+        for consumer in 0..consumers {
+            let kill = (Fault::KillConsumer(consumer), Fault::RestartConsumer(consumer));
+            let pause = (Fault::PauseConsumer(consumer), Fault::ResumeConsumer(consumer));
+            self.chain(&[(client_kills, kill), (client_pauses, pause)], 3.0..12.0, 0.1..4.0, None);
+        }
+        if slow {
+            let clients = (0..publishers).map(Disk::Publisher).chain((0..subscribers).map(Disk::Subscriber));
+            for disk in (0..servers).map(Disk::Server).chain(clients) {
+                let most = if matches!(disk, Disk::Server(_)) { 100 } else { 500 };
+                let way = (Fault::SlowDisk(disk, self.rng.random_range(5..most)), Fault::QuickDisk(disk));
+                self.chain(&[(true, way)], 4.0..20.0, 0.5..6.0, None);
+            }
+        }
+        if cut_off && servers > 1 {
+            self.cut_off(servers);
+        }
         if links {
-            for client in 0..publishers + subscribers {
+            for client in 0..clients {
                 self.break_links(|rng| Path::Client {
                     client,
                     server: rng.random_bool(0.6).then(|| rng.random_range(0..servers)),
@@ -87,7 +104,7 @@ impl Chapter<'_> {
             }
         }
         if names {
-            for client in 0..publishers + subscribers {
+            for client in 0..clients {
                 self.take_name(client);
             }
         }
@@ -126,6 +143,19 @@ impl Chapter<'_> {
             }
             now = self.add(now, Fault::KillServer(server), Fault::RestartServer(server), 0.2..2.0);
             now += self.seconds(0.5..3.0);
+        }
+    }
+
+    /// One server after another, any of them, is left behind by the others.
+    fn cut_off(&mut self, servers: usize) {
+        let mut now = self.begin;
+        loop {
+            let at = now + self.seconds(4.0..15.0);
+            if at >= self.end {
+                return;
+            }
+            let server = self.rng.random_range(0..servers);
+            now = self.add(at, Fault::CutOff(server), Fault::TakeBack(server), 1.0..6.0);
         }
     }
 
@@ -179,7 +209,7 @@ mod tests {
 
     use super::*;
 
-    const CROWD: Crowd = Crowd { servers: 3, publishers: 3, subscribers: 2 };
+    const CROWD: Crowd = Crowd { servers: 3, publishers: 3, subscribers: 2, consumers: 3 };
     const MINUTE: Duration = Duration::from_secs(60);
 
     #[test]
@@ -230,12 +260,12 @@ mod tests {
             blackouts += usize::from(down == CROWD.servers);
         }
         // Faults and ends of processes, trouble between servers, and nine of clients.
-        assert_eq!(kinds.len(), 17 + 9, "{kinds:?}");
+        assert_eq!(kinds.len(), 25 + 9, "{kinds:?}");
         assert!(blackouts > 0);
     }
 
     #[test]
     fn nobody_left_to_break_is_an_empty_schedule() {
-        assert_eq!(random(1, MINUTE, Crowd { servers: 0, publishers: 0, subscribers: 0 }), []);
+        assert_eq!(random(1, MINUTE, Crowd { servers: 0, publishers: 0, subscribers: 0, consumers: 0 }), []);
     }
 }

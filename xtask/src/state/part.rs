@@ -6,7 +6,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use amps_client::{Client, DeltaRecords, PublishStore, Subscribe, Subscription, SubscriptionEvent};
+use amps_client::{Client, CommandError, DeltaRecords, PublishStore, Subscribe, Subscription, SubscriptionEvent};
 use serde_json::json;
 use tokio::time::{sleep, timeout};
 
@@ -16,8 +16,6 @@ use crate::Failure;
 const WORK: Duration = Duration::from_millis(1);
 /// Acknowledgements are confirmed after so many orders.
 const CONFIRMED: usize = 10;
-/// A worker ends when nothing came for so long.
-const IDLE: Duration = Duration::from_secs(2);
 
 /// One process.
 #[derive(Debug, clap::Subcommand)]
@@ -42,6 +40,9 @@ pub(crate) struct View {
 pub(crate) struct Worker {
     #[command(flatten)]
     common: Common,
+    /// Ends when nothing came for so many seconds.
+    #[arg(long)]
+    idle: Option<u64>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -80,10 +81,16 @@ impl Common {
             .servers(&self.server)
             .publish_store(PublishStore::None)
             .heartbeat(Duration::from_secs(1), Duration::from_secs(2))
-            .connect()
-            .await?;
-        let subscription = client.subscribe(subscribe).await?;
-        Ok((client, subscription))
+            .start()?;
+        loop {
+            client.connected().await?;
+            match client.subscribe(subscribe.clone()).await {
+                Ok(subscription) => return Ok((client, subscription)),
+                // The server is gone before it answered.
+                Err(CommandError::TimedOut { .. } | CommandError::Disconnected) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
     }
 }
 
@@ -115,12 +122,20 @@ impl Worker {
         let (_client, mut orders) = self.common.subscribe(subscribe).await?;
         let mut ledger = Ledger::new(&self.common.ledger)?;
         let mut unconfirmed = Vec::new();
-        while let Ok(order) = timeout(IDLE, orders.next_message()).await {
+        loop {
+            let order = match self.idle.map(Duration::from_secs) {
+                None => orders.next_message().await,
+                Some(idle) => match timeout(idle, orders.next_message()).await {
+                    Ok(order) => order,
+                    Err(_) => break,
+                },
+            };
             let Some(order) = order? else { break };
             let body = String::from_utf8_lossy(order.data()).into_owned();
             ledger.write(&format!("got {body}"))?;
             sleep(WORK).await;
             if orders.ack(&order) {
+                ledger.write(&format!("done {body}"))?;
                 unconfirmed.push(body);
             }
             if unconfirmed.len() == CONFIRMED {

@@ -17,6 +17,8 @@ const WORKERS: usize = 3;
 /// The second worker dies when so many orders were handed out.
 const KILL_AT: usize = 1_000;
 const VICTIM: usize = 1;
+/// A worker ends when nothing came for so many seconds.
+const IDLE: &str = "2";
 const LIMIT: Duration = Duration::from_secs(60);
 
 /// What came of the queue.
@@ -82,7 +84,8 @@ pub(super) fn story(text: &str, dir: &Path, watch: &mut Watch) -> Result<Drained
     for index in 0..WORKERS {
         let (name, ledger) = (format!("worker-{}", index + 1), ledger(dir, index));
         let ledger = ledger.to_string_lossy();
-        let arguments = ["worker", "--name", &name, "--server", &uri, "--topic", QUEUE, "--ledger", &ledger];
+        let arguments =
+            ["worker", "--name", &name, "--server", &uri, "--topic", QUEUE, "--ledger", &ledger, "--idle", IDLE];
         workers.push(start(&name, dir, &arguments)?);
     }
     let got = || (0..WORKERS).map(|index| Ok(read(dir, index)?.got.len())).sum::<Result<usize, Failure>>();
@@ -122,6 +125,7 @@ fn read(dir: &Path, worker: usize) -> Result<Worker, Failure> {
     for line in lines(&ledger(dir, worker))? {
         match line.split_once(' ') {
             Some(("got", order)) => read.got.push(order.to_owned()),
+            Some(("done", _)) => {}
             Some(("acked", order)) => _ = read.acked.insert(order.to_owned()),
             _ => return Err(Failure::new(format!("{line:?} is no entry of a ledger"))),
         }

@@ -80,9 +80,11 @@ pub(super) fn story(text: &str, dir: &Path, amps: PathBuf, watch: &mut Watch) ->
         client_ports: Vec::new(),
         peer_ports: Vec::new(),
         topic: TOPIC,
+        queued: None,
         rate: RATE,
         heartbeat: 1,
         spread: false,
+        slow_disks: false,
     };
     let mut servers: Vec<_> = (0..SERVERS).map(|index| Server::new(index).sow(format!("{TOPIC}:/station"))).collect();
     restart(&mut servers, &setup, watch)?;
@@ -148,7 +150,7 @@ fn restart(servers: &mut [Server], setup: &Setup, watch: &mut Watch) -> Result<(
         server.start(setup)?;
     }
     let listen = watch.until(START_LIMIT, || {
-        servers.iter_mut().try_for_each(|server| server.poll(setup))?;
+        servers.iter_mut().try_for_each(|server| server.poll())?;
         Ok(servers.iter().all(Server::listens))
     })?;
     if listen { Ok(()) } else { Err(Failure::new("the servers do not listen in time")) }

@@ -6,6 +6,7 @@
 mod codec;
 mod file;
 mod memory;
+mod slow;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -16,6 +17,7 @@ use crate::engine::is_queue_change;
 
 pub use file::FileJournal;
 pub use memory::{MemoryJournal, NoJournal};
+pub use slow::SlowJournal;
 
 /// One record of a journal.
 #[derive(Debug, Clone, PartialEq, Eq)]

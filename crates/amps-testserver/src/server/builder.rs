@@ -1,5 +1,6 @@
 //! Describing a server before it starts.
 
+use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -11,7 +12,7 @@ use super::listener::{Listener, TlsConfig};
 use super::{Places, TestServer};
 use crate::config::{Config, Link, PeerConfig};
 use crate::engine::Engine;
-use crate::journal::{FileJournal, Journal, NoJournal};
+use crate::journal::{FileJournal, Journal, NoJournal, SlowJournal};
 use crate::message_type::MessageType;
 use crate::queue_config::QueueConfig;
 use crate::sow_config::SowConfig;
@@ -36,18 +37,31 @@ use crate::sow_config::SowConfig;
 ///     .await?;
 /// # drop(server); Ok(()) }
 /// ```
-#[derive(Debug)]
 #[must_use = "a server runs only after `start`"]
 pub struct TestServerBuilder {
     config: Config,
     listen: String,
     data_dir: Option<PathBuf>,
     sync: bool,
+    slowness: Option<Slowness>,
     topic_log: Option<Vec<String>>,
     tls: Option<TlsConfig>,
     unix: Option<PathBuf>,
     #[cfg(feature = "websocket")]
     websocket: bool,
+}
+
+/// How long each write to a slow disk takes.
+type Slowness = Box<dyn Fn() -> Duration + Send>;
+
+impl fmt::Debug for TestServerBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TestServerBuilder")
+            .field("config", &self.config)
+            .field("listen", &self.listen)
+            .field("data_dir", &self.data_dir)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Default for TestServerBuilder {
@@ -59,6 +73,7 @@ impl Default for TestServerBuilder {
             listen,
             data_dir: None,
             sync: false,
+            slowness: None,
             topic_log: None,
             tls: None,
             unix: None,
@@ -127,6 +142,14 @@ impl TestServerBuilder {
     /// survives the machine as well. Default off.
     pub fn sync(mut self, on: bool) -> Self {
         self.sync = on;
+        self
+    }
+
+    /// A slow disk, as a fault: before each write to the journal the server waits
+    /// for as long as `delay` says then. Everything else waits with it, as behind
+    /// a synchronous write. Nothing without a [`data_dir`](Self::data_dir).
+    pub fn slow_disk(mut self, delay: impl Fn() -> Duration + Send + 'static) -> Self {
+        self.slowness = Some(Box::new(delay));
         self
     }
 
@@ -225,9 +248,10 @@ impl TestServerBuilder {
         if self.config.incarnation == 0 {
             self.config.incarnation = u64::try_from(since.as_nanos()).unwrap_or(u64::MAX / 2);
         }
-        let journal: Box<dyn Journal> = match &self.data_dir {
-            Some(dir) => Box::new(FileJournal::open(dir, self.sync)?),
-            None => Box::new(NoJournal),
+        let journal: Box<dyn Journal> = match (&self.data_dir, self.slowness) {
+            (Some(dir), None) => Box::new(FileJournal::open(dir, self.sync)?),
+            (Some(dir), Some(delay)) => Box::new(SlowJournal::new(FileJournal::open(dir, self.sync)?, delay)),
+            (None, _) => Box::new(NoJournal),
         };
         let engine = Engine::new(self.config, journal)?;
         let (listener, tcp) = Listener::tcp(&self.listen).await?;

@@ -153,6 +153,12 @@ impl TestServer {
         self.with_engine(|engine, now| engine.downgrade(now, peer))
     }
 
+    /// Waits for a peer again, by connection string or instance name; whether
+    /// there is one. See [`Engine::upgrade`].
+    pub fn upgrade(&self, peer: &str) -> bool {
+        self.with_engine(|engine, now| engine.upgrade(now, peer))
+    }
+
     /// Makes the server take over messages of a queue whose owner has no link to
     /// it; see [`Engine::proxied_transfer`]. Answers whether there is such a queue.
     pub fn proxied_transfer(&self, queue: &str, on: bool) -> bool {

@@ -84,6 +84,20 @@ impl Engine {
         count > 0
     }
 
+    /// Waits for a peer again, named by its connection string or instance name:
+    /// messages are acknowledged as persisted once it has them, too. What was
+    /// promised without it stays promised. Answers whether there is such a peer.
+    ///
+    /// The end of a [`downgrade`](Self::downgrade), for when the peer has caught
+    /// up: until it has, nothing new is acknowledged.
+    pub fn upgrade(&mut self, now: Instant, peer: &str) -> bool {
+        self.advance(now);
+        let found = self.peers.iter_mut().filter(|p| p.uri == peer || p.name.as_deref() == Some(peer));
+        let count = found.map(|p| p.link = Link::Sync).count();
+        self.end_turn();
+        count > 0
+    }
+
     fn redial(&mut self, peer: usize) {
         let at = self.now() + self.config.redial_delay;
         self.peers[peer].state = PeerState::Idle(Some(at));
