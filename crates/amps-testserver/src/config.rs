@@ -157,8 +157,9 @@ impl Config {
         self
     }
 
-    /// Says what the messages of a topic are written in, for filters, keys and
-    /// deltas that are published. Default: JSON.
+    /// Says what the messages of a topic are written in: where filters, keys, deltas
+    /// and select lists find their fields. Default: JSON, of a queue that of the topic
+    /// it is made of.
     #[must_use]
     pub fn message_type(mut self, topic: impl Into<String>, message_type: MessageType) -> Self {
         self.message_types.push((topic.into(), message_type));

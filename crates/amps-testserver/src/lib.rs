@@ -69,12 +69,14 @@
 //! were made.
 //!
 //! Not there: views. What is asked for and not there is answered with a failure.
-//! Keys and published deltas are there for JSON, NVFIX and FIX; filters also look
-//! into composite messages. Select lists, pages, aggregates and the deltas of
-//! subscribers are made as JSON: of other messages subscribers get the whole. A
-//! delta says nothing about fields that are gone. Aggregates are `AVG`, `COUNT`,
-//! `MAX`, `MIN` and `SUM`; one is told when it changes, and every change is made
-//! anew from all records. All connections share one message type.
+//! Filters, orders, keys and conflation look into JSON, NVFIX, FIX and composite
+//! messages. Deltas and select lists are there for the same, but where the parts of
+//! a composite message share one name for their fields it is taken and sent as a
+//! whole. A delta says nothing about fields that are gone. Aggregates are messages of
+//! their topic's type, JSON, NVFIX or FIX; they are `ANY`, `AVG`, `COUNT`,
+//! `COUNT_DISTINCT`, `MAX`, `MIN` and `SUM`; one is told when it changes, and every
+//! change is made anew from all records. A message type belongs to a topic, not to a
+//! connection: what a logon names has to exist, and decides nothing.
 
 pub mod journal;
 

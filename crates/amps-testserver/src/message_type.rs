@@ -16,9 +16,14 @@ pub enum MessageType {
     /// Anything: there are no fields in it.
     Binary,
     /// Several messages in one, each behind its length: the number of the part
-    /// stands before the field, as in `/0/id`. What is behind the last part has
-    /// no fields (AMPS User Guide, "Composite Messages": `composite-local`).
+    /// stands before the field, as in `/0/id`. A part without bytes changes nothing
+    /// where the message is a delta. What is behind the last part has no fields (AMPS User Guide, "Composite Messages": `composite-local`).
     CompositeLocal(Vec<Self>),
+    /// Several messages in one likewise, whose fields are together as if they were
+    /// of one; a field that several parts have is an array. Deltas that are
+    /// published are taken as they are (AMPS User Guide, "Composite Messages":
+    /// `composite-global`).
+    CompositeGlobal(Vec<Self>),
 }
 
 impl std::str::FromStr for MessageType {

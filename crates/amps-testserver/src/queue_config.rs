@@ -73,7 +73,7 @@ pub struct QueueConfig {
     /// How long a message that nobody has leased stays. A restart of the
     /// instance begins anew. Default: for ever.
     pub expiration: Option<Duration>,
-    /// A path into the JSON body, such as `/urgency`, where an unsigned number
+    /// A path into the body, such as `/urgency`, where an unsigned number
     /// says what goes first: the highest. Without one it is 0. Default: the
     /// order of publication.
     pub priority: Option<String>,

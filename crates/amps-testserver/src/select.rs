@@ -1,7 +1,10 @@
 //! Select lists: which fields of a message somebody wants (AMPS User Guide,
 //! "Retrieving Part of a Message").
 
-use serde_json::{Map, Value};
+use std::borrow::Cow;
+
+use crate::fields::Fields;
+use crate::message_type::MessageType;
 
 /// Entries of one list at most.
 const ENTRIES_MAX: usize = 1_000;
@@ -40,50 +43,19 @@ impl Select {
         Some(Self { entries })
     }
 
-    /// A JSON body with the fields that are wanted. What is no JSON has no
-    /// fields to leave out.
-    pub(crate) fn cut(&self, body: &[u8]) -> Vec<u8> {
-        match serde_json::from_slice(body) {
-            Ok(value) => self.apply(&value).unwrap_or_else(|| Value::Object(Map::new())).to_string().into(),
-            Err(_) => body.to_vec(),
+    /// A body with the fields that are wanted. One without fields has none to
+    /// leave out.
+    pub(crate) fn cut<'b>(&self, message_type: &MessageType, body: &'b [u8]) -> Cow<'b, [u8]> {
+        match Fields::read(message_type, body) {
+            Some(fields) => Cow::Owned(self.apply(&fields).unwrap_or_else(|| fields.emptied()).write().into()),
+            None => Cow::Borrowed(body),
         }
     }
 
-    /// What is wanted of a document; `None` when it is nothing.
-    pub(crate) fn apply(&self, document: &Value) -> Option<Value> {
-        let below: Vec<_> = self.entries.iter().map(|(steps, wanted)| (steps.as_slice(), *wanted)).collect();
-        part(document, &below, true)
-    }
-}
-
-/// What is wanted of a value. The entries name what is in it, from here on;
-/// `wanted` is what the longest path above says.
-fn part(value: &Value, entries: &[(&[String], bool)], wanted: bool) -> Option<Value> {
-    let wanted = entries.iter().find(|(steps, _)| steps.is_empty()).map_or(wanted, |(_, wanted)| *wanted);
-    if entries.iter().all(|(steps, _)| steps.is_empty()) {
-        return wanted.then(|| value.clone());
-    }
-    match value {
-        Value::Object(fields) => {
-            let kept: Map<_, _> = fields
-                .iter()
-                .filter_map(|(name, field)| {
-                    let inside = entries.iter().filter_map(|(steps, wanted)| {
-                        let (first, rest) = steps.split_first()?;
-                        (first == name).then_some((rest, *wanted))
-                    });
-                    let inside: Vec<_> = inside.collect();
-                    part(field, &inside, wanted).map(|part| (name.clone(), part))
-                })
-                .collect();
-            (wanted || !kept.is_empty()).then_some(Value::Object(kept))
-        }
-        // Paths go through arrays.
-        Value::Array(items) => {
-            let kept: Vec<_> = items.iter().filter_map(|item| part(item, entries, wanted)).collect();
-            (wanted || !kept.is_empty()).then_some(Value::Array(kept))
-        }
-        other => wanted.then(|| other.clone()),
+    /// What is wanted of a message; `None` when it is nothing.
+    pub(crate) fn apply(&self, message: &Fields) -> Option<Fields> {
+        let entries: Vec<_> = self.entries.iter().map(|(steps, wanted)| (steps.as_slice(), *wanted)).collect();
+        message.part(&entries, true)
     }
 }
 
@@ -108,11 +80,39 @@ mod tests {
             ("[+/id,-/id,-/]", r#"{"id":1}"#),
             ("[-/,+/id/below]", "{}"),
         ] {
-            let cut = Select::parse(list).unwrap().cut(body);
-            assert_eq!(String::from_utf8(cut).unwrap(), kept, "{list}");
+            let list = Select::parse(list).unwrap();
+            let cut = list.cut(&MessageType::Json, body);
+            assert_eq!(std::str::from_utf8(&cut), Ok(kept), "{list:?}");
         }
         let list = Select::parse("[-/]").unwrap();
-        assert_eq!(list.cut(b"no json"), b"no json");
+        assert_eq!(&*list.cut(&MessageType::Json, b"no json"), b"no json");
+    }
+
+    #[test]
+    fn messages_of_every_type_with_fields_are_cut() {
+        let nvfix = "id=1|leg=a|leg=b|px=2|";
+        let composite = MessageType::CompositeLocal(vec![MessageType::Json, MessageType::Nvfix, MessageType::Binary]);
+        let parts = |parts: [&str; 3]| {
+            parts.iter().map(|part| format!("\0\0\0{}{part}", part.len() as u8 as char)).collect::<String>() + "behind"
+        };
+        let body = parts([r#"{"id":1,"v":2}"#, "id=2|v=3|", "raw"]);
+        for (message_type, body, list, kept) in [
+            (MessageType::Nvfix, nvfix, "[-/,+/id,+/leg]", "id=1|leg=a|leg=b|"),
+            (MessageType::Nvfix, nvfix, "[-/leg]", "id=1|px=2|"),
+            (MessageType::Nvfix, nvfix, "[-/leg/px]", nvfix),
+            (MessageType::Nvfix, nvfix, "[-/]", ""),
+            (MessageType::Fix, "35=D|38=100|", "[-/,+/38]", "38=100|"),
+            (MessageType::Binary, "id=1|", "[-/]", "id=1|"),
+            (composite.clone(), &body, "[-/,+/0/id,+/1/v]", &parts([r#"{"id":1}"#, "v=3|", ""])),
+            (composite.clone(), &body, "[-/0/v,-/1]", &parts([r#"{"id":1}"#, "", "raw"])),
+            (composite.clone(), &body, "[-/,+/2]", &parts(["", "", "raw"])),
+            (composite, &body, "[-/]", &parts(["", "", ""])),
+        ] {
+            let body = body.replace('|', "\x01");
+            let list = Select::parse(list).unwrap();
+            let cut = list.cut(&message_type, body.as_bytes());
+            assert_eq!(String::from_utf8_lossy(&cut).replace('\x01', "|"), kept, "{message_type:?} {list:?}");
+        }
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::fields::Fields;
+use crate::fields::{Fields, Values};
 use crate::identity::fnv1a;
 use crate::log::Entry;
 use crate::message_type::MessageType;
@@ -19,6 +19,8 @@ pub(crate) struct SowRecord {
     /// the publisher gave a hash.
     pub(crate) key: u64,
     pub(crate) given_key: Option<Arc<str>>,
+    /// The client that published its last message; empty where nobody did.
+    pub(crate) client: Arc<str>,
     pub(crate) correlation_id: Option<Box<str>>,
     /// When its last message was processed, in microseconds since the beginning
     /// of 1970.
@@ -83,11 +85,11 @@ impl SowTopic {
         if self.config.key.is_none() {
             return self.key_named(given?);
         }
-        let fields = Fields::read(&self.message_type, body)?;
+        let values = Values::read(&self.message_type, body)?;
         let mut parts = self.topic.clone();
         for path in self.key.split(',') {
             parts.push('\0');
-            parts.push_str(&fields.text(path)?);
+            parts.push_str(&values.text(path)?);
         }
         Some(fnv1a(parts.as_bytes()))
     }
@@ -103,13 +105,14 @@ impl SowTopic {
         is_key.then(|| fnv1a(format!("{}\0{text}", self.topic).as_bytes()))
     }
 
-    /// Keeps a message as the record of its key; answers the one before.
-    pub(crate) fn keep(&mut self, key: u64, entry: &Entry) -> Option<SowRecord> {
+    /// Keeps a client's message as the record of its key; answers the one before.
+    pub(crate) fn keep(&mut self, key: u64, entry: &Entry, client: Arc<str>) -> Option<SowRecord> {
         self.updates += 1;
         self.upsert(SowRecord {
             key,
             number: self.updates,
             given_key: entry.given_key.clone(),
+            client,
             correlation_id: entry.correlation_id.clone(),
             processed: entry.processed,
             expires: self.expires(entry),
@@ -193,7 +196,8 @@ mod tests {
     fn record(key: u64, body: &'static str) -> SowRecord {
         let body = Bytes::from_static(body.as_bytes());
         let correlation_id = Some("c".into());
-        SowRecord { key, given_key: None, correlation_id, processed: 0, number: 0, expires: None, body }
+        let (given_key, client, expires) = (None, "".into(), None);
+        SowRecord { key, given_key, client, correlation_id, processed: 0, number: 0, expires, body }
     }
 
     #[test]

@@ -20,8 +20,8 @@ use crate::message_type::MessageType;
 pub struct SowConfig {
     /// The topic, literal.
     pub topic: String,
-    /// The key: a path into the JSON body such as `/station`, or several,
-    /// separated by commas. Without one every message brings its own key
+    /// The key: a path into the body such as `/station`, of a part of a composite
+    /// message `/0/station`, or several, separated by commas. Without one every message brings its own key
     /// (AMPS User Guide, "SOW Keys").
     pub key: Option<String>,
     /// How long a record stays that is not updated, where its message does not
@@ -74,7 +74,7 @@ impl SowConfig {
     /// # Errors
     /// What is wrong with it. `logged`: it is in the transaction log.
     pub(crate) fn check(&self, logged: bool, message_type: &MessageType) -> io::Result<()> {
-        let has_fields = matches!(message_type, MessageType::Json | MessageType::Nvfix | MessageType::Fix);
+        let has_fields = *message_type != MessageType::Binary;
         let proper = |key: &str| key.split(',').all(|path| path.starts_with('/'));
         let rule = match self {
             Self { key: Some(key), .. } if !proper(key) => format!("has a key '{key}' that does not start with '/'"),

@@ -33,8 +33,9 @@ async fn the_example_is_a_server() {
     assert_eq!((queue.max_deliveries, queue.max_cancels), (Some(5), Some(3)));
     assert_eq!((queue.expiration, queue.priority.as_deref()), (Some(Duration::from_secs(3_600)), Some("/urgency")));
     let types: Vec<_> = config.message_types.iter().map(|(topic, _)| topic.as_str()).collect();
-    assert_eq!(types, ["fills", "trades"]);
+    assert_eq!(types, ["fills", "trades", "quotes"]);
     assert_eq!(config.message_types[1].1, MessageType::CompositeLocal(vec![MessageType::Json, MessageType::Binary]));
+    assert_eq!(config.message_types[2].1, MessageType::CompositeGlobal(vec![MessageType::Json, MessageType::Nvfix]));
     assert_eq!(config.readings, Readings::default());
     assert!(queue.barrier.as_ref().unwrap().matches(br#"{"kind":"barrier"}"#));
 }
@@ -89,6 +90,14 @@ fn an_error_names_the_place_and_what_was_expected() {
         ("[readings]\nodd = true", ["line 2, column 1", "unknown field `odd`, expected one of `long_publish`"]),
         ("[[topic]]\ntopic = \"t\"\nmessage_type = \"yaml\"", ["line 3, column 16", "unknown message type `yaml`"]),
         ("[[topic]]\ntopic = \"t\"\nmessage_type = 5", ["line 3, column 16", "expected a message type"]),
+        (
+            "[[topic]]\ntopic = \"t\"\nmessage_type = { composite-global = [\"yaml\"] }",
+            ["line 3, column 16", "unknown message type `yaml`"],
+        ),
+        (
+            "[[topic]]\ntopic = \"t\"\nmessage_type = { composite = [\"json\"] }",
+            ["line 3, column 16", "or { composite-global = [...] }"],
+        ),
         ("name = ", ["line 1, column 8", "string values must be quoted"]),
         ("[limits]\nlog = -1", ["line 2, column 7", "expected usize"]),
     ] {

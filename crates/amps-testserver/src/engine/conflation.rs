@@ -2,10 +2,10 @@
 //! last is sent, at its end (AMPS User Guide, "Conflated Subscriptions").
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use amps_core::Bookmark;
-use serde_json::Value;
 
 use super::content::{Content, Stored, write_message, write_out_of_focus};
 use super::delta::{Deltas, Update};
@@ -13,6 +13,8 @@ use super::interest::Interest;
 use super::subscribe::{Replay, Subscription};
 use super::topics::Recipients;
 use super::{ConnId, Engine};
+use crate::fields::Values;
+use crate::message_type::MessageType;
 use crate::sow::SowRecord;
 
 /// The interval where the server may choose it.
@@ -87,15 +89,20 @@ impl Conflation {
 
     /// Which record a message is of; `None` where that cannot be told, and
     /// nothing is conflated.
-    pub(super) fn key(&self, topic: &str, sow_key: Option<u64>, body: &[u8]) -> Option<String> {
+    pub(super) fn key(
+        &self,
+        topic: &str,
+        message_type: &MessageType,
+        sow_key: Option<u64>,
+        body: &[u8],
+    ) -> Option<String> {
         let Some(paths) = &self.key else { return sow_key.map(|key| format!("{topic}\0{key}")) };
-        let body: Value = serde_json::from_slice(body).ok()?;
+        let values = Values::read(message_type, body)?;
         let mut key = topic.to_owned();
         for path in paths {
             key.push('\0');
             // What is missing is the same as null.
-            let value = body.pointer(path).filter(|value| !value.is_null());
-            key.push_str(&value.map(Value::to_string).unwrap_or_default());
+            key.push_str(&values.text(path).unwrap_or_default());
         }
         Some(key)
     }
@@ -170,7 +177,8 @@ impl Engine {
             (Change::Gone(_), Some(record)) => record.body.clone(),
             (Change::Gone(_), None) => return true,
         };
-        let Some(key) = conflation.key(&name, sow_key, &body) else { return false };
+        let message_type = self.about.message_type(&name);
+        let Some(key) = conflation.key(&name, message_type, sow_key, &body) else { return false };
         conflation.hold(key, topic, first, had.map(Stored::from), change);
         // What is too much: nothing is due as early as that.
         let excess = subscription.released(0, true);
@@ -225,6 +233,7 @@ impl Engine {
         if released.is_empty() {
             return;
         }
+        let about = Arc::clone(&self.about);
         for (to, deltas, Released(held)) in released {
             let topic = self.topics.get(held.topic);
             let (name, sow) = (topic.name.clone(), topic.sow);
@@ -240,7 +249,7 @@ impl Engine {
                     let key = sow.map(|sow| self.sow[sow].key.clone());
                     if let (Some(deltas), Some(had), Some(key)) = (deltas, had, key) {
                         let whole = content.body.clone();
-                        let update = Update::new(key, &had.body, &whole);
+                        let update = Update::new(key, about.message_type(&name), &had.body, &whole);
                         if deltas.no_empties && update.is_empty(to.wants.select.as_deref()) {
                             continue;
                         }

@@ -23,14 +23,14 @@ pub(super) fn write_message(
     let Content { key, correlation_id, body } = content;
     let bookmark = bookmark.filter(|_| wants.bookmark).map(|bookmark| bookmark.to_string());
     let key = key.filter(|_| wants.key);
-    FrameWriter::new(out, if wants.readings.long_publish { "publish" } else { "p" })
+    FrameWriter::new(out, if wants.about.readings.long_publish { "publish" } else { "p" })
         .text(Field::Topic, topic)
         .text(wants.ids_field(&to.sids), &to.sids)
         .maybe(Field::Bookmark, bookmark.as_deref())
         .maybe(Field::SowKey, key.as_deref())
         .maybe(Field::CorrelationId, correlation_id)
         .maybe(Field::Timestamp, wants.timestamp(processed).as_deref())
-        .finish(&wants.part(body));
+        .finish(&wants.part(topic, body));
 }
 
 /// What a message or a record is told by.
@@ -98,7 +98,7 @@ pub(super) fn write_out_of_focus(
     processed: u64,
 ) {
     let Content { key, correlation_id, body } = record;
-    let body = to.wants.part(body);
+    let body = to.wants.part(topic, body);
     FrameWriter::new(out, "oof")
         .text(Field::Topic, topic)
         .maybe(Field::SowKey, key.as_deref())

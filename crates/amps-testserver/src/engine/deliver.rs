@@ -31,10 +31,12 @@ impl Engine {
             return;
         }
         let (topic, instance) = (Arc::clone(&self.topics.get(entry.topic).name), Arc::clone(&self.about));
-        let message = Subject::new(&instance, &topic, &entry.body);
-        let old = before.map(|record| Subject::new(&instance, &topic, &record.body));
+        let client = Arc::clone(&self.log.publisher(entry.publisher).name);
+        let message = Subject::new(&instance, &topic, &entry.body).by(&client);
+        let old = before.map(|record| Subject::record(&instance, &topic, record));
         let key = self.topics.get(entry.topic).sow.map(|sow| Arc::clone(&self.sow[sow].key));
-        let update = before.zip(key).map(|(record, key)| Update::new(key, &record.body, &entry.body));
+        let message_type = instance.message_type(&topic);
+        let update = before.zip(key).map(|(record, key)| Update::new(key, message_type, &record.body, &entry.body));
         let record = old.as_ref().zip(before);
         let old = old.as_ref().zip(update.as_ref()).map(|(record, update)| Before { record, update });
         for route in routes.iter() {
@@ -101,7 +103,7 @@ impl Engine {
         let number = topic;
         let routes = self.routes(topic);
         let (topic, instance) = (Arc::clone(&self.topics.get(topic).name), Arc::clone(&self.about));
-        let subject = Subject::new(&instance, &topic, &record.body);
+        let subject = Subject::record(&instance, &topic, record);
         let now = self.processed_now();
         for route in routes.iter() {
             let to = route.lose(&subject);
@@ -208,7 +210,7 @@ impl Engine {
             let Some(position) = next.filter(|_| connection.outbox.buffered() < CHUNK_BYTES) else { break };
             let entry = self.log.entry(position);
             let topic = &self.topics.get(entry.topic).name;
-            let message = Subject::new(&self.about, topic, &entry.body);
+            let message = Subject::entry(&self.about, topic, entry, log);
             recipients.sids.clear();
             let (user, subscriptions) = connection.readers();
             for subscription in subscriptions {
@@ -232,7 +234,8 @@ impl Engine {
                 }
                 let bookmark = Some(self.log.bookmark(position));
                 let first = First { bookmark, processed: entry.processed, position: Some(position) };
-                let key = |conflation: &mut Conflation| conflation.key(topic, entry.sow_key, &entry.body);
+                let message_type = self.about.message_type(topic);
+                let key = |conflation: &mut Conflation| conflation.key(topic, message_type, entry.sow_key, &entry.body);
                 let conflated = subscription.conflation.as_mut();
                 let fresh = match conflated.and_then(|conflation| Some((key(conflation)?, conflation))) {
                     Some((key, conflation)) => conflation.hold(key, entry.topic, first, None, Change::Is(entry.into())),

@@ -5,9 +5,9 @@ use std::cell::OnceCell;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use serde_json::{Map, Value};
 
-use crate::delta::{changes, copy_path};
+use crate::fields::Fields;
+use crate::message_type::MessageType;
 use crate::select::Select;
 
 /// What a delta subscription asks for.
@@ -25,6 +25,7 @@ pub(super) struct Deltas {
 pub(super) struct Update<'m> {
     /// The paths of the key.
     key: Arc<str>,
+    message_type: &'m MessageType,
     before: &'m [u8],
     now: &'m Bytes,
     difference: OnceCell<Option<Difference>>,
@@ -32,20 +33,20 @@ pub(super) struct Update<'m> {
 
 #[derive(Debug)]
 struct Difference {
-    changed: Option<Value>,
-    now: Value,
+    changed: Option<Fields>,
+    now: Fields,
 }
 
 impl<'m> Update<'m> {
-    pub(super) fn new(key: Arc<str>, before: &'m [u8], now: &'m Bytes) -> Self {
-        Self { key, before, now, difference: OnceCell::new() }
+    pub(super) fn new(key: Arc<str>, message_type: &'m MessageType, before: &'m [u8], now: &'m Bytes) -> Self {
+        Self { key, message_type, before, now, difference: OnceCell::new() }
     }
 
-    /// `None` when they are no JSON.
+    /// `None` when they have no fields.
     fn difference(&self) -> Option<&Difference> {
         let find = || {
-            let now = serde_json::from_slice(self.now).ok()?;
-            let changed = changes(&serde_json::from_slice(self.before).ok()?, &now);
+            let now = Fields::read(self.message_type, self.now)?;
+            let changed = now.changes(&Fields::read(self.message_type, self.before)?);
             Some(Difference { changed, now })
         };
         self.difference.get_or_init(find).as_ref()
@@ -54,9 +55,9 @@ impl<'m> Update<'m> {
     /// Whether no field changed of those that are wanted.
     pub(super) fn is_empty(&self, select: Option<&Select>) -> bool {
         let Some(difference) = self.difference() else { return false };
-        let is_wanted = |changed: &Value| match select.map(|select| select.apply(changed)) {
+        let is_wanted = |changed: &Fields| match select.map(|select| select.apply(changed)) {
             None => true,
-            Some(part) => part.is_some_and(|part| part.as_object().is_none_or(|fields| !fields.is_empty())),
+            Some(part) => part.is_some_and(|part| !part.is_empty()),
         };
         !difference.changed.as_ref().is_some_and(is_wanted)
     }
@@ -64,10 +65,10 @@ impl<'m> Update<'m> {
     /// The message that says it.
     pub(super) fn body(&self, send_keys: bool) -> Bytes {
         let Some(Difference { changed, now }) = self.difference() else { return self.now.clone() };
-        let mut delta = changed.clone().unwrap_or_else(|| Value::Object(Map::new()));
+        let mut delta = changed.clone().unwrap_or_else(|| now.emptied());
         for path in self.key.split(',').filter(|_| send_keys) {
-            copy_path(now, path, &mut delta);
+            now.copy_path(path, &mut delta);
         }
-        delta.to_string().into()
+        delta.write()
     }
 }

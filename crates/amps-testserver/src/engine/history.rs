@@ -2,6 +2,7 @@
 //! SOW Queries"). The transaction log is all the history there is.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use amps_core::message::MessageKind;
 use amps_core::{Message, StartAt};
@@ -83,7 +84,10 @@ impl Engine {
         for entry in self.log.entries().iter().take(position) {
             match (&entry.deletes, self.topics.get(entry.topic).sow, entry.sow_key) {
                 (Some(keys), ..) => state.iter_mut().filter(|sow| had(sow)).for_each(|sow| drop(sow.delete(keys))),
-                (None, Some(sow), Some(key)) if had(&state[sow]) => drop(state[sow].keep(key, entry)),
+                (None, Some(sow), Some(key)) if had(&state[sow]) => {
+                    let client = Arc::clone(&self.log.publisher(entry.publisher).name);
+                    state[sow].keep(key, entry, client);
+                }
                 _ => {}
             }
         }

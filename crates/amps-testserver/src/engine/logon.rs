@@ -106,7 +106,9 @@ impl Engine {
     /// Whether connections may be of this message type. A composite one has a name
     /// of the configuration's choice, which is not told here.
     fn has_message_type(&self, name: &str) -> bool {
-        let composite = |(_, of): &(String, MessageType)| matches!(of, MessageType::CompositeLocal(_));
+        let composite = |(_, of): &(String, MessageType)| {
+            matches!(of, MessageType::CompositeLocal(_) | MessageType::CompositeGlobal(_))
+        };
         name.is_empty() || BUILT_IN.contains(&name) || self.config.message_types.iter().any(composite)
     }
 

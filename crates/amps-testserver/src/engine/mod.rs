@@ -137,7 +137,7 @@ impl Engine {
         let stats = Stats::new(config.history_limit);
         let mut engine = Self {
             topics: Topics::default(),
-            about: Arc::new(Surroundings::new(&config.name, config.message_types.iter().cloned())),
+            about: Arc::new(Surroundings::new(&config)),
             config,
             journal,
             log: Log::default(),

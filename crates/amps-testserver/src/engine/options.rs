@@ -11,7 +11,7 @@ use super::delta::Deltas;
 use super::pace::Pace;
 use super::view::View;
 use super::wants::Wants;
-use crate::filter::{Filter, Projection};
+use crate::filter::{Filter, Projection, Surroundings};
 use crate::interval::parse_interval;
 use crate::select::Select;
 
@@ -129,9 +129,9 @@ impl Options {
     }
 
     /// What is wanted of messages and records.
-    pub(super) fn wants(&self) -> Wants {
+    pub(super) fn wants(&self, about: &Arc<Surroundings>) -> Wants {
         let (bookmark, timestamp, select) = (self.bookmark, self.timestamp, self.select.clone());
-        Wants { bookmark, key: !self.no_sowkey, timestamp, select, ..Wants::default() }
+        Wants { bookmark, key: !self.no_sowkey, timestamp, select, about: Arc::clone(about) }
     }
 
     /// What a subscription by this command gets of updates, if it is for deltas.

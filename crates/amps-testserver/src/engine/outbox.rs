@@ -120,7 +120,7 @@ impl Query {
             if count == self.batch_size || (count > 0 && body.len() + record.body.len() > 16 * CHUNK_BYTES) {
                 break;
             }
-            write_record(&mut body, record, &self.wants);
+            write_record(&mut body, &topic, record, &self.wants);
             self.records.pop_front();
             count += 1;
         }
@@ -133,8 +133,8 @@ impl Query {
     }
 }
 
-fn write_record(out: &mut BytesMut, record: &SowRecord, wants: &Wants) {
-    let body = wants.part(&record.body);
+fn write_record(out: &mut BytesMut, topic: &str, record: &SowRecord, wants: &Wants) {
+    let body = wants.part(topic, &record.body);
     out.put_u8(b'{');
     if wants.key {
         // Characters of base64 only, nothing to escape.

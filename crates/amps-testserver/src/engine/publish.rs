@@ -157,7 +157,8 @@ impl Engine {
             correlation_id = correlation_id.or(its_id);
         }
         let content = self.content(id, Access::Write, name);
-        if content.is_some_and(|filter| !filter.accepts(&Subject::new(&self.about, name, &body))) {
+        let client_name = &self.log.publisher(own).name;
+        if content.is_some_and(|filter| !filter.accepts(&Subject::new(&self.about, name, &body).by(client_name))) {
             return Outcome::Failed("not entitled".into());
         }
         if logged && self.log.bytes() + body.len() > self.config.log_limit {

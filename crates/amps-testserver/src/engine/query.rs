@@ -52,8 +52,9 @@ impl Engine {
         let subscribes = message.kind() != MessageKind::Sow;
         let has_bookmark = bookmark(message).is_some();
         let mut options = options;
-        let Ok(view) = options.view_of(&pattern, order.as_ref(), subscribes, has_bookmark) else {
-            return self.refuse(id, message, acks, "invalid options");
+        let view = match options.view_of(&pattern, order.as_ref(), subscribes, has_bookmark, &self.about) {
+            Ok(view) => view,
+            Err(reason) => return self.refuse(id, message, acks, reason),
         };
         let earlier_view = self.replaced(id, message).filter(|_| options.replace).and_then(|s| s.view.clone());
         if !self.may_replace_view(id, message, &options, view.as_ref()) || !self.can_conflate(&pattern, &options) {
@@ -107,7 +108,7 @@ impl Engine {
             // The query's bound is not one of the subscription behind it.
             let queried = keys.is_none() && options.top_n.is_none();
             let options = Options { top_n: None, queried: queried && options.view.is_none(), ..options };
-            let (oof, wants) = (options.oof, options.wants());
+            let (oof, wants) = (options.oof, options.wants(&self.about));
             let start = then.map(|then| Start::at(then.position));
             if start.is_some() && message.kind() == MessageKind::SowAndDeltaSubscribe {
                 return self.refuse(id, message, acks, DELTAS_FROM_BOOKMARK);
@@ -127,7 +128,7 @@ impl Engine {
                 let frame = AckFrame { query_id: Some(&query_id), ..AckFrame::default() };
                 self.ack(id, AckType::Processed, message, frame);
             }
-            self.send_records(id, &query_id, records, batch_size as usize, options.wants());
+            self.send_records(id, &query_id, records, batch_size as usize, options.wants(&self.about));
         }
         let counts = (compared, matched, returned as u64);
         self.finish_query(id, message, acks, &query_id, counts);
@@ -164,7 +165,7 @@ impl Engine {
             found.compared += if searched { sow.len() as u64 } else { 0 };
             // What was had may lie outside of the keys that are asked for now.
             for record in sow.select(keys.filter(|_| had.is_none())) {
-                let subject = Subject::new(&self.about, &sow.topic, &record.body);
+                let subject = Subject::record(&self.about, &sow.topic, &record);
                 let wanted = searched && (had.is_none() || keys.is_none_or(|keys| keys.contains(&record.key)));
                 let matches = wanted && Terms { own, entitled }.accept(&subject);
                 let matched = had.is_some_and(|old| Terms { own: old.filter.as_ref(), entitled }.accept(&subject));

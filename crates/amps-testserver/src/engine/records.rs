@@ -1,5 +1,7 @@
 //! The records of SOW topics.
 
+use std::sync::Arc;
+
 use super::Engine;
 use crate::log::Entry;
 use crate::sow::SowRecord;
@@ -9,7 +11,8 @@ impl Engine {
     /// it takes the place of.
     pub(super) fn keep(&mut self, entry: &Entry) -> Option<SowRecord> {
         let (sow, key) = (self.topics.get(entry.topic).sow?, entry.sow_key?);
-        let before = self.sow[sow].keep(key, entry);
+        let client = Arc::clone(&self.log.publisher(entry.publisher).name);
+        let before = self.sow[sow].keep(key, entry, client);
         if let (Some(at), Some(_)) = (self.next_expiry(), self.now) {
             self.arm(at);
         }

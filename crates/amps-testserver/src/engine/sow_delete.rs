@@ -77,7 +77,7 @@ impl Engine {
         for sow in searched.iter().map(|at| &self.sow[*at]) {
             let content = self.content(id, Access::Write, &sow.topic);
             for record in sow.select(Some(keys)) {
-                let subject = Subject::new(&self.about, &sow.topic, &record.body);
+                let subject = Subject::record(&self.about, &sow.topic, &record);
                 if content.as_ref().is_none_or(|filter| filter.accepts(&subject)) {
                     deletable.insert(record.key);
                 }
@@ -91,7 +91,7 @@ impl Engine {
         let sow = &self.sow[at];
         let records = sow.select(None).into_iter();
         records
-            .filter(|record| wanted(&Subject::new(&self.about, &sow.topic, &record.body)))
+            .filter(|record| wanted(&Subject::record(&self.about, &sow.topic, record)))
             .map(|record| record.key)
             .collect()
     }

@@ -307,7 +307,7 @@ impl Engine {
         if connection.subscriptions.len() >= SUBSCRIPTIONS_MAX {
             return Err("too many subscriptions");
         }
-        let (deltas, wants) = (options.deltas(message.kind()), options.wants());
+        let (deltas, wants) = (options.deltas(message.kind()), options.wants(&self.about));
         connection.subscriptions.push(Subscription {
             id: sub_id.clone(),
             command_id,
@@ -316,7 +316,7 @@ impl Engine {
             oof: options.oof,
             deltas,
             queried: options.queried,
-            wants: Wants { bookmark: options.bookmark || start.is_some(), readings: self.config.readings, ..wants },
+            wants: Wants { bookmark: options.bookmark || start.is_some(), ..wants },
             backlog: granted.map(|most| Backlog { most, leased, served }),
             wants_persisted: acks.contains(AckType::Persisted),
             replay: start.map(|Start { cursor, from, until }| Replay {

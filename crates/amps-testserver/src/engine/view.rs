@@ -56,11 +56,11 @@ impl Projection {
         let Some(topic) = records.front().map(|(topic, _)| topic.clone()) else { return records };
         let processed = records.iter().map(|(_, record)| record.processed).max().unwrap_or_default();
         records.make_contiguous().sort_by_key(|(_, record)| record.number);
-        let messages = records.iter().map(|(topic, record)| Subject::new(about, topic, &record.body));
-        let groups = self.groups(messages).into_iter().map(|(key, body)| {
-            let (key, body) = (fnv1a(&key), body.into());
+        let messages = records.iter().map(|(topic, record)| Subject::record(about, topic, record));
+        let groups = self.groups(messages, about.message_type(&topic)).into_iter().map(|(key, body)| {
+            let (key, body, client) = (fnv1a(&key), body.into(), "".into());
             let (given_key, correlation_id, number, expires) = (None, None, 0, None);
-            (topic.clone(), SowRecord { key, given_key, correlation_id, processed, number, expires, body })
+            (topic.clone(), SowRecord { key, given_key, client, correlation_id, processed, number, expires, body })
         });
         groups.collect()
     }
@@ -78,17 +78,21 @@ impl Options {
         order: Option<&Order>,
         subscribes: bool,
         has_bookmark: bool,
-    ) -> Result<Option<View>, ()> {
+        about: &Surroundings,
+    ) -> Result<Option<View>, &'static str> {
         let aggregates = self.projection.is_some();
         if self.skip_n.is_none() && !aggregates {
             return Ok(None);
         }
-        let TopicPattern::Literal(topic) = pattern else { return Err(()) };
+        let TopicPattern::Literal(topic) = pattern else { return Err("invalid options") };
+        if self.projection.as_ref().is_some_and(|projection| !projection.fits(about.message_type(topic))) {
+            return Err("the topic's message type has no such aggregates");
+        }
         // A page needs its length, and one that is not followed an order.
         let no_page = self.skip_n.is_some() && (self.top_n.is_none() || !subscribes && order.is_none());
         let selects = aggregates && (self.select.is_some() || subscribes && has_bookmark);
         if no_page || selects || subscribes && (has_bookmark || self.conflation.is_some()) {
-            return Err(());
+            return Err("invalid options");
         }
         let page = self.skip_n.map(|skip_n| (skip_n as usize, self.top_n.unwrap_or(u64::MAX) as usize));
         let (projection, order) = (self.projection.clone(), order.cloned().map(Arc::new));
@@ -143,8 +147,7 @@ impl Engine {
 
     /// Puts records in order. Without one they come by their keys.
     pub(super) fn sort(&self, records: &mut VecDeque<(String, SowRecord)>, order: &Order) {
-        let place =
-            |(topic, record): &(String, SowRecord)| order.place(&Subject::new(&self.about, topic, &record.body));
+        let place = |(topic, record): &(String, SowRecord)| order.place(&Subject::record(&self.about, topic, record));
         let mut placed: Vec<_> = records.drain(..).map(|record| (place(&record), record)).collect();
         placed.sort_by(|(left, _), (right, _)| left.compare(right));
         records.extend(placed.into_iter().map(|(_, record)| record));
@@ -156,7 +159,7 @@ impl Engine {
         let terms = Terms { own, entitled: content.as_ref() };
         let sow = self.sow.iter().find(|sow| sow.topic == view.topic);
         let records = sow.map(|sow| sow.select(None)).unwrap_or_default().into_iter();
-        let accepted = records.filter(|record| terms.accept(&Subject::new(&self.about, &view.topic, &record.body)));
+        let accepted = records.filter(|record| terms.accept(&Subject::record(&self.about, &view.topic, record)));
         let mut records: VecDeque<_> = accepted.map(|record| (view.topic.clone(), record)).collect();
         if let Some(projection) = &view.projection {
             records = projection.of_records(&self.about, records);
@@ -191,6 +194,8 @@ impl Engine {
         };
         let topic = view.topic.clone();
         let before = view.shown.clone();
+        let about = Arc::clone(&self.about);
+        let message_type = about.message_type(&topic);
 
         let mut out = bytes::BytesMut::new();
         for (key, had) in before.iter().filter(|(key, _)| oof && !now.contains_key(key)) {
@@ -215,7 +220,7 @@ impl Engine {
             }
             let mut content = stored.clone();
             if let (Some(deltas), Some(had)) = (deltas, had) {
-                let update = Update::new(Arc::clone(&key_paths), &had.body, &stored.body);
+                let update = Update::new(Arc::clone(&key_paths), message_type, &had.body, &stored.body);
                 if deltas.no_empties && update.is_empty(to.wants.select.as_deref()) {
                     continue;
                 }
@@ -253,7 +258,7 @@ impl Engine {
         // A group has nothing left in it.
         let Some(record) = sow.and_then(|sow| sow.select(Some(&[key])).pop()) else { return ("deleted", had.clone()) };
         let entitled = self.content(id, Access::Read, topic);
-        match entitled.is_none_or(|filter| filter.accepts(&Subject::new(&self.about, topic, &record.body))) {
+        match entitled.is_none_or(|filter| filter.accepts(&Subject::record(&self.about, topic, &record))) {
             true => ("match", (&record).into()),
             false => ("entitlement", had.clone()),
         }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use amps_core::Field;
 use bytes::Bytes;
 
-use crate::readings::Readings;
+use crate::filter::Surroundings;
 use crate::select::Select;
 use crate::timestamp::iso8601_micros;
 
@@ -19,7 +19,8 @@ pub(super) struct Wants {
     pub(super) timestamp: bool,
     /// All of the body without a list.
     pub(super) select: Option<Arc<Select>>,
-    pub(super) readings: Readings,
+    /// How the instance reads the documents, and what messages are written in.
+    pub(super) about: Arc<Surroundings>,
 }
 
 impl Wants {
@@ -42,17 +43,17 @@ impl Wants {
 
     /// The field with the ids of the subscriptions a message is for.
     pub(super) fn ids_field(&self, ids: &str) -> Field {
-        match self.readings.sub_id_for_one && !ids.contains(',') {
+        match self.about.readings.sub_id_for_one && !ids.contains(',') {
             true => Field::SubscriptionId,
             false => Field::SubscriptionIds,
         }
     }
 
-    /// The part of a body that is wanted.
-    pub(super) fn part<'b>(&self, body: &'b Bytes) -> Cow<'b, [u8]> {
+    /// The part that is wanted of a message of that topic.
+    pub(super) fn part<'b>(&self, topic: &str, body: &'b Bytes) -> Cow<'b, [u8]> {
         match &self.select {
             None => Cow::Borrowed(body),
-            Some(select) => Cow::Owned(select.cut(body)),
+            Some(select) => select.cut(self.about.message_type(topic), body),
         }
     }
 }

@@ -3,18 +3,18 @@
 
 use std::borrow::Cow;
 use std::cell::OnceCell;
+use std::collections::HashMap;
 use std::fmt;
 
-use amps_core::payload::{Composite, CompositeError, fix, nvfix};
+use amps_core::payload::{Composite, CompositeError, SEPARATOR, fix, nvfix};
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 
 use super::expr::{Path, Step};
 use super::surroundings::About;
 use super::value::Value;
+use crate::log::{Entry, Log};
 use crate::message_type::MessageType;
-
-/// Between the pairs of FIX and NVFIX.
-const SEPARATOR: u8 = 1;
+use crate::sow::SowRecord;
 
 /// What a filter can ask a message.
 pub(crate) trait Fields {
@@ -27,6 +27,9 @@ pub(crate) trait Fields {
 
     /// The name of the instance.
     fn instance(&self) -> &str;
+
+    /// The name of the client that published it; empty where nobody knows.
+    fn client(&self) -> &str;
 
     /// Bytes of the body.
     fn size(&self) -> usize;
@@ -41,13 +44,29 @@ pub(crate) trait Fields {
 pub(crate) struct Subject<'m> {
     topic: &'m str,
     about: About<'m>,
+    client: &'m str,
     body: &'m [u8],
     parsed: OnceCell<Json<'m>>,
 }
 
 impl<'m> Subject<'m> {
     pub(crate) fn new(about: impl Into<About<'m>>, topic: &'m str, body: &'m [u8]) -> Self {
-        Self { topic, about: about.into(), body, parsed: OnceCell::new() }
+        Self { topic, about: about.into(), client: "", body, parsed: OnceCell::new() }
+    }
+
+    /// Says which client published it.
+    pub(crate) fn by(self, client: &'m str) -> Self {
+        Self { client, ..self }
+    }
+
+    /// A record: its last message.
+    pub(crate) fn record(about: impl Into<About<'m>>, topic: &'m str, record: &'m SowRecord) -> Self {
+        Self::new(about, topic, &record.body).by(&record.client)
+    }
+
+    /// A message that was taken, with the log that knows its publisher.
+    pub(crate) fn entry(about: impl Into<About<'m>>, topic: &'m str, entry: &'m Entry, log: &'m Log) -> Self {
+        Self::new(about, topic, &entry.body).by(&log.publisher(entry.publisher).name)
     }
 }
 
@@ -63,6 +82,10 @@ impl Fields for Subject<'_> {
 
     fn instance(&self) -> &str {
         self.about.instance
+    }
+
+    fn client(&self) -> &str {
+        self.client
     }
 
     fn size(&self) -> usize {
@@ -105,8 +128,42 @@ impl<'m> Json<'m> {
                 });
                 parts.collect::<Result<_, _>>().ok().map(Self::Object)
             }
+            MessageType::CompositeGlobal(types) => {
+                let parts = Composite::parts(body).zip(types).map(|(part, part_type)| Ok(Self::of(part_type, part?)));
+                let parts = parts.collect::<Result<Vec<_>, CompositeError>>().ok();
+                parts.map(|parts| parts.into_iter().fold(Self::Object(Vec::new()), Self::with))
+            }
         };
         fields.unwrap_or(Self::Object(Vec::new()))
+    }
+
+    /// Two documents as one: what both have is an array of both, objects field by
+    /// field.
+    fn with(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Object(mut fields), Self::Object(others)) => {
+                let mut known = HashMap::new();
+                for (at, (name, _)) in fields.iter().enumerate() {
+                    // The first of a name is the one that counts.
+                    known.entry(name.clone()).or_insert(at);
+                }
+                for (name, value) in others {
+                    match known.get(&name) {
+                        Some(at) => {
+                            let own = std::mem::replace(&mut fields[*at].1, Self::Null);
+                            fields[*at].1 = own.with(value);
+                        }
+                        None => fields.push((name, value)),
+                    }
+                }
+                Self::Object(fields)
+            }
+            (Self::Array(mut items), other) => {
+                items.push(other);
+                Self::Array(items)
+            }
+            (own, other) => Self::Array(vec![own, other]),
+        }
     }
 
     fn of_pairs<E>(pairs: impl Iterator<Item = Result<(Cow<'m, str>, &'m [u8]), E>>) -> Option<Self> {
@@ -253,6 +310,16 @@ mod tests {
         ] {
             assert_eq!(found(body, steps), values, "{steps:?}");
         }
+    }
+
+    /// Those of `composite-global`.
+    #[test]
+    fn parts_with_one_name_for_all_are_one_document() {
+        let part = |body: &'static str| serde_json::from_str::<Json<'_>>(body).unwrap();
+        let joined = part(r#"{"id":1,"a":{"x":1,"y":[2]},"t":"s"}"#).with(part(r#"{"id":2,"a":{"y":3,"z":4},"n":5}"#));
+        assert_eq!(joined, part(r#"{"id":[1,2],"a":{"x":1,"y":[2,3],"z":4},"t":"s","n":5}"#));
+        let joined = part(r#"{"id":1,"id":7}"#).with(part(r#"{"id":[2,3]}"#)).with(part(r#"{"id":null}"#));
+        assert_eq!(joined.field("id"), Some(&part("[1,[2,3],null]")));
     }
 
     #[test]

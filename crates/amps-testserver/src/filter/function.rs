@@ -22,6 +22,7 @@ pub(super) enum Function {
     ArrayCount,
     ArrayToString,
     CharValue,
+    ClientName,
     Coalesce,
     Concat,
     Crc32,
@@ -51,11 +52,12 @@ pub(super) enum Function {
 use Function as F;
 
 /// Each function with its name, the fewest and the most parameters.
-const FUNCTIONS: [(F, &str, usize, usize); 28] = [
+const FUNCTIONS: [(F, &str, usize, usize); 29] = [
     (F::Abs, "ABS", 1, 1),
     (F::ArrayCount, "ARRAY_COUNT", 1, 1),
     (F::ArrayToString, "ARRAY_TO_STRING", 1, 2),
     (F::CharValue, "CHAR_VALUE", 1, 1),
+    (F::ClientName, "CLIENT_NAME", 0, 0),
     (F::Coalesce, "COALESCE", 1, usize::MAX),
     (F::Concat, "CONCAT", 1, usize::MAX),
     (F::Crc32, "CRC32", 1, 1),
@@ -121,6 +123,7 @@ impl Function {
             Self::NanValue => Value::Float(f64::NAN),
             Self::MessageSize => Value::Int(fields.size() as i128),
             Self::TopicName => Value::text(fields.topic().as_bytes()),
+            Self::ClientName => Value::text(fields.client().as_bytes()),
             Self::InstanceName => Value::text(fields.instance().as_bytes()),
             Self::If => value(if value(0).truth() == Some(true) { 1 } else { 2 }),
             Self::Coalesce => {
@@ -291,6 +294,21 @@ mod tests {
         for (function, name, ..) in FUNCTIONS {
             assert_eq!(Function::named(name), Some(function));
             assert_eq!(function.name(), name);
+        }
+    }
+
+    #[test]
+    fn every_function_has_rows_in_the_table_of_filters() {
+        let table = include_str!("../../tests/data/filters.tsv");
+        for (_, name, ..) in FUNCTIONS {
+            let call = format!("{name}(");
+            let is_call = |expression: &str| {
+                expression
+                    .match_indices(&call)
+                    .any(|(at, _)| !expression[..at].ends_with(|c: char| c.is_ascii_alphanumeric() || c == '_'))
+            };
+            let rows = table.lines().filter(|row| row.split('\t').nth(1).is_some_and(is_call)).count();
+            assert!(rows >= 2, "{name} has {rows} rows");
         }
     }
 

@@ -54,7 +54,8 @@ const LIST_MAX: usize = 1_000;
 /// Expressions": identifiers such as `/order/qty`, numbers and strings,
 /// arithmetic, comparisons, `IN`, `BETWEEN`, `LIKE`, `BEGINS WITH`,
 /// `ENDS WITH`, `IS NULL`, `AND`, `OR`, `NOT` and functions. Times are in UTC.
-/// Not there are `CLIENT_NAME`, `LAST_READ` and `VALUE_LOOKUP`.
+/// `CLIENT_NAME` is the client that published a message, of a record its last.
+/// Not there are `LAST_READ` and `VALUE_LOOKUP`, whose values this server has not.
 ///
 /// Where the guide leaves a rule open, this is the reading taken here; a server
 /// may be told another one for some ([`Readings`](crate::Readings)):
@@ -97,7 +98,7 @@ impl Filter {
     /// Whether a JSON body matches: whether the filter is true for it, neither
     /// false nor NULL. A body that is no JSON has no fields.
     ///
-    /// Functions about the message's surroundings see an empty topic and
+    /// Functions about the message's surroundings see an empty topic, client and
     /// instance name.
     pub fn matches(&self, body: &[u8]) -> bool {
         self.accepts(&Subject::new("", "", body))

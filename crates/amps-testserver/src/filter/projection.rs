@@ -1,8 +1,9 @@
 //! Aggregates: fields made of groups of messages (AMPS User Guide, "Aggregated
 //! Subscriptions" and "Aggregate Functions").
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use amps_core::payload::SEPARATOR;
 use serde_json::{Map, Number as JsonNumber, Value as Json};
 
 use super::error::FilterError;
@@ -12,8 +13,10 @@ use super::lexer::Kind;
 use super::order;
 use super::parser::Parser;
 use super::scalar::Arithmetic;
-use super::value::Value;
+use super::value::{Number, Value};
 use super::{LIST_MAX, Subject};
+use crate::fields::Pairs;
+use crate::message_type::MessageType;
 
 /// The longest projection or grouping in bytes (AMPS Command Reference, "sow").
 const TEXT_MAX: usize = 64 << 10;
@@ -38,8 +41,10 @@ struct Column {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Function {
+    Any,
     Avg,
     Count,
+    CountDistinct,
     Max,
     Min,
     Sum,
@@ -48,8 +53,10 @@ enum Function {
 impl Function {
     fn named(name: &str) -> Option<Self> {
         Some(match name {
+            "ANY" => Self::Any,
             "AVG" => Self::Avg,
             "COUNT" => Self::Count,
+            "COUNT_DISTINCT" => Self::CountDistinct,
             "MAX" => Self::Max,
             "MIN" => Self::Min,
             "SUM" => Self::Sum,
@@ -62,7 +69,10 @@ impl Function {
         let value = value.into_owned();
         let first = before.is_null();
         match self {
-            Self::Count => Arithmetic::Add.apply(&before, &Value::Int(1)).into_owned(),
+            // They are counted beside it.
+            Self::Count | Self::CountDistinct => before,
+            Self::Any if first => value,
+            Self::Any => before,
             // An average is summed here, and divided at the end.
             Self::Sum | Self::Avg if first => Arithmetic::Add.apply(&value, &Value::Int(0)).into_owned(),
             Self::Sum | Self::Avg => Arithmetic::Add.apply(&before, &value).into_owned(),
@@ -79,6 +89,33 @@ struct Cell {
     value: Value<'static>,
     /// Values that were added.
     count: i128,
+    /// Each of them once, where that counts.
+    distinct: BTreeSet<Vec<u8>>,
+}
+
+impl Cell {
+    fn add(&mut self, function: Function, value: Value<'_>) {
+        self.count += 1;
+        if function == Function::CountDistinct {
+            self.distinct.insert(as_compared(&value));
+        }
+        let before = std::mem::replace(&mut self.value, Value::Null);
+        self.value = function.add(before, value);
+    }
+}
+
+/// A value as comparisons see it: a string that is a number is that number, and
+/// whole numbers are integers.
+fn as_compared(value: &Value<'_>) -> Vec<u8> {
+    match value.number() {
+        Some(Number::Int(int)) => int.to_string().into_bytes(),
+        // Those that have no fraction and are exact.
+        Some(Number::Float(float)) if float.fract().abs() <= 0.0 && float.abs() < 1e18 => {
+            (float as i128).to_string().into_bytes()
+        }
+        Some(Number::Float(float)) => format!("{float:?}").into_bytes(),
+        None => value.bytes().into_owned(),
+    }
 }
 
 impl Projection {
@@ -125,10 +162,27 @@ impl Projection {
         Ok(Self { columns, grouping })
     }
 
+    /// Whether there are messages of that type with these fields.
+    pub(crate) fn fits(&self, message_type: &MessageType) -> bool {
+        let one = |column: &Column, proper: fn(&str) -> bool| matches!(&column.name[..], [name] if proper(name));
+        match message_type {
+            MessageType::Json => true,
+            MessageType::Nvfix => self.columns.iter().all(|column| one(column, |name| !name.contains(['=', '\x01']))),
+            MessageType::Fix => {
+                self.columns.iter().all(|column| one(column, |name| name.parse::<u32>().is_ok_and(|tag| tag > 0)))
+            }
+            _ => false,
+        }
+    }
+
     /// The groups of these messages, given in the order in which they were
-    /// processed: what tells a group from others, and its fields as JSON.
-    pub(crate) fn groups<'m>(&self, messages: impl Iterator<Item = Subject<'m>>) -> BTreeMap<Vec<u8>, Vec<u8>> {
-        let empty = vec![Cell { value: Value::Null, count: 0 }; self.columns.len()];
+    /// processed: what tells a group from others, and a message with its fields.
+    pub(crate) fn groups<'m>(
+        &self,
+        messages: impl Iterator<Item = Subject<'m>>,
+        message_type: &MessageType,
+    ) -> BTreeMap<Vec<u8>, Vec<u8>> {
+        let empty = vec![Cell { value: Value::Null, count: 0, distinct: BTreeSet::new() }; self.columns.len()];
         let mut groups: BTreeMap<Vec<u8>, Vec<Cell>> = BTreeMap::new();
         for message in messages {
             let cells = groups.entry(self.group(&message)).or_insert_with(|| empty.clone());
@@ -137,19 +191,11 @@ impl Projection {
                 match column.function {
                     None => cell.value = value.into_owned(),
                     Some(_) if value.is_null() => {}
-                    Some(function) => {
-                        let before = if cell.count == 0 && function == Function::Count {
-                            Value::Int(0)
-                        } else {
-                            cell.value.clone()
-                        };
-                        cell.value = function.add(before, value);
-                        cell.count += 1;
-                    }
+                    Some(function) => cell.add(function, value),
                 }
             }
         }
-        groups.into_iter().map(|(key, cells)| (key, self.body(cells))).collect()
+        groups.into_iter().map(|(key, cells)| (key, self.body(cells, message_type))).collect()
     }
 
     /// The fields of the result that tell a group from others, as the paths of a
@@ -172,19 +218,27 @@ impl Projection {
         key
     }
 
-    fn body(&self, cells: Vec<Cell>) -> Vec<u8> {
-        let mut body = Json::Object(Map::new());
-        for (column, cell) in self.columns.iter().zip(cells) {
+    fn body(&self, cells: Vec<Cell>, message_type: &MessageType) -> Vec<u8> {
+        let values = self.columns.iter().zip(cells).map(|(column, cell)| {
             let value = match (column.function, cell.count) {
-                (Some(Function::Count), 0) => Value::Int(0),
+                (Some(Function::Count), count) => Value::Int(count),
+                (Some(Function::CountDistinct), _) => Value::Int(cell.distinct.len() as i128),
                 (Some(Function::Avg), count) if count > 0 => Arithmetic::Divide
                     .apply(&Arithmetic::Add.apply(&cell.value, &Value::Float(0.0)), &Value::Int(count))
                     .into_owned(),
                 _ => cell.value,
             };
-            put(&mut body, &column.name, json(&value));
+            (&column.name, value)
+        });
+        if *message_type == MessageType::Json {
+            let mut body = Json::Object(Map::new());
+            values.for_each(|(name, value)| put(&mut body, name, json(&value)));
+            return body.to_string().into_bytes();
         }
-        body.to_string().into_bytes()
+        // Nothing is the same as no value.
+        let clean = |value: &Value<'_>| value.bytes().iter().copied().filter(|byte| *byte != SEPARATOR).collect();
+        let pairs: Pairs = values.map(|(name, value)| (name.join("/"), clean(&value))).collect();
+        pairs.write()
     }
 }
 
@@ -246,7 +300,11 @@ mod tests {
     fn groups(projection: &str, grouping: &str, bodies: &[&str]) -> Vec<String> {
         let projection = Projection::parse(projection, grouping).unwrap();
         let messages = bodies.iter().map(|body| Subject::new("", "", body.as_bytes()));
-        projection.groups(messages).into_values().map(|body| String::from_utf8(body).unwrap()).collect()
+        projection
+            .groups(messages, &MessageType::Json)
+            .into_values()
+            .map(|body| String::from_utf8(body).unwrap())
+            .collect()
     }
 
     #[test]
@@ -266,12 +324,46 @@ mod tests {
             ("[SUM(/n) AS /n]", [r#"{"n":null}"#, r#"{"n":null}"#]),
             ("[MIN(/s) AS /s]", [r#"{"s":7}"#, r#"{"s":null}"#]),
             ("[MAX(/s) AS /s]", [r#"{"s":"x"}"#, r#"{"s":null}"#]),
+            ("[ANY(/q) AS /q]", [r#"{"q":2}"#, r#"{"q":10}"#]),
+            ("[ANY(/n) AS /n]", [r#"{"n":null}"#, r#"{"n":null}"#]),
+            ("[COUNT_DISTINCT(/q % 2) AS /n]", [r#"{"n":1}"#, r#"{"n":1}"#]),
+            ("[COUNT_DISTINCT(/s) AS /n]", [r#"{"n":2}"#, r#"{"n":0}"#]),
             ("[MAX(/q) AS /q,MIN(/q) AS /m]", [r#"{"m":2,"q":4}"#, r#"{"m":10,"q":10}"#]),
             ("[/q AS /last]", [r#"{"last":null}"#, r#"{"last":10}"#]),
             ("[CONCAT(/c, ',') AS /k]", [r#"{"k":"a,"}"#, r#"{"k":"b,"}"#]),
         ] {
             assert_eq!(groups(projection, "[/c]", &bodies), expected, "{projection}");
         }
+    }
+
+    /// AMPS User Guide, "Aggregate Functions": as comparisons convert them.
+    #[test]
+    fn what_is_equal_is_not_distinct() {
+        let bodies = [r#"{"v":2}"#, r#"{"v":2.0}"#, r#"{"v":"2"}"#, r#"{"v":"x"}"#, r#"{"v":"X"}"#, r#"{"v":-0.0}"#];
+        let more = [r#"{"v":0}"#, r#"{"v":null}"#, "{}"];
+        let bodies: Vec<_> = bodies.into_iter().chain(more).collect();
+        assert_eq!(groups("[COUNT_DISTINCT(/v) AS /n,COUNT(/v) AS /all]", "[/c]", &bodies), [r#"{"all":7,"n":4}"#]);
+    }
+
+    #[test]
+    fn a_result_is_of_its_messages_type() {
+        for (projection, nvfix, fix) in [
+            ("[/35,SUM(/38) AS /38]", true, true),
+            ("[/35 AS /kind]", true, false),
+            ("[/35 AS /0]", true, false),
+            ("[/35 AS /a/b]", false, false),
+            ("[/35 AS [/a=b]]", false, false),
+        ] {
+            let projection = Projection::parse(projection, "[/35]").unwrap();
+            assert_eq!(projection.fits(&MessageType::Nvfix), nvfix, "{projection:?}");
+            assert_eq!(projection.fits(&MessageType::Fix), fix, "{projection:?}");
+            assert!(projection.fits(&MessageType::Json) && !projection.fits(&MessageType::Binary));
+        }
+        let projection = Projection::parse("[/35,SUM(/38) AS /38,MAX(/9) AS /9]", "[/35]").unwrap();
+        let messages = [r#"{"35":"D","38":1}"#, r#"{"35":"D","38":2}"#];
+        let messages = messages.iter().map(|body| Subject::new("", "", body.as_bytes()));
+        let groups = projection.groups(messages, &MessageType::Fix);
+        assert_eq!(groups.into_values().collect::<Vec<_>>(), [b"35=D\x0138=3\x019=\x01"]);
     }
 
     #[test]

@@ -168,7 +168,7 @@ impl TestServerBuilder {
     }
 
     /// Keeps the last message per key of a topic; the key is a path into the
-    /// JSON body such as `/station`.
+    /// body such as `/station`.
     pub fn sow(mut self, topic: impl Into<String>, key: impl Into<String>) -> Self {
         self.config = self.config.sow(topic, key);
         self
@@ -181,8 +181,8 @@ impl TestServerBuilder {
         self
     }
 
-    /// Says what the messages of a topic are written in, for filters. Default:
-    /// JSON.
+    /// Says what the messages of a topic are written in; see
+    /// [`Config::message_type`]. Default: JSON.
     pub fn message_type(mut self, topic: impl Into<String>, message_type: MessageType) -> Self {
         self.config = self.config.message_type(topic, message_type);
         self

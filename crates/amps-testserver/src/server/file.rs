@@ -221,18 +221,34 @@ fn filter<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Filter>, 
     read(deserializer, str::parse::<Filter>).map(Some)
 }
 
-/// A name, or the names of a composite message's parts.
+/// A name, or the names of a composite message's parts: a list is that of
+/// `composite-local`.
 fn message_type<'de, D: Deserializer<'de>>(deserializer: D) -> Result<MessageType, D::Error> {
     #[derive(Deserialize)]
-    #[serde(untagged, expecting = "expected a message type, or a list of those of a composite message's parts")]
+    #[serde(
+        untagged,
+        expecting = "expected a message type, a list of those of a composite message's parts, \
+                                   or { composite-global = [...] }"
+    )]
     enum Names {
         One(String),
         Parts(Vec<String>),
+        Composite(Composite),
+    }
+    #[derive(Deserialize)]
+    #[serde(rename_all = "kebab-case")]
+    enum Composite {
+        CompositeLocal(Vec<String>),
+        CompositeGlobal(Vec<String>),
     }
     let named = |name: &String| name.parse::<MessageType>().map_err(D::Error::custom);
+    let all = |names: Vec<String>| names.iter().map(named).collect::<Result<_, _>>();
     Ok(match Names::deserialize(deserializer)? {
         Names::One(name) => named(&name)?,
-        Names::Parts(names) => MessageType::CompositeLocal(names.iter().map(named).collect::<Result<_, _>>()?),
+        Names::Parts(names) | Names::Composite(Composite::CompositeLocal(names)) => {
+            MessageType::CompositeLocal(all(names)?)
+        }
+        Names::Composite(Composite::CompositeGlobal(names)) => MessageType::CompositeGlobal(all(names)?),
     })
 }
 

@@ -78,8 +78,8 @@ impl Engine {
                 let own = Filter::read(&filter, self.config.readings).map_err(|_| "bad filter")?;
                 let entitled = self.content(id, Access::Read, topic);
                 let terms = Terms { own: Some(&own), entitled: entitled.as_ref() };
-                let accepts =
-                    |position: &usize| terms.accept(&Subject::new(&self.about, topic, &self.log.entry(*position).body));
+                let subject = |position: usize| Subject::entry(&self.about, topic, self.log.entry(position), &self.log);
+                let accepts = |position: &usize| terms.accept(&subject(*position));
                 Ok(self.queues.list[ix].positions().into_iter().filter(accepts).collect())
             }
             _ => Err("a sow_delete on a queue needs one of bookmark and filter"),

@@ -1,5 +1,6 @@
 //! Messages of queues on their way to subscriptions, and leases that end.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use amps_core::Field;
@@ -118,9 +119,10 @@ impl Engine {
             if !queue.passes(position) || !taken && !queue.is_barrier(position) {
                 continue;
             }
-            let body = self.log.entry(position).body.clone();
+            let entry = self.log.entry(position);
+            let (body, client) = (entry.body.clone(), Arc::clone(&self.log.publisher(entry.publisher).name));
             let instance = self.about.clone();
-            let message = Subject::new(&instance, &topic, &body);
+            let message = Subject::new(&instance, &topic, &body).by(&client);
             if queue.is_barrier(position) {
                 for taker in takers.iter().filter(|taker| taker.accepts(&message)) {
                     self.send_queued(&taker.holder, &topic, position, taker.send_key, None);

@@ -12,7 +12,6 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use amps_core::planted;
-use serde_json::Value;
 
 use self::change::Change;
 pub(crate) use self::change::is_queue_change;
@@ -22,9 +21,11 @@ use super::interest::Terms;
 use super::{ConnId, Engine};
 use crate::config::Config;
 use crate::faults::Access;
+use crate::fields::Values;
 use crate::filter::{Filter, Subject};
 use crate::journal::Record;
 use crate::log::Entry;
+use crate::message_type::MessageType;
 use crate::sow::SowRecord;
 use crate::topic::TopicPattern;
 
@@ -154,12 +155,13 @@ impl Engine {
             for position in queue.available() {
                 waiting += 1;
                 let entry = self.log.entry(position);
-                if terms.accept(&Subject::new(&self.about, topic, &entry.body)) {
+                if terms.accept(&Subject::entry(&self.about, topic, entry, &self.log)) {
+                    let client = Arc::clone(&self.log.publisher(entry.publisher).name);
                     let (key, correlation_id) = (position as u64, entry.correlation_id.clone());
                     let (processed, body) = (entry.processed, entry.body.clone());
                     let (given_key, expires) = (None, None);
                     let number = key;
-                    let record = SowRecord { key, given_key, correlation_id, processed, number, expires, body };
+                    let record = SowRecord { key, given_key, client, correlation_id, processed, number, expires, body };
                     found.push((topic.clone(), record));
                 }
             }
@@ -177,8 +179,9 @@ impl Engine {
         let topic = &self.topics.get(entry.topic).name;
         for queue in self.queues.list.iter_mut().filter(|queue| queue.config.underlying == **topic) {
             if entry.deletes.is_none() {
-                let priority = queue.config.priority.as_deref().map_or(0, |path| priority(entry, path));
-                let subject = Subject::new(&self.about, topic, &entry.body);
+                let message_type = self.about.message_type(&queue.config.topic);
+                let priority = queue.config.priority.as_deref().map_or(0, |path| priority(message_type, entry, path));
+                let subject = Subject::entry(&self.about, &queue.config.topic, entry, &self.log);
                 let barrier = queue.config.barrier.as_ref().is_some_and(|filter| filter.accepts(&subject));
                 queue.add(position, priority, barrier, owner.clone(), self.now);
             }
@@ -227,7 +230,7 @@ impl Engine {
     }
 }
 
-fn priority(entry: &Entry, path: &str) -> u64 {
-    let value: Option<Value> = serde_json::from_slice(&entry.body).ok();
-    value.and_then(|value| value.pointer(path).and_then(Value::as_u64)).unwrap_or(0)
+fn priority(message_type: &MessageType, entry: &Entry, path: &str) -> u64 {
+    let value = Values::read(message_type, &entry.body).and_then(|values| values.text(path));
+    value.and_then(|value| value.parse().ok()).unwrap_or(0)
 }

@@ -204,7 +204,7 @@ impl Engine {
             if !queue.passes(position) {
                 continue;
             }
-            let message = Subject::new(&self.about, &queue.config.topic, &self.log.entry(position).body);
+            let message = Subject::entry(&self.about, &queue.config.topic, self.log.entry(position), &self.log);
             let able = |taker: &Taker| (taker.room() > 0 || queue.is_barrier(position)) && taker.accepts(&message);
             if takers.iter().any(able) {
                 let (most, bookmarks) = asks.entry(owner.name.clone()).or_default();
