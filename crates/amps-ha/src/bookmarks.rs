@@ -327,6 +327,12 @@ impl Bookmarks {
         self.undiscarded
     }
 
+    /// Since when the oldest message that is not discarded is there, at the
+    /// earliest.
+    pub fn undiscarded_since(&mut self) -> Option<Instant> {
+        self.publishers.values_mut().filter_map(Publisher::undiscarded_since).min()
+    }
+
     /// How many messages were dropped as duplicates.
     pub fn duplicates(&self) -> u64 {
         self.duplicates

@@ -13,6 +13,7 @@ mod changes;
 mod commands;
 mod deletions;
 mod logon;
+mod measures;
 mod moves;
 mod queue_acks;
 mod receive;
@@ -27,6 +28,7 @@ use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use tokio::sync::{broadcast, watch};
+use tracing::{Span, info_span};
 
 use amps_core::connection::{Heartbeat, HeartbeatDue, PendingAcks, Protocol, READ_LEN, TARGET_LEN, Transmit};
 use amps_core::frame::PREFIX_LEN;
@@ -35,6 +37,7 @@ use amps_core::{Command, CommandKind, Field, Message, MessageDecoder, Messages, 
 use crate::authenticator::{Authenticator, Question};
 use crate::error::Cause;
 use crate::event::{ConnectionState, ConnectionSummary, Event};
+use crate::measure::Measures;
 use crate::publish_log::{OnPublishGap, SharedLog};
 use crate::session::{Action, Session};
 use crate::subscriptions::{Entered, Table};
@@ -176,6 +179,9 @@ pub struct ClientCore {
     acknowledged_messages: bool,
     /// Nothing behind this is sent any more before the connection is left.
     drain_end: u64,
+    span: Span,
+    measures: Measures,
+    probes: measures::Probes,
 }
 
 /// What the driver has to do beside the connection. Give it up when that ends.
@@ -210,8 +216,11 @@ struct Outbox {
 
 impl ClientCore {
     /// A client that does nothing until [`start`](Self::start).
-    pub fn new(config: CoreConfig, session: Session, log: Arc<SharedLog>, outlets: Outlets) -> Self {
+    pub fn new(config: CoreConfig, mut session: Session, log: Arc<SharedLog>, outlets: Outlets) -> Self {
         let Outlets { events, summary, stalled } = outlets;
+        // As long as the client: no part of whatever it is made in.
+        let span = info_span!(parent: None, "amps.client", client = config.name);
+        session.observed(span.clone(), Measures::default());
         let decoder = MessageDecoder::new(config.frame_limit).connection(1);
         Self {
             config,
@@ -250,6 +259,9 @@ impl ClientCore {
             connection: 1,
             acknowledged_messages: false,
             drain_end: u64::MAX,
+            span,
+            measures: Measures::default(),
+            probes: measures::Probes::default(),
         }
     }
 
@@ -263,6 +275,7 @@ impl ClientCore {
 
     /// Begins to connect.
     pub fn start(&mut self, now: Instant) {
+        self.summary.send_modify(|summary| summary.since = Some(now));
         self.session.start(now);
         self.act(now);
     }
@@ -295,6 +308,7 @@ impl ClientCore {
     /// The connection is lost; `out` is what was not written. Nothing of it,
     /// nor of what was received in part, reaches the next connection.
     pub fn lost(&mut self, now: Instant, cause: Cause, out: &Transmit) {
+        self.measure_loss(now, &cause);
         self.forget_connection(out);
         self.session.lost(now, cause);
         self.act(now);
@@ -355,6 +369,7 @@ impl ClientCore {
                 Action::Notify(event) => self.notify(event),
             }
         }
+        self.tell_phase();
         if self.session.is_closed() {
             self.fail_everything();
         }
@@ -444,11 +459,11 @@ impl Protocol for ClientCore {
         while let Some(frame) = self.outbox.urgent.pop_front() {
             out.buffer_mut().extend_from_slice(&frame);
         }
-        if self.session.may_publish() && self.fill(out) {
+        if self.session.may_publish() && self.fill(now, out) {
             self.session.replayed(now);
             self.act(now);
             // What that enqueued waits for nothing else.
-            self.fill(out);
+            self.fill(now, out);
         }
         if let Some(heartbeat) = &mut self.heartbeat {
             heartbeat.writing(now, !out.is_empty());
@@ -521,10 +536,10 @@ impl ClientCore {
 
     /// Moves publishes and commands into `out`, in their order. Answers whether
     /// everything that was to be replayed is there.
-    fn fill(&mut self, out: &mut Transmit) -> bool {
+    fn fill(&mut self, now: Instant, out: &mut Transmit) -> bool {
         let Outbox { ordered, .. } = &mut self.outbox;
         let (replay_end, drain_end) = (self.replay_end, self.drain_end);
-        self.log.take(|log| {
+        let (replayed, sent) = self.log.take(|log| {
             loop {
                 let until = ordered.front().map_or(u64::MAX, |(after, _)| *after).min(drain_end);
                 if out.is_empty()
@@ -542,10 +557,12 @@ impl ClientCore {
                         out.buffer_mut().extend_from_slice(frame);
                         ordered.pop_front();
                     }
-                    _ => return (stuck || log.sent() >= replay_end, out.is_empty()),
+                    _ => return ((stuck || log.sent() >= replay_end, log.sent()), out.is_empty()),
                 }
             }
-        })
+        });
+        self.probes.sent(now, sent);
+        replayed
     }
 
     /// Everything that belonged to the connection.
@@ -568,6 +585,7 @@ impl ClientCore {
         self.received = None;
         self.buffered = 0;
         self.heartbeat = None;
+        self.probes = measures::Probes::default();
         self.side_tasks.clear();
         self.unanswered = None;
         self.drain_end = u64::MAX;

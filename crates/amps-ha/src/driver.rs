@@ -10,6 +10,7 @@ use amps_core::{Connector, Transport, Uri};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tokio::time::sleep_until;
+use tracing::Instrument;
 
 use crate::client_core::{ClientCore, Dial, Request, SideTask};
 use crate::error::{Cause, CommandError};
@@ -169,6 +170,11 @@ impl Drop for EndOnDrop {
 /// Dropped, it ends the client as if its process were killed: whoever waits is
 /// told that it is closed, and what the publish store holds stays there.
 pub async fn run(core: ClientCore, connector: Arc<dyn Connector>, inbox: Arc<Inbox>) {
+    let span = core.span();
+    drive(core, connector, inbox).instrument(span).await;
+}
+
+async fn drive(core: ClientCore, connector: Arc<dyn Connector>, inbox: Arc<Inbox>) {
     let _end = EndOnDrop { inbox: Arc::clone(&inbox), log: core.log(), summary: core.summary() };
     let mut driven = Driven { core, inbox, connector, side_tasks: JoinSet::new() };
     let wake = Arc::clone(&driven.inbox.wake);
@@ -180,10 +186,10 @@ pub async fn run(core: ClientCore, connector: Arc<dyn Connector>, inbox: Arc<Inb
         }
         driven.take_requests(now());
         match driven.core.poll_dial() {
-            Some(Dial::Open(uri)) => match dial(&mut driven, &uri, &wake).await {
-                Some(transport) => connected(&mut driven, transport, &wake).await,
-                None => continue,
-            },
+            Some(Dial::Open(uri)) => {
+                let span = driven.core.connection_span();
+                attempt(&mut driven, &uri, &wake).instrument(span).await;
+            }
             Some(Dial::HangUp) => {}
             None => idle(&mut driven, &wake).await,
         }
@@ -209,6 +215,13 @@ async fn until(deadline: Option<Instant>) {
     match deadline {
         Some(at) => sleep_until(at.into()).await,
         None => std::future::pending().await,
+    }
+}
+
+/// An attempt, and the connection it leads to.
+async fn attempt(driven: &mut Driven, uri: &Uri, wake: &Notify) {
+    if let Some(transport) = dial(driven, uri, wake).await {
+        connected(driven, transport, wake).await;
     }
 }
 

@@ -93,6 +93,36 @@ pub enum Cause {
 }
 
 impl Cause {
+    /// A short name of what it is, for metrics and spans. It stays the same, and
+    /// says nothing of the application's own texts.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Connect(_) => "connect",
+            Self::ConnectTimeout(_) => "connect_timeout",
+            Self::LogonTimeout(_) => "logon_timeout",
+            Self::LogonRefused(_) => "logon_refused",
+            Self::TooManyChallenges(_) => "too_many_challenges",
+            Self::Authenticator(_) => "authenticator",
+            Self::AuthenticatorTimeout(_) => "authenticator_timeout",
+            Self::NotAccepted => "not_accepted",
+            Self::HeartbeatRefused(_) => "heartbeat_refused",
+            Self::HeartbeatTimeout(_) => "heartbeat_timeout",
+            Self::WriteTimeout(_) => "write_timeout",
+            Self::ResubscribeTimeout(_) => "resubscribe_timeout",
+            Self::ResubscribeRefused { .. } => "resubscribe_refused",
+            Self::PublishLog(refused) => refused.name(),
+            Self::Closed => "closed",
+            Self::Io(_) => "io",
+            Self::Frame(_) => "frame",
+            Self::Message(_) => "message",
+            Self::ByUser => "by_user",
+            Self::Moved(_) => "moved",
+            Self::DisconnectHandler(_) => "disconnect_handler",
+            Self::Panicked(_) => "panicked",
+            Self::GaveUp(_) => "gave_up",
+        }
+    }
+
     /// Whether the server would not have these credentials, or this user.
     pub fn is_auth_failure(&self) -> bool {
         matches!(self, Self::LogonRefused(Reason::AuthFailure | Reason::NotEntitled) | Self::TooManyChallenges(_))

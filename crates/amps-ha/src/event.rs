@@ -1,6 +1,6 @@
 //! What a client tells about itself, in order.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -8,7 +8,9 @@ use amps_core::{Message, Uri};
 
 use crate::bookmarks::store::BookmarkStoreError;
 use crate::error::Cause;
+use crate::measure::RecoveryPhase;
 use crate::publish_log::FailedWrite;
+use crate::subscriptions::FailedResubscribe;
 use crate::user_code::{Panicked, UserError};
 use crate::warning::ConfigWarning;
 
@@ -148,9 +150,40 @@ pub struct ConnectionSummary {
     pub down: Option<Cause>,
     /// How often that began.
     pub downs: u64,
+    /// Since when `live` is what it is.
+    pub since: Option<Instant>,
+    /// What recovery is at; `None` when none goes on.
+    pub recovering: Option<Recovering>,
+    /// Subscriptions that were active and ended, because a server refused them
+    /// when they were entered again: the newest 16 that were not made anew.
+    pub refused: VecDeque<FailedResubscribe>,
+    /// Another client probably uses the same name: at which server, and when that
+    /// was noticed last.
+    pub contested: Option<(Uri, Instant)>,
+    /// The latest round trip of a small command.
+    pub round_trip: Option<Duration>,
+    /// How long the latest acknowledgement took that was timed.
+    pub ack_latency: Option<Duration>,
     was_live: bool,
     attempts: BTreeMap<String, (u64, Cause)>,
 }
+
+/// What a recovery is at.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Recovering {
+    /// The phase.
+    pub phase: RecoveryPhase,
+    /// The server.
+    pub server: Uri,
+    /// Which attempt since the last healthy connection, from 1.
+    pub attempt: u64,
+    /// Since when it is in this phase.
+    pub since: Instant,
+}
+
+/// So many refused subscriptions are remembered.
+const REFUSED: usize = 16;
 
 impl ConnectionSummary {
     pub(crate) fn note(&mut self, event: &Event) {
@@ -159,6 +192,9 @@ impl ConnectionSummary {
             Event::AttemptFailed { uri, cause, .. } => {
                 let tried = self.attempts.entry(uri.to_string()).or_insert_with(|| (0, cause.clone()));
                 *tried = (tried.0 + 1, cause.clone());
+            }
+            Event::NameContested { uri, .. } => {
+                self.contested = self.latest.as_ref().map(|latest| (uri.clone(), latest.at));
             }
             _ => {}
         }
@@ -169,22 +205,42 @@ impl ConnectionSummary {
         self.changes += 1;
         match change.state {
             ConnectionState::Resubscribed => {
+                self.since = Some(change.at);
                 self.reconnects += u64::from(self.was_live);
                 (self.live, self.was_live) = (true, true);
                 self.attempts.clear();
             }
             ConnectionState::Disconnected => {
-                self.live = false;
+                self.ends(change.at);
                 self.server_version = None;
                 // To be moved is no loss.
                 self.was_live &= !matches!(change.cause, Some(Cause::Moved(_)));
             }
             ConnectionState::Shutdown => {
-                self.live = false;
+                self.ends(change.at);
                 self.over = change.cause.clone();
             }
             _ => {}
         }
+    }
+
+    fn ends(&mut self, at: Instant) {
+        if std::mem::take(&mut self.live) {
+            self.since = Some(at);
+        }
+    }
+
+    /// A subscription that was active was refused, and has ended.
+    pub(crate) fn note_refused(&mut self, refused: FailedResubscribe) {
+        if self.refused.len() == REFUSED {
+            self.refused.pop_front();
+        }
+        self.refused.push_back(refused);
+    }
+
+    /// A subscription to this topic, with this filter, is active.
+    pub(crate) fn note_entered(&mut self, topic: &str, filter: Option<&str>) {
+        self.refused.retain(|refused| refused.topic != topic || refused.filter.as_deref() != filter);
     }
 
     /// Per server: attempts since the client last was live, and the last error.

@@ -10,6 +10,7 @@
 //! This crate touches no socket except through
 //! [`amps_core::Connector`].
 
+mod ages;
 pub mod authenticator;
 pub mod bookmarks;
 pub mod client_core;
@@ -17,6 +18,7 @@ pub mod driver;
 pub mod error;
 pub mod event;
 pub mod kv;
+pub mod measure;
 pub mod publish_log;
 pub mod reconnect;
 pub mod server_chooser;

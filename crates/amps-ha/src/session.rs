@@ -12,6 +12,7 @@ mod config;
 mod deciders;
 mod moves;
 mod name_guard;
+mod timeline;
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -20,7 +21,8 @@ use std::time::{Duration, Instant};
 use amps_core::{Uri, planted};
 
 use crate::error::Cause;
-use crate::event::{ConnectionState, Event, StateChange};
+use crate::event::{ConnectionState, Event, Recovering, StateChange};
+use crate::measure::{Measure, Measures, RecoveryReason};
 use crate::reconnect::{AttemptContext, Delay, ReconnectStrategy};
 use crate::server_chooser::{LogonInfo, Server, ServerChooser};
 pub use action::Action;
@@ -28,6 +30,8 @@ use attempt::Attempt;
 pub use config::SessionConfig;
 use deciders::Deciders;
 use name_guard::{KICKS, NameGuard, WINDOW};
+use timeline::Timeline;
+use tracing::Span;
 
 #[derive(Debug, Clone)]
 enum Phase {
@@ -77,6 +81,7 @@ pub struct Session {
     /// A server to be preferred, how often to try it, and when next.
     better: Option<(Server, Duration, Instant)>,
     names: NameGuard,
+    timeline: Timeline,
     actions: VecDeque<Action>,
 }
 
@@ -99,8 +104,35 @@ impl Session {
             target: None,
             better: None,
             names: NameGuard::default(),
+            timeline: Timeline::default(),
             actions: VecDeque::new(),
         }
+    }
+
+    /// Spans are within `client`, and measures are told there.
+    pub(crate) fn observed(&mut self, client: Span, measures: Measures) {
+        self.timeline.client = client;
+        self.timeline.measures = measures;
+    }
+
+    /// The span of the present attempt and the connection it leads to.
+    pub(crate) fn connection_span(&self) -> Span {
+        self.timeline.connection()
+    }
+
+    /// What recovery is at, if that changed since the last call.
+    pub(crate) fn recovering_changed(&mut self) -> Option<Option<Recovering>> {
+        self.timeline.changed()
+    }
+
+    fn go(&mut self, now: Instant, to: Phase) {
+        let (server, attempt) = match &to {
+            // The attempt it is for is not counted yet.
+            Phase::Waiting { server, .. } => (Some(server.uri()), self.attempts + 1),
+            _ => (self.last.as_ref(), self.attempts),
+        };
+        self.timeline.go(now, &to, server, attempt);
+        self.phase = to;
     }
 
     /// The next thing to do. Ask after every other call until there is none.
@@ -113,6 +145,7 @@ impl Session {
     /// Begins to connect, at first and after [`Action::StayDown`].
     pub fn start(&mut self, now: Instant) {
         if let Phase::Idle = self.phase {
+            self.timeline.recover(now, RecoveryReason::Start);
             self.choose(now, false);
         }
     }
@@ -126,7 +159,7 @@ impl Session {
             }
             let server = attempt.server.clone();
             self.notify(now, ConnectionState::Connected, None);
-            self.phase = Phase::LoggingOn { deadline: now + self.config.logon_timeout };
+            self.go(now, Phase::LoggingOn { deadline: now + self.config.logon_timeout });
             self.actions.push_back(Action::LogOn(server));
         }
     }
@@ -134,14 +167,14 @@ impl Session {
     /// The authenticator is asked for credentials.
     pub fn authenticating(&mut self, now: Instant) {
         if let Phase::LoggingOn { .. } = self.phase {
-            self.phase = Phase::Authenticating { deadline: now + self.config.logon_timeout };
+            self.go(now, Phase::Authenticating { deadline: now + self.config.logon_timeout });
         }
     }
 
     /// The logon is sent, or sent again.
     pub fn logging_on(&mut self, now: Instant) {
         if let Phase::Authenticating { .. } | Phase::LoggingOn { .. } = self.phase {
-            self.phase = Phase::LoggingOn { deadline: now + self.config.logon_timeout };
+            self.go(now, Phase::LoggingOn { deadline: now + self.config.logon_timeout });
         }
     }
 
@@ -156,13 +189,13 @@ impl Session {
             attempt.logged_on = Some(now);
             self.notify(now, ConnectionState::LoggedOn, None);
             if self.config.heartbeats {
-                self.phase = Phase::StartingHeartbeat { deadline: now + self.config.logon_timeout };
+                self.go(now, Phase::StartingHeartbeat { deadline: now + self.config.logon_timeout });
                 self.actions.push_back(Action::StartHeartbeat);
                 if planted::is("replay-before-heartbeat") {
-                    self.replay();
+                    self.replay(now);
                 }
             } else {
-                self.replay();
+                self.replay(now);
             }
         }
     }
@@ -171,12 +204,12 @@ impl Session {
     pub fn heartbeat_started(&mut self, now: Instant) {
         if let Phase::StartingHeartbeat { .. } = self.phase {
             self.notify(now, ConnectionState::HeartbeatInitiated, None);
-            self.replay();
+            self.replay(now);
         }
     }
 
-    fn replay(&mut self) {
-        self.phase = Phase::Replaying;
+    fn replay(&mut self, now: Instant) {
+        self.go(now, Phase::Replaying);
         self.actions.push_back(Action::Replay);
     }
 
@@ -184,7 +217,7 @@ impl Session {
     pub fn replayed(&mut self, now: Instant) {
         if let Phase::Replaying = self.phase {
             self.notify(now, ConnectionState::PublishReplayed, None);
-            self.phase = Phase::Resubscribing { deadline: now + self.config.resubscribe_timeout };
+            self.go(now, Phase::Resubscribing { deadline: now + self.config.resubscribe_timeout });
             self.actions.push_back(Action::Resubscribe);
         }
     }
@@ -192,9 +225,10 @@ impl Session {
     /// Every subscription is confirmed.
     pub fn resubscribed(&mut self, now: Instant) {
         if let (Phase::Resubscribing { .. }, Some(attempt)) = (&self.phase, &mut self.attempt) {
-            self.phase = Phase::Live;
             attempt.live = Some(now);
             let report = attempt.report(now);
+            self.go(now, Phase::Live);
+            self.timeline.measures.tell(&Measure::Attempt { server: &report.uri, failed: None });
             self.deciders.succeeded(&report);
             let better = self.deciders.better(&report.uri);
             self.better = better.map(|(server, every)| (server, every, now + every));
@@ -227,7 +261,11 @@ impl Session {
         tracing::info!(
             server = %attempt.uri(), attempt = attempt.number, %cause, "connection attempt failed or connection lost"
         );
-        if attempt.live.is_some() && !self.config.recovers {
+        if attempt.live.is_none() {
+            self.timeline.measures.tell(&Measure::Attempt { server: attempt.uri(), failed: Some(&cause) });
+        } else if self.config.recovers {
+            self.timeline.recover(now, RecoveryReason::Loss);
+        } else {
             self.target = None;
             self.count_anew_after(&attempt);
             return self.actions.push_back(Action::StayDown(cause));
@@ -261,7 +299,8 @@ impl Session {
     fn end_attempt(&mut self, now: Instant, cause: &Cause) -> Option<Attempt> {
         self.attempt.as_ref()?;
         self.actions.push_back(Action::HangUp);
-        self.phase = Phase::Idle;
+        self.go(now, Phase::Idle);
+        self.timeline.connection_over(cause);
         self.better = None;
         if self.is_connected() {
             self.notify(now, ConnectionState::Disconnected, Some(cause.clone()));
@@ -282,7 +321,7 @@ impl Session {
             },
         };
         match delay {
-            Delay::Wait(delay) => self.phase = Phase::Waiting { since: now, until: now + delay, server },
+            Delay::Wait(delay) => self.go(now, Phase::Waiting { since: now, until: now + delay, server }),
             Delay::GiveUp { reason } => return self.shut_down(now, Cause::GaveUp(reason)),
         }
         self.timeout(now);
@@ -297,7 +336,7 @@ impl Session {
     }
 
     fn shut_down(&mut self, now: Instant, cause: Cause) {
-        self.phase = Phase::Closed;
+        self.go(now, Phase::Closed);
         self.notify(now, ConnectionState::Shutdown, Some(cause));
     }
 
@@ -335,8 +374,9 @@ impl Session {
                 self.attempts += 1;
                 let waited = now.saturating_duration_since(since);
                 self.attempt = Some(Attempt::new(server, self.attempts, now, waited));
-                self.phase = Phase::Dialing { deadline: now + self.config.connect_timeout };
                 self.last = Some(uri.clone());
+                self.timeline.attempt(&uri, self.attempts);
+                self.go(now, Phase::Dialing { deadline: now + self.config.connect_timeout });
                 self.actions.push_back(Action::Dial(uri));
             }
             Phase::Dialing { .. } => self.failed(now, Cause::ConnectTimeout(self.config.connect_timeout)),

@@ -19,7 +19,7 @@ mod tests;
 
 pub use acks::{ACK_TIMEOUT, AckBatch, AckBatching, AckOption, Added, QueueAcks};
 pub use item::{EndCause, Item, QueueLimits, QueueStats, Waiting};
-pub use queue::SubscriptionQueue;
+pub use queue::{About, QueueLook, SubscriptionQueue};
 pub use reader::QueueReader;
 pub use refused::{FailedResubscribe, FailedResubscribeHandler, OnFailedResubscribe};
 pub use spec::{OnUnknownBookmark, Replacement, SubscriptionKind, SubscriptionSpec};

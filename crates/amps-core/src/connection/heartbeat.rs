@@ -60,6 +60,11 @@ impl Heartbeat {
         self.last_received = now;
     }
 
+    /// How long nothing was received, of the time this side reads.
+    pub fn silence(&self, now: Instant) -> Duration {
+        if self.reading { now.saturating_duration_since(self.last_received) } else { Duration::ZERO }
+    }
+
     /// Tells whether this side reads at all. While it does not (a full queue
     /// holds it back), silence says nothing about the peer and is not counted.
     pub fn reading(&mut self, reading: bool, now: Instant) {

@@ -7,6 +7,7 @@ use amps_core::planted;
 
 use super::pending::Pending;
 use super::{PublisherState, Receipt};
+use crate::ages::Ages;
 
 /// How many positions of the last `overlap` are kept; more only sharpens where
 /// a failover resumes.
@@ -34,6 +35,8 @@ pub(super) struct Publisher {
     unplaced: bool,
     /// Positions newer than `anchor`, oldest first.
     marks: VecDeque<Mark>,
+    /// When sequences came.
+    ages: Ages,
     saved: bool,
     /// Since [`state`](Self::state) was last asked for.
     changed: bool,
@@ -171,12 +174,15 @@ impl Publisher {
             return;
         }
         let full = self.marks.len() >= MARKS as usize + 2;
+        // Of one read.
+        if let Some(mark) = self.marks.back_mut().filter(|mark| mark.last == now) {
+            mark.sequence = sequence;
+            return;
+        }
+        if Some(sequence) > self.seen {
+            self.ages.note(sequence, self.pending.first().unwrap_or(sequence), now);
+        }
         match self.marks.back_mut() {
-            // Of one read.
-            Some(mark) if mark.last == now => {
-                mark.sequence = sequence;
-                return;
-            }
             Some(mark) if full || now.saturating_duration_since(mark.first) < overlap / MARKS => {
                 mark.last = mark.last.max(now);
                 mark.sequence = sequence;
@@ -184,6 +190,11 @@ impl Publisher {
             _ => self.marks.push_back(Mark { first: now, last: now, sequence }),
         }
         self.promote(drained, overlap);
+    }
+
+    /// Since when the oldest that is not discarded is there, at the earliest.
+    pub(super) fn undiscarded_since(&mut self) -> Option<Instant> {
+        self.ages.since(self.pending.first()?)
     }
 
     /// Makes the newest mark that is older than the overlap the anchor.

@@ -106,7 +106,7 @@ impl ClientCore {
         let result = match ack.status() {
             Status::Success => {
                 if !planted::is("replacement-forgotten") {
-                    route.spec = replacing.with.of(&route.spec);
+                    route.set_spec(replacing.with.of(&route.spec));
                 }
                 if route.spec.kind.queries() {
                     route.markers.replaced();
@@ -183,7 +183,7 @@ impl ClientCore {
             let Some(route) = self.subscriptions.by_queue(queue) else { continue };
             topic.clone_from(&route.spec.topic);
             if ack.status() == Status::Success {
-                route.spec.paused = flow == Flow::Pause;
+                route.set_paused(flow == Flow::Pause);
                 route.together = group;
             }
         }

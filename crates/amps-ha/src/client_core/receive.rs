@@ -180,8 +180,8 @@ impl ClientCore {
             return self.subscription_ack(now, id, ack);
         }
         match (ack.ack_type(), ack.sequence()) {
-            (Some(AckType::Persisted), Some(sequence)) => self.persisted(ack, sequence),
-            (_, Some(sequence)) if planted::is("processed-taken-as-persisted") => self.persisted(ack, sequence),
+            (Some(AckType::Persisted), Some(sequence)) => self.persisted(now, ack, sequence),
+            (_, Some(sequence)) if planted::is("processed-taken-as-persisted") => self.persisted(now, ack, sequence),
             _ => self.stray(ack, id),
         }
         Ok(())
@@ -267,18 +267,19 @@ impl ClientCore {
     }
 
     /// A persisted acknowledgement for publishes.
-    fn persisted(&mut self, ack: &Message, sequence: u64) {
+    fn persisted(&mut self, now: Instant, ack: &Message, sequence: u64) {
         if ack.status() == Status::Success {
             if !self.log.peek(|log| log.is_sequenced()) {
                 // Nothing of ours asked for it.
                 return self.stray(ack, None);
             }
-            let progress = self.log.with(|log| {
+            let (before, settled) = self.log.with(|log| {
                 let before = log.cursors().settled;
                 log.acknowledged(sequence);
-                log.cursors().settled > before
+                (before, log.cursors().settled)
             });
-            if progress {
+            if settled > before {
+                self.measure_acknowledgement(now, settled);
                 self.session.progressed();
             }
             return;

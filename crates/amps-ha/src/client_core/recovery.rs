@@ -58,11 +58,13 @@ impl ClientCore {
         self.pending.insert(id, None, Waiter::Heartbeat);
         self.outbox.urgent.push_back(encode(&start));
         self.heartbeat = Some(Heartbeat::new(interval, timeout, now));
+        self.probes.heartbeat = Some(now);
     }
 
     pub(super) fn heartbeat_answered(&mut self, now: Instant, ack: &Message) -> Result<(), Cause> {
         match ack.status() {
             Status::Success => {
+                self.measure_round_trip(now);
                 self.session.heartbeat_started(now);
                 Ok(())
             }
@@ -119,7 +121,7 @@ impl ClientCore {
             // All of them were delivered; the server has ended it.
             return false;
         }
-        route.entered = Entered::Asked;
+        route.set_entered(Entered::Asked);
         route.markers = Markers::default();
         route.owed = AckTypes::from(AckType::Completed) | route.spec.acks;
         route.owed = route.owed.without(AckType::Processed).without(AckType::Persisted).without(AckType::Received);
@@ -152,8 +154,13 @@ impl ClientCore {
             return Ok(());
         }
         if ack.status() == Status::Success {
-            route.entered = Entered::Yes;
+            route.set_entered(Entered::Yes);
             route.was_active = route.spec.kind != SubscriptionKind::Sow;
+            if !self.summary.borrow().refused.is_empty() {
+                let (topic, filter) = (route.spec.topic.clone(), route.spec.filter.clone());
+                self.note(|summary| summary.note_entered(&topic, filter.as_deref()));
+            }
+            let Some(route) = self.subscriptions.get_mut(id) else { return Ok(()) };
             let wanted = route.waiter.is_none() || route.answer(Ok(()));
             if !wanted {
                 // Whoever asked stopped waiting, and dropped the stream.
@@ -163,8 +170,14 @@ impl ClientCore {
             return Ok(());
         }
         let reason = reason_of(ack);
-        let (topic, filter, was_active) = (route.spec.topic.clone(), route.spec.filter.clone(), route.was_active);
-        if let (Reason::BookmarkNotFound, Some(uri)) = (&reason, uri.clone()) {
+        let topic = route.spec.topic.clone();
+        let failed = uri.clone().filter(|_| route.was_active).map(|uri| FailedResubscribe {
+            uri,
+            topic: topic.clone(),
+            filter: route.spec.filter.clone(),
+            reason: reason.clone(),
+        });
+        if let (Reason::BookmarkNotFound, Some(uri)) = (&reason, uri) {
             let instead = match route.spec.on_unknown_bookmark {
                 OnUnknownBookmark::Epoch => Some(route.spec.when_unknown()),
                 OnUnknownBookmark::Now => Some(StartAt::Now),
@@ -175,12 +188,15 @@ impl ClientCore {
                 self.enter(id, Some(start));
                 return Ok(());
             }
-        } else if let (true, Some(uri)) = (was_active, uri)
-            && !self.drops(&FailedResubscribe { uri, topic: topic.clone(), filter, reason: reason.clone() })
+        } else if let Some(failed) = &failed
+            && !self.drops(failed)
         {
             return Err(Cause::ResubscribeRefused { topic, reason });
         }
         tracing::warn!(%topic, %reason, "subscription refused");
+        if let Some(failed) = failed {
+            self.note(|summary| summary.note_refused(failed));
+        }
         let Some(route) = self.subscriptions.get_mut(id) else { return Ok(()) };
         let error = CommandError::Refused { command: route.spec.command_name(), topic, reason };
         route.queue.end(EndCause::Failed(error.clone()));
@@ -223,7 +239,7 @@ impl ClientCore {
                 route.answer(Err(CommandError::Disconnected));
                 cut.push(route.id);
             }
-            route.entered = Entered::No;
+            route.set_entered(Entered::No);
             route.is_over = false;
             route.acks_due = None;
             let dropped = route.queue.with_acks(|acks| acks.lost());

@@ -74,3 +74,14 @@ pub enum LogonRefused {
     #[error("the publish store is still giving its messages new numbers")]
     Renumbering,
 }
+
+impl LogonRefused {
+    /// A short name that stays the same.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::PublishGap { .. } => "publish_gap",
+            Self::ImpossibleSequence { .. } => "impossible_sequence",
+            Self::Renumbering => "renumbering",
+        }
+    }
+}

@@ -231,6 +231,16 @@ impl PublishLog {
         self.sent
     }
 
+    /// Everything below is settled.
+    pub fn settled(&self) -> u64 {
+        self.acked
+    }
+
+    /// The bounds there are now.
+    pub fn limits(&self) -> Limits {
+        self.limits
+    }
+
     /// Behind the newest message.
     pub fn end(&self) -> u64 {
         self.end

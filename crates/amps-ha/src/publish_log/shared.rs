@@ -4,11 +4,16 @@ use std::thread::JoinHandle;
 
 use bytes::BytesMut;
 use tokio::sync::{Notify, broadcast, watch};
+use tokio::time::Instant;
+use tracing::{Span, debug_span};
 
 use super::capacity::{Full, Limits, OnStoreFull, ResizeHandler, allows};
 use super::log::{AppendError, Cursors, PublishLog};
 use super::store::SegmentStore;
+use super::work::Job;
+use crate::ages::Ages;
 use crate::event::Event;
+use crate::measure::{Measure, Measures, Observer};
 
 /// A [`PublishLog`] between its publishers, the connection's writer and the
 /// store's thread.
@@ -27,11 +32,15 @@ pub struct SharedLog {
     /// What the last change left not stored, to look at without the lock.
     unstored: AtomicUsize,
     unstored_bound: usize,
+    measures: Measures,
+    span: Span,
 }
 
 #[derive(Debug)]
 struct State {
     log: PublishLog,
+    /// When messages came, by their ordinals.
+    ages: Ages,
     /// The writer has nothing to do and wants to be woken.
     writer_idle: bool,
     store_idle: bool,
@@ -45,7 +54,10 @@ impl SharedLog {
         let cursors = watch::Sender::new(log.cursors());
         let step = log.limits;
         let (unstored, unstored_bound) = (AtomicUsize::new(log.unstored()), log.unstored_bound());
-        let state = State { log, writer_idle: false, store_idle: false, stop: false };
+        let mut ages = Ages::default();
+        // What an earlier life left is older; nobody knows how much.
+        ages.note(0, 0, now());
+        let state = State { log, ages, writer_idle: false, store_idle: false, stop: false };
         Self {
             log: Mutex::new(state),
             work: Condvar::new(),
@@ -56,7 +68,23 @@ impl SharedLog {
             step,
             unstored,
             unstored_bound,
+            measures: Measures::default(),
+            span: Span::none(),
         }
+    }
+
+    /// Tells `observer` how long the store takes.
+    #[must_use]
+    pub fn observer(mut self, observer: Arc<dyn Observer>) -> Self {
+        self.measures = Measures(Some(observer));
+        self
+    }
+
+    /// Spans of the store's work are within this one.
+    #[must_use]
+    pub fn within(mut self, span: Span) -> Self {
+        self.span = span;
+        self
     }
 
     /// What happens when a message finds the log full; nothing but an error by
@@ -99,7 +127,12 @@ impl SharedLog {
             OnStoreFull::Resize(handler) => self.lock_with_room(len, handler),
             _ => self.lock(),
         };
+        let settled = state.log.settled();
         let ordinal = state.log.append(len, encode)?;
+        if ordinal == settled {
+            // The only one there is. Otherwise the writer notes when they come.
+            state.ages.note(ordinal, settled, now());
+        }
         let wake_writer = state.writer_idle && state.log.has_more(u64::MAX);
         let wake_store = state.store_idle && state.log.append_concerns_store();
         state.writer_idle &= !wake_writer;
@@ -142,6 +175,7 @@ impl SharedLog {
         self.change(|state| {
             let (result, idle) = act(&mut state.log);
             state.writer_idle = idle;
+            state.note_age();
             result
         })
     }
@@ -171,6 +205,16 @@ impl SharedLog {
         look(&self.lock().log)
     }
 
+    /// Since when the oldest message is there that is not settled, at the
+    /// earliest. Messages of an earlier life count from the opening of the store.
+    pub fn unsettled_since(&self) -> Option<std::time::Instant> {
+        let mut state = self.lock();
+        state.note_age();
+        let (settled, end) = (state.log.settled(), state.log.end());
+        let since = state.ages.since(settled);
+        since.filter(|_| settled < end)
+    }
+
     /// Follows the cursors.
     pub fn watch(&self) -> watch::Receiver<Cursors> {
         self.cursors.subscribe()
@@ -196,6 +240,14 @@ impl SharedLog {
         self.log.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn measured<T>(&self, job: &Job, work: impl FnOnce() -> T) -> T {
+        let began = now();
+        let span = debug_span!(parent: &self.span, "amps.store", work = job.name());
+        let result = span.in_scope(work);
+        self.measures.tell(&Measure::Stored { took: now().saturating_duration_since(began) });
+        result
+    }
+
     /// The store thread's life: one job after another, each outside the lock.
     fn run(&self, mut store: SegmentStore) {
         loop {
@@ -214,7 +266,7 @@ impl SharedLog {
                 state = self.work.wait(state).unwrap_or_else(PoisonError::into_inner);
             };
             drop(state);
-            let result = store.run(&job);
+            let result = self.measured(&job, || store.run(&job));
             if let Err(error) = &result {
                 tracing::error!(%error, "the publish store failed; nothing past what was durable is promised or sent");
             }
@@ -236,6 +288,16 @@ impl SharedLog {
             }
         }
     }
+}
+
+impl State {
+    fn note_age(&mut self) {
+        self.ages.note(self.log.end(), self.log.settled(), now());
+    }
+}
+
+fn now() -> std::time::Instant {
+    Instant::now().into_std()
 }
 
 /// The thread that owns a [`SegmentStore`].

@@ -9,6 +9,19 @@ use crate::kv::SyncLevel;
 #[derive(Debug)]
 pub struct Job(pub(super) Work);
 
+impl Job {
+    /// What it is, for its span.
+    pub(super) fn name(&self) -> &'static str {
+        match &self.0 {
+            Work::Commit(_) => "commit",
+            Work::Sync(_) => "sync",
+            Work::Load { .. } => "load",
+            Work::ReadRefused { .. } => "read_refused",
+            Work::Renumber(_) => "renumber",
+        }
+    }
+}
+
 #[derive(Debug)]
 pub(super) enum Work {
     Commit(Commit),

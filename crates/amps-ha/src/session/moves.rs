@@ -6,6 +6,7 @@ use amps_core::Uri;
 
 use super::{Action, Phase, Session};
 use crate::error::Cause;
+use crate::measure::RecoveryReason;
 use crate::server_chooser::Server;
 
 impl Session {
@@ -21,7 +22,7 @@ impl Session {
         if !live {
             self.leave(now);
         } else if self.is_live() {
-            self.phase = Phase::Draining { deadline: now + self.config.drain_timeout };
+            self.go(now, Phase::Draining { deadline: now + self.config.drain_timeout });
             self.actions.push_back(Action::Drain);
         }
         true
@@ -41,6 +42,7 @@ impl Session {
             if let Some(attempt) = self.end_attempt(now, &cause) {
                 self.count_anew_after(&attempt);
             }
+            self.timeline.recover(now, RecoveryReason::Move);
             self.choose(now, false);
         }
     }

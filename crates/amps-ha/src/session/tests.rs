@@ -6,6 +6,7 @@ use crate::reconnect::ExponentialReconnect;
 use crate::server_chooser::{ListChooser, PrimaryChooser, Report};
 use amps_core::Reason;
 
+mod measures;
 mod outside;
 mod together;
 

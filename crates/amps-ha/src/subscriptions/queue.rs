@@ -1,3 +1,5 @@
+mod look;
+
 use std::collections::VecDeque;
 use std::fmt;
 use std::ops::Range;
@@ -14,6 +16,7 @@ use super::item::{EndCause, Item, QueueLimits, QueueStats, Waiting};
 use crate::bookmarks::store::ChangeSource;
 use crate::bookmarks::{BookmarkState, Bookmarks, Receipt};
 use crate::error::CommandError;
+pub use look::{About, QueueLook};
 
 /// How many items a reader takes at a time, or the messages of one read.
 const TAKE: usize = 256;
@@ -42,6 +45,8 @@ pub struct SubscriptionQueue {
     discards: Mutex<Discards>,
     /// Acknowledgements of a queue's messages. Locked by itself.
     acks: Mutex<QueueAcks>,
+    /// What it is for. Locked by itself.
+    about: Mutex<About>,
 }
 
 /// What the application discarded and the bookmarks do not know yet. Apart, so
@@ -73,6 +78,8 @@ struct State {
     abandoned: bool,
     /// The connection's reader stopped for this queue.
     refused: bool,
+    /// Since when it has never taken everything there was for it.
+    full_since: Option<Instant>,
     waker: Option<Waker>,
     stats: QueueStats,
 }
@@ -100,6 +107,7 @@ impl SubscriptionQueue {
             end_reported: false,
             abandoned: false,
             refused: false,
+            full_since: None,
             waker: None,
             stats: QueueStats::default(),
         };
@@ -111,6 +119,7 @@ impl SubscriptionQueue {
             state: Mutex::new(state),
             discards: Mutex::default(),
             acks: Mutex::default(),
+            about: Mutex::default(),
         }
     }
 
@@ -164,12 +173,12 @@ impl SubscriptionQueue {
         }
         if state.conflation.is_some() {
             let end = state.conflate(&self.limits, messages, range.clone());
-            state.refused |= end < range.end;
+            state.note_refused(now, end < range.end);
             wake(state);
             return end;
         }
         let end = state.fitting(&self.limits, messages, range.clone());
-        state.refused |= end < range.end;
+        state.note_refused(now, end < range.end);
         if end > range.start {
             let listener = self.duplicates.as_ref().filter(|listener| listener.receiver_count() > 0);
             let duplicates = state.push(now, messages, range.start..end, listener.is_some());
@@ -333,6 +342,15 @@ impl State {
             if let Some(bookmarks) = &mut self.bookmarks {
                 bookmarks.discard(bookmark);
             }
+        }
+    }
+
+    /// Whether there was more than fits.
+    fn note_refused(&mut self, now: Instant, refused: bool) {
+        self.refused |= refused;
+        match refused {
+            true => drop(self.full_since.get_or_insert(now)),
+            false => self.full_since = None,
         }
     }
 

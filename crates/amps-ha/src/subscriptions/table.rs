@@ -93,6 +93,29 @@ pub struct Replacing {
 }
 
 impl Route {
+    /// How far it is now.
+    pub(crate) fn set_entered(&mut self, entered: Entered) {
+        self.entered = entered;
+        self.show();
+    }
+
+    /// The server follows another wish.
+    pub(crate) fn set_spec(&mut self, spec: SubscriptionSpec) {
+        self.spec = spec;
+        self.show();
+    }
+
+    /// The server has stopped its messages, or lets them go on.
+    pub(crate) fn set_paused(&mut self, paused: bool) {
+        self.spec.paused = paused;
+        self.show();
+    }
+
+    /// Lets whoever looks at the queue know what it is for.
+    fn show(&self) {
+        self.queue.show(&self.spec, self.entered);
+    }
+
     /// What is still to be answered on this connection.
     pub(crate) fn is_open(&self) -> bool {
         self.entered == Entered::Asked || self.replacing.is_some()
@@ -143,6 +166,7 @@ impl Table {
         self.serial += 1;
         let entered = Entered::No;
         let (owed, was_active, together, acks_due, replacing) = (AckTypes::NONE, false, None, None, None);
+        queue.show(&spec, entered);
         self.routes.insert(|id| Route {
             id,
             spec,

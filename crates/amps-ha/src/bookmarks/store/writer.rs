@@ -5,6 +5,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{oneshot, watch};
+use tracing::{Span, debug_span};
 
 use super::{BookmarkState, BookmarkStore, BookmarkStoreError};
 
@@ -20,11 +21,13 @@ pub struct WriterOptions {
     pub pause: Duration,
     /// Told of every error of the store, from the writer's thread: nothing.
     pub on_error: Box<dyn FnMut(&BookmarkStoreError) + Send>,
+    /// Spans of the store's work are within this one: none.
+    pub within: Span,
 }
 
 impl Default for WriterOptions {
     fn default() -> Self {
-        Self { pause: PAUSE, on_error: Box::new(|_| {}) }
+        Self { pause: PAUSE, on_error: Box::new(|_| {}), within: Span::none() }
     }
 }
 
@@ -65,6 +68,8 @@ pub struct Changes {
 struct Progress {
     committed: u64,
     failed: Option<BookmarkStoreError>,
+    /// The last write did not succeed.
+    trouble: Option<BookmarkStoreError>,
 }
 
 #[derive(Debug, Default)]
@@ -213,6 +218,11 @@ impl BookmarkWriter {
         self.ask(|answer| Question::Purge(subscription.to_owned(), answer)).await
     }
 
+    /// Why the last write did not succeed, if it did not.
+    pub fn trouble(&self) -> Option<BookmarkStoreError> {
+        self.changes.progress.borrow().trouble.clone()
+    }
+
     /// Writes what changed and ends the thread; blocks until that is done.
     /// Dropping does the same and only logs an error.
     ///
@@ -296,7 +306,14 @@ impl Shared {
             let failed = progress.borrow().failed.clone();
             let failed_before = failed.is_some();
             let again = retry.take().is_some();
-            let result = failed.map_or_else(|| write(&mut store, &mut changed, again), Err);
+            let write = || {
+                if changed.is_empty() && !again {
+                    return Ok(());
+                }
+                let span = debug_span!(parent: &options.within, "amps.bookmark_store", subscriptions = changed.len());
+                span.in_scope(|| write(&mut store, &mut changed))
+            };
+            let result = failed.map_or_else(write, Err);
             changed.clear();
             next = Instant::now() + options.pause;
             if let Err(error) = &result
@@ -305,10 +322,13 @@ impl Shared {
                 (options.on_error)(error);
                 retry = error.is_temporary().then(|| (Instant::now() + RETRY, error.clone()));
             }
-            progress.send_modify(|progress| match &result {
-                Ok(()) => progress.committed = group + 1,
-                Err(error) if error.is_temporary() => {}
-                Err(error) => progress.failed = Some(error.clone()),
+            progress.send_modify(|progress| {
+                progress.trouble = result.as_ref().err().cloned();
+                match &result {
+                    Ok(()) => progress.committed = group + 1,
+                    Err(error) if error.is_temporary() => {}
+                    Err(error) => progress.failed = Some(error.clone()),
+                }
             });
             // What is known in memory is good enough to answer from.
             let written = result.or_else(|error| if error.is_temporary() { Ok(()) } else { Err(error) });
@@ -322,11 +342,7 @@ impl Shared {
 fn write(
     store: &mut impl BookmarkStore,
     changed: &mut Vec<(Arc<str>, Arc<dyn ChangeSource>)>,
-    again: bool,
 ) -> Result<(), BookmarkStoreError> {
-    if changed.is_empty() && !again {
-        return Ok(());
-    }
     for (subscription, source) in changed.drain(..) {
         store.save(&subscription, &source.take_changes())?;
     }
