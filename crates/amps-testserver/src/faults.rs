@@ -7,6 +7,7 @@ use std::time::Duration;
 use amps_core::message::MessageKind;
 
 use crate::filter::Filter;
+use crate::topic::TopicPattern;
 
 /// Which connections a fault is for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,10 +54,27 @@ enum Stall {
 pub enum Access {
     /// Log on; the topic is empty.
     Logon,
-    /// Subscribe or query; the topic as it was named, perhaps a pattern.
+    /// Subscribe, query, or acknowledge messages of a queue.
     Read,
-    /// Publish.
+    /// Publish or delete records.
     Write,
+}
+
+/// What a user may read or write of the messages of a topic.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Right {
+    None,
+    /// Those that match.
+    Some(Filter),
+    All,
+}
+
+impl Right {
+    /// What messages have to match. Where nothing may be read there is nothing to
+    /// ask that for.
+    pub(crate) fn filter(self) -> Option<Filter> {
+        if let Self::Some(filter) = self { Some(filter) } else { None }
+    }
 }
 
 type Entitlement = Box<dyn Fn(&str, Access, &str) -> bool + Send>;
@@ -149,7 +167,9 @@ impl Faults {
     }
 
     /// Refuses as `not entitled` what the rule does not allow a user to do with
-    /// a topic. What is subscribed already goes on.
+    /// a topic. Of a pattern it is asked for each topic that matches, when something
+    /// of it would be sent or deleted, and what it does not allow is passed over (AMPS
+    /// User Guide, "Entitlement"). What is subscribed already goes on.
     pub fn entitle(&mut self, rule: impl Fn(&str, Access, &str) -> bool + Send + 'static) {
         self.entitlement = Some(Box::new(rule));
     }
@@ -275,6 +295,21 @@ impl Faults {
 
     pub(crate) fn entitled(&self, user: &str, access: Access, topic: &str) -> bool {
         self.entitlement.as_ref().is_none_or(|rule| rule(user, access, topic))
+    }
+
+    /// What a user may read or write of a topic that a pattern named, or something
+    /// that was checked by its name.
+    pub(crate) fn right<'a>(
+        &self,
+        user: impl Fn() -> &'a str,
+        access: Access,
+        topic: &str,
+        pattern: &TopicPattern,
+    ) -> Right {
+        match pattern {
+            TopicPattern::Regex(_) if !self.entitled(user(), access, topic) => Right::None,
+            _ => self.content(user, access, topic).map_or(Right::All, Right::Some),
+        }
     }
 
     /// What messages of a topic have to match for a user.

@@ -90,6 +90,7 @@ mod identity;
 mod interval;
 mod log;
 mod message_type;
+mod pcre;
 mod queue_config;
 mod readings;
 mod select;

@@ -1,9 +1,11 @@
 //! Topic names and topic patterns.
 
-use regex::Regex;
+use fancy_regex::Regex;
+
+use crate::pcre;
 
 /// What a subscription or query names: one topic, or every topic a regular
-/// expression finds (AMPS User Guide, "Topics").
+/// expression of Perl's kind finds (AMPS User Guide, "Topics").
 #[derive(Debug, Clone)]
 pub(crate) enum TopicPattern {
     /// No topic at all.
@@ -19,7 +21,7 @@ impl TopicPattern {
         if literal || !text.contains(['^', '$', '.', '*', '?', '(', ')', '[', ']', '{', '}', '\\', '+', '|']) {
             return Some(Self::Literal(text.to_owned()));
         }
-        Regex::new(text).ok().map(Self::Regex)
+        pcre::compile(text).ok().map(Self::Regex)
     }
 
     pub(crate) fn matches(&self, topic: &str) -> bool {
@@ -28,7 +30,7 @@ impl TopicPattern {
             Self::Literal(name) => name == topic,
             // The server's own topics are for those who name them.
             Self::Regex(regex) if topic.starts_with("/AMPS/") && !regex.as_str().contains("/AMPS/") => false,
-            Self::Regex(regex) => regex.is_match(topic),
+            Self::Regex(regex) => pcre::finds(regex, topic.as_bytes()),
         }
     }
 }
@@ -47,10 +49,17 @@ mod tests {
             ("px|qx", "qx", true),
             (".*", "/AMPS/ClientStatus", false),
             ("^/AMPS/Client.*", "/AMPS/ClientStatus", true),
+            ("^(?!secret/)[a-z]+/", "public/x", true),
+            ("^(?!secret/)[a-z]+/", "secret/x", false),
+            (r"^(\w)\w*\1$", "abba", true),
+            (r"^(\w)\w*\1$", "abbc", false),
+            ("(?i)^PX$", "px", true),
+            (r"^(a|aa)+\1!$", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", false),
         ] {
             assert_eq!(TopicPattern::parse(pattern, false).unwrap().matches(topic), matches, "{pattern} {topic}");
         }
         assert!(TopicPattern::parse("a(", false).is_none());
+        assert!(TopicPattern::parse("((a{1000}){1000}){1000}", false).is_none(), "it would fill the memory");
         assert!(TopicPattern::parse("a(", true).unwrap().matches("a("));
     }
 }

@@ -5,7 +5,7 @@ mod common;
 use std::time::Duration;
 
 use amps_core::message::MessageKind;
-use amps_core::{AckType, Command, CommandKind, Field, Status};
+use amps_core::{AckType, AckTypes, Command, CommandKind, Field, Status};
 use amps_testserver::{Access, Config, MessageType};
 use common::*;
 
@@ -53,10 +53,14 @@ fn without_a_transaction_log_names_are_not_enforced() {
 fn the_first_command_must_be_a_logon_and_only_the_first() {
     let mut bench = bench(Config::new("A"));
     let wire = bench.connect();
-    bench.send(&wire, publish("t", 1));
+    bench.send(&wire, publish("t", 1).acks(AckTypes::NONE));
     assert!(bench.engine.should_close(wire.id));
+    let mut asks = bench.connect();
+    bench.send(&asks, publish("t", 1));
+    assert_eq!(bench.lines(&mut asks), ["ack persisted s=1 failure=not logged on"]);
+    assert!(bench.engine.should_close(asks.id));
     assert!(bench.engine.log().is_empty());
-    assert_eq!(bench.engine.stats().violations.len(), 1);
+    assert_eq!(bench.engine.stats().violations.len(), 2);
     let mut wire = bench.logon("me");
     bench.send(&wire, logon("me"));
     assert_eq!(
@@ -89,7 +93,7 @@ fn a_message_type_that_is_not_there_is_refused() {
 fn unknown_and_malformed_commands_close_the_connection() {
     for header in [
         r#"{"c":"explode"}"#,
-        r#"{"c":"ack","a":"processed"}"#,
+        r#"{"c":"ack"}"#,
         r#"{"c":"p","s":1}"#,
         r#"{"c":"p","t":"x","s":-1}"#,
         r#"{"c":"p","t":"x""#,

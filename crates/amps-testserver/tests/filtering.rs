@@ -6,7 +6,7 @@ mod common;
 use amps_core::batch::records;
 use amps_core::message::MessageKind;
 use amps_core::{AckType, AckTypes, Command, CommandKind, Field, Message};
-use amps_testserver::{Access, Config, Filter, publisher_id};
+use amps_testserver::{Access, Config, Filter, QueueConfig, publisher_id};
 use common::*;
 
 fn filter(text: &str) -> Filter {
@@ -325,6 +325,52 @@ fn a_user_reads_only_what_the_entitlement_matches() {
     );
     let replayed: Vec<_> = messages.iter().filter(|m| m.text(Field::Bookmark).is_some()).cloned().collect();
     assert_eq!(bodies(&replayed), [r#"{"id":3,"eu":1}"#, r#"{"id":4,"eu":1}"#]);
+}
+
+/// AMPS User Guide, "Entitlement": what a pattern names is checked topic by topic,
+/// when there is something of it.
+#[test]
+fn of_a_pattern_a_user_gets_and_deletes_only_in_topics_of_theirs() {
+    let config = Config::new("A").sow("w1", "/id").sow("w2", "/id").sow("w3", "/id");
+    let mut bench = bench(config.queue(QueueConfig::new("wq")).queue(QueueConfig::new("wr")));
+    let publisher = bench.logon("p");
+    for (sequence, topic) in (1..).zip(["w1", "w2", "w3", "wq", "wr"]) {
+        bench.send(&publisher, record(topic, sequence, &format!(r#"{{"id":"{topic}"}}"#)));
+    }
+    bench.engine.with_faults(bench.now, |faults| {
+        faults.entitle(|user, access, topic| {
+            user != "eva" || access == Access::Logon || ["w1", "w3", "wq"].contains(&topic)
+        });
+    });
+    let mut eva = bench.connect();
+    bench.send(&eva, as_user("eva"));
+    bench.drain(&mut eva);
+    let pattern = || query(CommandKind::Sow, "q", "1 = 1").topic("^w");
+    bench.send(&eva, pattern());
+    let messages = bench.drain(&mut eva);
+    assert_eq!(bodies(&messages), [r#"{"id":"w1"}"#, r#"{"id":"w3"}"#, r#"{"id":"wq"}"#]);
+    assert_eq!(counts(&messages), [Some(3); 3]);
+    // Live, from the log, and out of a queue.
+    bench.send(&eva, subscribe("live", "^w[123]", AckType::Processed).text(Field::Options, "oof"));
+    bench.send(&eva, subscribe("log", "^w[123]", AckType::Processed).text(Field::Bookmark, "0"));
+    bench.send(&eva, subscribe("queues", "^w[qr]", AckType::Processed));
+    let messages = bench.drain(&mut eva);
+    assert_eq!(messages.iter().filter(|message| message.ack_type() == Some(AckType::Processed)).count(), 3);
+    assert_eq!(bodies(&messages), [r#"{"id":"wq"}"#, r#"{"id":"w1"}"#, r#"{"id":"w3"}"#]);
+    bench.send(&publisher, record("w2", 6, r#"{"id":"other"}"#));
+    assert!(bench.drain(&mut eva).is_empty());
+    // Only what may be written is deleted.
+    let all = |topic: &str| Command::new(CommandKind::SowDelete).topic(topic).text(Field::Filter, "1 = 1");
+    bench.send(&eva, all("^w").acks(AckType::Stats));
+    let stats = bench.drain(&mut eva).into_iter().find(|message| message.ack_type() == Some(AckType::Stats)).unwrap();
+    assert_eq!((stats.number(Field::TopicMatches), stats.number(Field::RecordsDeleted)), (Some(2), Some(2)));
+    for topic in ["w2", "^w2$"] {
+        bench.send(&eva, all(topic).acks(AckType::Processed));
+        assert_eq!(bench.lines(&mut eva), ["ack processed failure=not entitled"], "{topic}");
+    }
+    let mut other = bench.logon("o");
+    bench.send(&other, query(CommandKind::Sow, "q", "1 = 1").topic("^w[123]"));
+    assert_eq!(bodies(&bench.drain(&mut other)).len(), 2, "those of w2");
 }
 
 #[test]

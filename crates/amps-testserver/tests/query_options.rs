@@ -203,8 +203,8 @@ fn what_cannot_be_selected_or_stamped_is_refused() {
         ("w", "select"),
         ("w", "timestamp=1"),
         ("w", "projection=[/id],grouping=[/id]"),
-        ("q", "timestamp"),
-        ("q", "select=[-/b]"),
+        ("q", "timestamp=1"),
+        ("q", "select=[/b]"),
     ] {
         bench.send(&reader, subscribe("x", topic, AckType::Processed).text(Field::Options, options));
         assert_eq!(bench.lines(&mut reader), ["ack processed cid=x failure=invalid options"], "{topic} {options}");

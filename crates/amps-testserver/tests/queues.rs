@@ -7,7 +7,7 @@ use std::time::Duration;
 use amps_core::{AckType, AckTypes, Bookmark, Command, CommandKind, Field, Message, batch};
 use amps_testserver::{
     Config, Engine, Fairness, FileJournal, Journal, Leasing, MemoryJournal, NoJournal, QueueConfig, QueueDepth,
-    publisher_id,
+    SowConfig, publisher_id,
 };
 use common::*;
 
@@ -99,6 +99,37 @@ fn a_message_carries_its_bookmark_and_the_end_of_its_lease() {
     let id = publisher_id("p");
     let header = format!(r#"{{"c":"p","t":"work","sids":"c","bm":"{id}|3|","lp":"20260105T101530.250000Z"}}{{"n":3}}"#);
     assert_eq!(String::from_utf8_lossy(&bytes[4..]), header);
+}
+
+/// The same where it is asked for otherwise, on a topic whose publishers give keys.
+#[test]
+fn a_message_of_a_queue_carries_what_is_asked_for() {
+    let mut config = config(QueueConfig::new("work").underlying("jobs").lease(Duration::from_secs(10)));
+    config = config.sow_topic(SowConfig::with_given_keys("jobs"));
+    config.wall_clock = Duration::from_micros(1_767_608_120_250_000);
+    let mut bench = bench(config);
+    let publisher = bench.logon("p");
+    let mut job = 0;
+    for (options, header) in [
+        ("", r#""bm":"BM","k":"key+7","x":"c","lp":"20260105T101530.250000Z"}{"a":1,"b":2}"#),
+        (
+            "timestamp,no_sowkey",
+            r#""bm":"BM","x":"c","lp":"20260105T101530.250000Z","ts":"20260105T101520.250000Z"}{"a":1,"b":2}"#,
+        ),
+        ("select=[-/b]", r#""bm":"BM","k":"key+7","x":"c","lp":"20260105T101530.250000Z"}{"a":1}"#),
+    ] {
+        let mut wire = bench.logon("c");
+        bench.send(&wire, subscribe("s", "work", AckTypes::NONE).text(Field::Options, options));
+        bench.drain(&mut wire);
+        job += 1;
+        let command = Command::new(CommandKind::Publish).topic("jobs").number(Field::Sequence, job);
+        let command = command.text(Field::SowKey, "key+7").text(Field::CorrelationId, "c");
+        bench.send(&publisher, command.body(r#"{"a":1,"b":2}"#));
+        let bytes = bench.engine.poll_transmit(wire.id).expect("a message");
+        let header = header.replace("BM", &format!("{}|{job}|", publisher_id("p")));
+        assert_eq!(String::from_utf8_lossy(&bytes[4..]), format!(r#"{{"c":"p","t":"work","sids":"s",{header}"#));
+        bench.send(&wire, Command::sow_delete("work").text(Field::Filter, "1 = 1"));
+    }
 }
 
 #[test]

@@ -104,6 +104,19 @@ impl Engine {
         }
     }
 
+    /// A command that breaks the protocol ends its connection (AMPS User Guide,
+    /// "Troubleshooting Disconnected Clients"); it is told why before, if it asked.
+    pub(super) fn malformed(&mut self, id: ConnId, command: &Message, acks: AckTypes, what: String) {
+        self.break_off(id, command, acks, "malformed command", what);
+    }
+
+    /// The same for another reason.
+    pub(super) fn break_off(&mut self, id: ConnId, command: &Message, acks: AckTypes, reason: &str, what: String) {
+        self.stats.violation(id, what);
+        self.refuse(id, command, acks, reason);
+        self.close(id, Close::Flush, reason);
+    }
+
     /// Closes a connection that does not take what waits for it.
     pub(super) fn limit_outbox(&mut self, id: ConnId) {
         let Some(connection) = self.connections.get(&id) else { return };

@@ -9,7 +9,7 @@ use crate::log::{Entry, PublisherIx};
 use crate::timestamp::iso8601_micros;
 
 /// The topic. Only who names it gets its messages.
-const TOPIC: &str = "/AMPS/ClientStatus";
+pub(super) const TOPIC: &str = "/AMPS/ClientStatus";
 
 impl Engine {
     /// Tells subscribers of the topic what a client did.

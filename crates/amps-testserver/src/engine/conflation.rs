@@ -1,7 +1,7 @@
 //! Conflated subscriptions: of the updates of a record within an interval the
 //! last is sent, at its end (AMPS User Guide, "Conflated Subscriptions").
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -85,6 +85,12 @@ impl Conflation {
     pub(super) fn new(interval: Duration, key: Option<Vec<String>>) -> Self {
         let interval = (interval.as_micros() as u64).max(1);
         Self { interval, key, held: BTreeMap::new(), ends: BTreeMap::new(), count: 0 }
+    }
+
+    /// Whether it is by the fields of a key, its paths separated by commas.
+    pub(super) fn is_by(&self, key: &str) -> bool {
+        let own: BTreeSet<_> = self.key.iter().flatten().map(String::as_str).collect();
+        own == key.split(',').collect()
     }
 
     /// Which record a message is of; `None` where that cannot be told, and

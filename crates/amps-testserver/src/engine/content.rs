@@ -1,6 +1,7 @@
 //! Messages and records as they are told to clients.
 
 use std::borrow::Cow;
+use std::time::Duration;
 
 use amps_core::header::FrameWriter;
 use amps_core::{Bookmark, Field};
@@ -19,6 +20,19 @@ pub(super) fn write_message(
     bookmark: Option<Bookmark>,
     processed: u64,
 ) {
+    write_leased(out, topic, to, content, bookmark, processed, None);
+}
+
+/// The same of a queue, with the time when its lease ends.
+pub(super) fn write_leased(
+    out: &mut BytesMut,
+    topic: &str,
+    to: &Recipients,
+    content: Content<'_>,
+    bookmark: Option<Bookmark>,
+    processed: u64,
+    lease: Option<Duration>,
+) {
     let wants = &to.wants;
     let Content { key, correlation_id, body } = content;
     let bookmark = bookmark.filter(|_| wants.bookmark).map(|bookmark| bookmark.to_string());
@@ -29,6 +43,7 @@ pub(super) fn write_message(
         .maybe(Field::Bookmark, bookmark.as_deref())
         .maybe(Field::SowKey, key.as_deref())
         .maybe(Field::CorrelationId, correlation_id)
+        .maybe(Field::LeasePeriod, lease.map(|end| wants.time(end)).as_deref())
         .maybe(Field::Timestamp, wants.timestamp(processed).as_deref())
         .finish(&wants.part(topic, body));
 }

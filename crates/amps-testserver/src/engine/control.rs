@@ -4,8 +4,9 @@ use std::time::Instant;
 
 use super::connection::{Close, Connection};
 use super::{ConnId, Engine};
-use crate::faults::{Access, Faults};
+use crate::faults::{Access, Faults, Right};
 use crate::filter::Filter;
+use crate::topic::TopicPattern;
 
 impl Engine {
     /// Changes the faults; see [`Faults`]. What they hold back goes on when
@@ -74,6 +75,12 @@ impl Engine {
     /// What messages of a topic have to match for the user of a connection.
     pub(super) fn content(&self, id: ConnId, access: Access, topic: &str) -> Option<Filter> {
         self.faults.content(|| self.user(id), access, topic)
+    }
+
+    /// What the user of a connection may do with the messages of a topic that a
+    /// pattern named.
+    pub(super) fn right(&self, id: ConnId, access: Access, topic: &str, pattern: &TopicPattern) -> Right {
+        self.faults.right(|| self.user(id), access, topic, pattern)
     }
 
     fn user(&self, id: ConnId) -> &str {

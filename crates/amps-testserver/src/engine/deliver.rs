@@ -145,8 +145,8 @@ impl Engine {
             let mut route = Route::new(*id);
             let (user, subscriptions) = connection.readers();
             for subscription in subscriptions {
-                let content = |name: &str| self.faults.content(|| user, Access::Read, name);
-                if subscription.replay.is_some() || !subscription.matches(topic, &name, content) {
+                let right = |name: &str, pattern: &_| self.faults.right(|| user, Access::Read, name, pattern);
+                if subscription.replay.is_some() || !subscription.matches(topic, &name, right) {
                     continue;
                 }
                 if subscription.view.is_some() {
@@ -218,9 +218,9 @@ impl Engine {
                 if replay.paused || replay.cursor != position || position >= limit(replay) {
                     continue;
                 }
-                let content = |name: &str| self.faults.content(|| user, Access::Read, name);
+                let right = |name: &str, pattern: &_| self.faults.right(|| user, Access::Read, name, pattern);
                 // A deletion is logged, not replayed.
-                let matches = subscription.matches(entry.topic, topic, content) && entry.deletes.is_none();
+                let matches = subscription.matches(entry.topic, topic, right) && entry.deletes.is_none();
                 let matches = matches && subscription.terms(entry.topic).accept(&message);
                 let Some(replay) = &mut subscription.replay else { continue };
                 let matches = matches && entry.processed >= replay.from;

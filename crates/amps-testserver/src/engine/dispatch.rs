@@ -7,6 +7,7 @@ use amps_core::{AckType, AckTypes, Field, Message};
 
 use super::ack::AckFrame;
 use super::connection::{Close, Role};
+use super::options::has_options;
 use super::{ConnId, Engine, replicate};
 use crate::stats::ReceivedCommand;
 
@@ -61,6 +62,7 @@ impl Engine {
 
     fn command(&mut self, id: ConnId, message: &Message) {
         let kind = message.kind();
+        let acks = AckTypes::from_wire(message.raw(Field::AckType).unwrap_or_default());
         match self.connections.get(&id).map(|connection| &connection.role) {
             Some(Role::New) => match kind {
                 MessageKind::Logon => {}
@@ -69,8 +71,8 @@ impl Engine {
                 }
                 _ => {
                     self.stats.record(ReceivedCommand::new(id, message));
-                    self.stats.violation(id, format!("the first command is {kind:?}, not a logon"));
-                    return self.close(id, Close::Abort, "auth");
+                    let what = format!("the first command is {kind:?}, not a logon");
+                    return self.break_off(id, message, acks, "not logged on", what);
                 }
             },
             Some(Role::Client(_)) => {}
@@ -78,7 +80,6 @@ impl Engine {
             None => return,
         }
         self.stats.record(ReceivedCommand::new(id, message));
-        let acks = AckTypes::from_wire(message.raw(Field::AckType).unwrap_or_default());
         if self.faults.ignores(kind) {
             return;
         }
@@ -87,6 +88,11 @@ impl Engine {
         }
         if acks.contains(AckType::Received) {
             self.ack(id, AckType::Received, message, AckFrame::default());
+        }
+        // Those of the others are checked where they are read.
+        let takes_none = matches!(kind, MessageKind::Unsubscribe | MessageKind::Flush | MessageKind::Other);
+        if takes_none && is_command(message) && has_options(message) {
+            return self.refuse(id, message, acks, "invalid options");
         }
         match kind {
             MessageKind::Logon => self.logon(id, message, acks),
@@ -100,16 +106,21 @@ impl Engine {
             MessageKind::Sow | MessageKind::SowAndSubscribe | MessageKind::SowAndDeltaSubscribe => {
                 self.query(id, message, acks);
             }
-            MessageKind::Other if matches!(message.raw(Field::Command), Some("start_timer" | "stop_timer")) => {
+            MessageKind::Other if is_command(message) => {
                 if acks.contains(AckType::Processed) {
                     self.ack(id, AckType::Processed, message, AckFrame::default());
                 }
             }
             _ => {
-                let command = message.raw(Field::Command).unwrap_or_default();
-                self.stats.violation(id, format!("unknown command '{command}'"));
-                self.close(id, Close::Abort, "unknown command");
+                let what = format!("unknown command '{}'", message.raw(Field::Command).unwrap_or_default());
+                self.break_off(id, message, acks, "unknown command", what);
             }
         }
     }
+}
+
+/// Whether there is such a command: of those without a kind, the timers of older
+/// servers, which do nothing here.
+fn is_command(message: &Message) -> bool {
+    message.kind() != MessageKind::Other || matches!(message.raw(Field::Command), Some("start_timer" | "stop_timer"))
 }

@@ -16,9 +16,9 @@ impl Engine {
     pub(super) fn heartbeat(&mut self, id: ConnId, message: &Message, acks: AckTypes) {
         let options = message.text(Field::Options).unwrap_or_default();
         let mut words = options.split(',').map(str::trim);
-        let interval = match (words.next(), words.next()) {
-            (Some("beat"), None) => None,
-            (Some("start"), Some(interval)) => match parse_interval(interval) {
+        let interval = match (words.next(), words.next(), words.next()) {
+            (Some("beat"), None, None) => None,
+            (Some("start"), Some(interval), None) => match parse_interval(interval) {
                 Some(interval) => Some(interval),
                 None => return self.refuse(id, message, acks, "invalid options"),
             },

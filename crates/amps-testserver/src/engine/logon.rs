@@ -47,11 +47,14 @@ impl Engine {
         }
         let mut conflation = self.config.ack_conflation;
         for option in message.text(Field::Options).unwrap_or_default().split(',') {
-            let (name, value) = option.split_once('=').unwrap_or((option, ""));
-            match (name.trim(), parse_interval(value)) {
-                ("ack_conflation", Some(interval)) => conflation = interval,
+            let (name, value) = option.split_once('=').map_or((option, None), |(name, value)| (name, Some(value)));
+            match (name.trim(), value.map(str::trim)) {
+                ("" | "none", None) => {}
                 // Nothing is written in any other way here.
-                ("" | "none" | "pretty", _) => {}
+                ("pretty", None | Some("true" | "false")) => {}
+                ("ack_conflation", Some(interval)) if parse_interval(interval).is_some() => {
+                    conflation = parse_interval(interval).unwrap_or(conflation);
+                }
                 _ => return self.refuse_logon(id, message, acks, "invalid options"),
             }
         }

@@ -16,6 +16,7 @@ mod flow;
 mod heartbeat;
 mod history;
 mod interest;
+mod legacy;
 mod logon;
 mod options;
 mod outbox;

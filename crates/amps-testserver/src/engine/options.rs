@@ -8,6 +8,7 @@ use amps_core::{CommandOptions, Field, Message};
 
 use super::conflation::{self, Conflation};
 use super::delta::Deltas;
+use super::legacy;
 use super::pace::Pace;
 use super::view::View;
 use super::wants::Wants;
@@ -65,9 +66,13 @@ impl Options {
     /// Reads the options of a command; `None` when one is unknown or not
     /// supported.
     pub(super) fn parse(message: &Message) -> Option<Self> {
+        if [Field::TopN, Field::BatchSize].into_iter().any(|field| is_no_number(message, field)) {
+            return None;
+        }
         let mut options = Self { top_n: message.number(Field::TopN), ..Self::default() };
         let given = CommandOptions::from(message.text(Field::Options).unwrap_or_default().as_ref());
         given.check().ok()?;
+        let given = legacy::options(message).ok()?.into_iter().fold(given, CommandOptions::flag);
         for (name, value) in given.iter() {
             match (name, value) {
                 ("none", None) => {}
@@ -121,11 +126,12 @@ impl Options {
 
     /// Whether a subscription, with a bookmark or without, cannot be entered
     /// with these: only one with a place in the log can stay there, go at a speed,
-    /// or say how it follows the log.
+    /// or say how it follows the log, and one that has is not told what is out of
+    /// focus.
     pub(super) fn contradict(&self, has_bookmark: bool) -> bool {
         let halts = self.pause || self.pace.is_some();
         let follows = halts || self.live || self.fully_durable || self.asks_not_found;
-        self.resume || self.live && halts || follows && !has_bookmark
+        self.resume || self.live && halts || follows && !has_bookmark || self.oof && has_bookmark
     }
 
     /// What is wanted of messages and records.
@@ -142,6 +148,17 @@ impl Options {
             send_keys: self.send_keys || !self.no_empties,
         })
     }
+}
+
+/// Whether a field that is a number is there and is none.
+pub(super) fn is_no_number(message: &Message, field: Field) -> bool {
+    message.raw(field).is_some() && message.number(field).is_none()
+}
+
+/// Whether a command that takes no options is given some.
+pub(super) fn has_options(message: &Message) -> bool {
+    let options = message.text(Field::Options).unwrap_or_default();
+    options.split(',').map(str::trim).any(|option| !matches!(option, "" | "none"))
 }
 
 /// Whether a command takes an option. What would have no meaning there is
@@ -177,7 +194,7 @@ const TAKEN: &[(&str, u8)] = &[
     ("timestamp", LIVE | QUERY),
     ("no_sowkey", LIVE | QUERY),
     ("select", LIVE | QUERY),
-    ("non_regex_topic", LIVE | QUERY | DELETE),
+    ("non_regex_topic", LIVE | DELETE),
     ("send_keys", DELTAS | QUERY),
     ("no_empties", DELTAS | BOTH_DELTAS),
     ("bookmark", LIVE),
@@ -191,7 +208,7 @@ const TAKEN: &[(&str, u8)] = &[
     ("rate", SUBSCRIBE | BOTH),
     ("rate_max_gap", SUBSCRIBE | BOTH),
     ("pause", SUBSCRIBE | BOTH),
-    ("resume", SUBSCRIBE),
+    ("resume", SUBSCRIBE | BOTH),
     ("fully_durable", SUBSCRIBE),
     ("bookmark_not_found", SUBSCRIBE),
     ("max_backlog", SUBSCRIBE | DELTAS),

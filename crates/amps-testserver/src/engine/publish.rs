@@ -10,6 +10,7 @@ use amps_core::{AckType, AckTypes, Bookmark, Field, Message, planted};
 
 use super::ack::AckFrame;
 use super::connection::{Close, Connection, Waiting};
+use super::options::{has_options, is_no_number};
 use super::sow_delete::Deleted;
 use super::{ConnId, Engine};
 use crate::faults::Access;
@@ -37,21 +38,22 @@ pub(super) enum Outcome {
 impl Engine {
     pub(super) fn publish(&mut self, id: ConnId, message: &Message, acks: AckTypes) {
         let Some(topic) = message.topic().filter(|topic| !topic.is_empty()) else {
-            self.stats.violation(id, format!("{:?} without a topic", message.kind()));
-            return self.close(id, Close::Abort, "malformed command");
+            return self.malformed(id, message, acks, format!("{:?} without a topic", message.kind()));
         };
         let sequence = message.sequence().filter(|sequence| *sequence > 0);
         if sequence.is_none() && message.raw(Field::Sequence).is_some() {
-            self.stats.violation(id, format!("{:?} with a sequence that is no positive number", message.kind()));
-            return self.close(id, Close::Abort, "malformed command");
+            let what = format!("{:?} with a sequence that is no positive number", message.kind());
+            return self.malformed(id, message, acks, what);
         }
         self.stats.publishes += 1;
         let mut deleted = Deleted::default();
         let outcome = self.store(id, message, &topic, sequence, &mut deleted);
         let failure = if let Outcome::Failed(reason) = &outcome { Some(reason.as_ref()) } else { None };
+        let query = message.text(Field::QueryId).filter(|_| message.kind() == MessageKind::SowDelete);
+        let query_id = query.as_deref();
         let frame = match failure {
-            Some(reason) => AckFrame { sequence, ..AckFrame::failure(reason) },
-            None => AckFrame { sequence, ..AckFrame::default() },
+            Some(reason) => AckFrame { sequence, query_id, ..AckFrame::failure(reason) },
+            None => AckFrame { sequence, query_id, ..AckFrame::default() },
         };
         if acks.contains(AckType::Processed) {
             self.ack(id, AckType::Processed, message, frame);
@@ -112,6 +114,10 @@ impl Engine {
             self.stats.duplicate(&name);
             return Outcome::Duplicate;
         }
+        let publishes = message.kind() != MessageKind::SowDelete;
+        if publishes && (has_options(message) || is_no_number(message, Field::Expiration)) {
+            return Outcome::Failed("invalid options".into());
+        }
         if topic == "/AMPS/devnull" {
             self.log.publisher_mut(own).note_unlogged(sequence.unwrap_or(0));
             return Outcome::Unlogged;
@@ -130,7 +136,8 @@ impl Engine {
             self.log.publisher_mut(own).note_unlogged(sequence.unwrap_or(0));
             return outcome;
         }
-        if !self.may(id, Access::Write, topic) {
+        // What a deletion names may be a pattern: that is checked there.
+        if publishes && !self.may(id, Access::Write, topic) {
             return Outcome::Failed("not entitled".into());
         }
         if let Some(reason) = self.faults.rejects(topic, sequence, &body) {

@@ -17,7 +17,7 @@ use super::subscribe::{DELTAS_FROM_BOOKMARK, Subscription, bookmark};
 use super::topics::Recipients;
 use super::wants::Wants;
 use super::{ConnId, Engine};
-use crate::faults::Access;
+use crate::faults::{Access, Right};
 use crate::filter::{Filter, Order, Subject};
 use crate::sow::{SowRecord, SowTopic};
 use crate::topic::TopicPattern;
@@ -41,6 +41,9 @@ struct Found {
 impl Engine {
     pub(super) fn query(&mut self, id: ConnId, message: &Message, acks: AckTypes) {
         let Some((options, pattern)) = self.checked(id, message, acks) else { return };
+        if options.pause != options.resume && bookmark(message).is_none() && !options.replace {
+            return self.flow(id, message, acks, &options);
+        }
         let batch_size = message.number(Field::BatchSize).unwrap_or(1);
         if !(1..=BATCH_SIZE_MAX).contains(&batch_size) {
             return self.refuse(id, message, acks, "invalid options");
@@ -64,6 +67,9 @@ impl Engine {
         let records = queue || self.sow.iter().any(|sow| pattern.matches(&sow.topic));
         if !records && (!subscribes || view.is_some()) {
             return self.refuse(id, message, acks, "invalid topic");
+        }
+        if subscribes && !queue && self.is_misplaced(&pattern, &options, has_bookmark) {
+            return self.refuse(id, message, acks, "invalid options");
         }
         if subscribes && queue {
             return self.refuse(id, message, acks, "a queue is queried or subscribed to, not both");
@@ -160,7 +166,13 @@ impl Engine {
             if !searched && had.is_none() {
                 continue;
             }
-            let content = self.content(id, Access::Read, &sow.topic);
+            // What was had was checked by the pattern it was had by.
+            let by = if searched { pattern } else { earlier.map_or(pattern, |old| &old.pattern) };
+            let right = self.right(id, Access::Read, &sow.topic, by);
+            if right == Right::None {
+                continue;
+            }
+            let content = right.filter();
             let entitled = content.as_ref();
             found.compared += if searched { sow.len() as u64 } else { 0 };
             // What was had may lie outside of the keys that are asked for now.
@@ -210,7 +222,10 @@ impl Engine {
     }
 
     fn finish_query(&mut self, id: ConnId, message: &Message, acks: AckTypes, query_id: &str, counts: (u64, u64, u64)) {
-        let frame = AckFrame { query_id: Some(query_id), ..AckFrame::default() };
+        let own = message.text(Field::SubscriptionId).filter(|id| !id.is_empty());
+        let subscribes = message.kind() != MessageKind::Sow;
+        let sub_id = own.or_else(|| message.text(Field::CommandId)).filter(|_| subscribes);
+        let frame = AckFrame { query_id: Some(query_id), subscription_id: sub_id.as_deref(), ..AckFrame::default() };
         let stats = AckFrame { counts: Some(counts), ..frame };
         let first = self.config.readings.stats_before_completed;
         if acks.contains(AckType::Stats) && first {

@@ -9,7 +9,7 @@ use super::connection::Connection;
 use super::options::Options;
 use super::publish::Outcome;
 use super::{ConnId, Engine};
-use crate::faults::Access;
+use crate::faults::{Access, Right};
 use crate::filter::{Filter, Subject};
 use crate::log::Entry;
 use crate::topic::TopicPattern;
@@ -37,9 +37,17 @@ impl Engine {
         let Some(pattern) = TopicPattern::parse(topic, options.literal) else {
             return Outcome::Failed("bad regex topic".into());
         };
-        let searched: Vec<usize> = (0..self.sow.len()).filter(|at| pattern.matches(&self.sow[*at].topic)).collect();
+        if !matches!(pattern, TopicPattern::Regex(_)) && !self.may(id, Access::Write, topic) {
+            return Outcome::Failed("not entitled".into());
+        }
+        let mut searched: Vec<usize> = (0..self.sow.len()).filter(|at| pattern.matches(&self.sow[*at].topic)).collect();
         if searched.is_empty() {
             return Outcome::Failed("invalid topic".into());
+        }
+        // Of a pattern each topic is checked by itself.
+        searched.retain(|at| self.right(id, Access::Write, &self.sow[*at].topic, &pattern) != Right::None);
+        if searched.is_empty() {
+            return Outcome::Failed("not entitled".into());
         }
         let keys = match self.keys_to_delete(message, &searched) {
             Ok(keys) => keys,

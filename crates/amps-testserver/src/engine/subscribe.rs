@@ -7,8 +7,8 @@ use amps_core::message::MessageKind;
 use amps_core::{AckType, AckTypes, Field, Message, StartAt};
 
 use super::ack::AckFrame;
+use super::client_status;
 use super::conflation::Conflation;
-use super::connection::Close;
 use super::delta::Deltas;
 use super::interest::Terms;
 use super::options::Options;
@@ -18,7 +18,7 @@ use super::range::{Start, Until};
 use super::view::View;
 use super::wants::Wants;
 use super::{ConnId, Engine};
-use crate::faults::Access;
+use crate::faults::{Access, Right};
 use crate::filter::Filter;
 use crate::log::{Entry, Log};
 use crate::topic::TopicPattern;
@@ -131,19 +131,21 @@ impl Replay {
 }
 
 impl Subscription {
-    /// Whether the pattern matches a topic, by its number. `content` says what
-    /// the subscription's user may read of it.
-    pub(super) fn matches(&mut self, topic: u32, name: &str, content: impl FnOnce(&str) -> Option<Filter>) -> bool {
+    /// Whether it gets messages of a topic, by its number. `right` says what its
+    /// user may read of one that matches the pattern.
+    pub(super) fn matches(&mut self, topic: u32, name: &str, right: impl FnOnce(&str, &TopicPattern) -> Right) -> bool {
         let ix = topic as usize;
         if self.known_topics.len() <= ix {
             self.known_topics.resize(ix + 1, None);
         }
         *self.known_topics[ix].get_or_insert_with(|| {
-            let matches = self.pattern.matches(name);
-            if let Some(filter) = content(name).filter(|_| matches) {
-                self.entitled.insert(topic, filter);
+            if !self.pattern.matches(name) {
+                return false;
             }
-            matches
+            let right = right(name, &self.pattern);
+            let reads = right != Right::None;
+            self.entitled.extend(right.filter().map(|filter| (topic, filter)));
+            reads
         })
     }
 
@@ -192,31 +194,55 @@ impl Engine {
         // What has an end is not live.
         let ends = replay.as_ref().is_some_and(|start| start.until.is_some());
         let contradicts = options.contradict(replay.is_some()) || ends && options.live;
-        if contradicts || bounded || !self.can_conflate(&pattern, &options) {
+        let misplaced = self.is_misplaced(&pattern, &options, replay.is_some());
+        if contradicts || bounded || misplaced || !self.can_conflate(&pattern, &options) {
             return self.refuse(id, message, acks, "invalid options");
         }
         if let Err(reason) = self.enter(id, message, acks, options, pattern, replay) {
-            self.refuse(id, message, acks, reason);
+            return self.refuse(id, message, acks, reason);
+        }
+        if acks.contains(AckType::Stats) && message.kind() == MessageKind::DeltaSubscribe {
+            // It has nothing to count; but the documents have the ack.
+            let own = message.text(Field::SubscriptionId).filter(|id| !id.is_empty());
+            let sub_id = own.or_else(|| message.text(Field::CommandId));
+            self.ack(
+                id,
+                AckType::Stats,
+                message,
+                AckFrame { subscription_id: sub_id.as_deref(), ..AckFrame::default() },
+            );
         }
     }
 
+    /// Whether an option is for other topics: records go out of focus, and only
+    /// queues have backlogs.
+    pub(super) fn is_misplaced(&self, pattern: &TopicPattern, options: &Options, has_bookmark: bool) -> bool {
+        let TopicPattern::Literal(name) = pattern else { return false };
+        let no_records = self.sow.iter().all(|sow| sow.topic != *name);
+        let no_queue = has_bookmark || !self.queues.is_queue(name);
+        options.oof && no_records || options.max_backlog.is_some() && no_queue
+    }
+
     /// Whether it is known which messages are of one record: the topic has a
-    /// SOW, or there is a key of its own; and with it nobody asks for records
-    /// that go out of focus, which have the key of the topic.
+    /// SOW, or there is a key of its own. Who asks for records that go out of focus
+    /// has that of the topic.
     pub(super) fn can_conflate(&self, pattern: &TopicPattern, options: &Options) -> bool {
-        let has_keys = match pattern {
-            TopicPattern::Literal(name) => self.sow.iter().any(|sow| sow.topic == *name),
-            _ => true,
+        let Some(conflation) = &options.conflation else { return true };
+        let sow = match pattern {
+            TopicPattern::Literal(name) => self.sow.iter().find(|sow| sow.topic == *name),
+            _ => return !options.oof || !options.conflation_key,
         };
-        options.conflation.is_none() || if options.conflation_key { !options.oof } else { has_keys }
+        match options.conflation_key {
+            true => !options.oof || sow.is_some_and(|sow| conflation.is_by(&sow.key)),
+            false => sow.is_some(),
+        }
     }
 
     /// What every command with a topic pattern checks first. Answers the
     /// client itself when something is wrong.
     pub(super) fn checked(&mut self, id: ConnId, message: &Message, acks: AckTypes) -> Option<(Options, TopicPattern)> {
         let Some(topic) = message.topic().filter(|topic| !topic.is_empty()) else {
-            self.stats.violation(id, format!("{:?} without a topic", message.kind()));
-            self.close(id, Close::Abort, "malformed command");
+            self.malformed(id, message, acks, format!("{:?} without a topic", message.kind()));
             return None;
         };
         match self.checked_options(id, message, &topic) {
@@ -235,14 +261,15 @@ impl Engine {
         topic: &str,
     ) -> Result<(Options, TopicPattern), &'static str> {
         let mut options = Options::parse(message).ok_or("invalid options")?;
-        let entitled = self.may(id, Access::Read, topic);
+        let mut pattern = TopicPattern::parse(topic, options.literal).ok_or("bad regex topic")?;
+        // Of a pattern each topic is checked when it has something to send.
+        let entitled = matches!(pattern, TopicPattern::Regex(_)) || self.may(id, Access::Read, topic);
         // A subscription may move to a topic its user may not read; it gets
         // nothing then (AMPS User Guide, "Replacing Subscriptions").
         let moves = options.replace && self.replaced(id, message).is_some();
         if !entitled && !moves {
             return Err("not entitled");
         }
-        let mut pattern = TopicPattern::parse(topic, options.literal).ok_or("bad regex topic")?;
         if !entitled {
             pattern = TopicPattern::Nothing;
         }
@@ -254,6 +281,14 @@ impl Engine {
                     return Err("bad filter");
                 }
             };
+        }
+        // Of the server's own topics there is this one (AMPS User Guide, "Event
+        // Topics").
+        if let TopicPattern::Literal(name) = &pattern
+            && name.starts_with("/AMPS/")
+            && name != client_status::TOPIC
+        {
+            return Err("invalid topic");
         }
         // Such a subscription is told when a record stops to match, which time
         // alone cannot do (AMPS User Guide, "AMPS Functions").
@@ -288,8 +323,8 @@ impl Engine {
         }
         let target = self.log.len();
         let granted = self.queues.granted(&pattern, options.max_backlog).filter(|_| start.is_none());
-        if granted.is_some() && (options.timestamp || options.select.is_some() || options.conflation.is_some()) {
-            // Not there for messages of queues.
+        if granted.is_some() && options.conflation.is_some() {
+            // Each message of a queue is for somebody.
             return Err("invalid options");
         }
         if options.replace {

@@ -2,13 +2,14 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
+use std::time::Duration;
 
 use amps_core::Field;
 use bytes::Bytes;
 
 use crate::filter::Surroundings;
 use crate::select::Select;
-use crate::timestamp::iso8601_micros;
+use crate::timestamp::iso8601;
 
 /// What a subscription or a query wants of its messages.
 #[derive(Debug, Clone, Default)]
@@ -38,7 +39,12 @@ impl Wants {
 
     /// The time in microseconds as text, if it is wanted.
     pub(super) fn timestamp(&self, processed: u64) -> Option<String> {
-        self.timestamp.then(|| iso8601_micros(processed))
+        self.timestamp.then(|| self.time(Duration::from_micros(processed)))
+    }
+
+    /// A time since the beginning of 1970 as text.
+    pub(super) fn time(&self, since_1970: Duration) -> String {
+        iso8601(since_1970)
     }
 
     /// The field with the ids of the subscriptions a message is for.

@@ -4,19 +4,12 @@
 use std::fmt;
 use std::fmt::Write;
 
-use fancy_regex::{BytesMode, Regex, RegexBuilder};
+use fancy_regex::Regex;
 
 use super::error::FilterError;
 use super::lexer::Literal;
+use crate::pcre;
 use crate::readings::Readings;
-
-/// Steps back a search may take before it is given up. The documents have no
-/// rule for a search that does not end; here it has found nothing.
-const BACKTRACK_MAX: usize = 100_000;
-
-/// Bytes each part of a compiled expression may take, and its steps.
-const COMPILED_MAX: usize = 1 << 20;
-const STEPS_MAX: usize = 1 << 16;
 
 /// A regular expression as a filter names it.
 #[derive(Debug, Clone)]
@@ -34,15 +27,7 @@ impl Pattern {
             Ok(value) if !literal.raw && readings.escaped_patterns => value.to_owned(),
             _ => translated(&literal),
         };
-        let regex = RegexBuilder::new(&text)
-            // Expressions know bytes, not Unicode: `.` is one byte.
-            .bytes_mode(BytesMode::Ascii)
-            .backtrack_limit(BACKTRACK_MAX)
-            .delegate_size_limit(COMPILED_MAX)
-            .delegate_dfa_size_limit(COMPILED_MAX)
-            .max_prog_size(STEPS_MAX)
-            .build();
-        match regex {
+        match pcre::compile(&text) {
             Ok(regex) => Ok(Self { literal, regex }),
             Err(error) => Err(FilterError::new(at, format!("not a regular expression: {error}"))),
         }
@@ -50,7 +35,7 @@ impl Pattern {
 
     /// Whether it is found anywhere in a string.
     pub(super) fn is_match(&self, subject: &[u8]) -> bool {
-        self.regex.is_match(subject).unwrap_or(false)
+        pcre::finds(&self.regex, subject)
     }
 
     /// The first match.

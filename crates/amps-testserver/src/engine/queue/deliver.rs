@@ -3,22 +3,21 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use amps_core::Field;
-use amps_core::header::FrameWriter;
-
+use super::super::content::write_leased;
+use super::super::topics::Recipients;
+use super::super::wants::Wants;
 use super::super::{ConnId, Engine};
 use super::Backlog;
 use super::state::{End, Holder, Lease};
 use crate::faults::Access;
 use crate::filter::{Filter, Subject};
 use crate::queue_config::{Delivery, Fairness};
-use crate::timestamp::iso8601;
 
 /// A subscription that could get a message.
 pub(super) struct Taker {
     holder: Holder,
     backlog: Backlog,
-    send_key: bool,
+    wants: Wants,
     own: Option<Filter>,
     entitled: Option<Filter>,
 }
@@ -125,7 +124,7 @@ impl Engine {
             let message = Subject::new(&instance, &topic, &body).by(&client);
             if queue.is_barrier(position) {
                 for taker in takers.iter().filter(|taker| taker.accepts(&message)) {
-                    self.send_queued(&taker.holder, &topic, position, taker.send_key, None);
+                    self.send_queued(&taker.holder, &topic, position, &taker.wants, None);
                 }
                 self.dequeue(ix, position);
                 continue;
@@ -134,7 +133,7 @@ impl Engine {
             let Some(taker) = fairest(able, queue.config.fair()) else { continue };
             self.queues.served += 1;
             (taker.backlog.leased, taker.backlog.served) = (taker.backlog.leased + 1, self.queues.served);
-            let (holder, backlog, send_key) = (taker.holder.clone(), taker.backlog, taker.send_key);
+            let (holder, backlog, wants) = (taker.holder.clone(), taker.backlog, taker.wants.clone());
             if let Some(own) = self.backlog(holder.connection, &holder.subscription) {
                 *own = backlog;
             }
@@ -142,7 +141,7 @@ impl Engine {
                 self.journal_dequeued(ix, position);
             }
             let ends = self.queues.list[ix].lease(position, holder.clone(), now);
-            self.send_queued(&holder, &topic, position, send_key, ends);
+            self.send_queued(&holder, &topic, position, &wants, ends);
         }
     }
 
@@ -155,15 +154,16 @@ impl Engine {
             let (user, subscriptions) = connection.readers();
             for subscription in subscriptions {
                 let Some(backlog) = subscription.backlog else { continue };
-                let content = |name: &str| self.faults.content(|| user, Access::Read, name);
-                if !subscription.matches(number, &topic, content) {
+                let right = |name: &str, pattern: &_| self.faults.right(|| user, Access::Read, name, pattern);
+                if !subscription.matches(number, &topic, right) {
                     continue;
                 }
                 let terms = subscription.terms(number);
                 takers.push(Taker {
                     holder: Holder { connection: *id, subscription: subscription.id.clone() },
                     backlog,
-                    send_key: subscription.wants.key,
+                    // By its bookmark a message is acknowledged.
+                    wants: Wants { bookmark: true, ..subscription.wants.clone() },
                     own: terms.own.cloned(),
                     entitled: terms.entitled.cloned(),
                 });
@@ -172,23 +172,17 @@ impl Engine {
         takers
     }
 
-    fn send_queued(&mut self, to: &Holder, topic: &str, position: usize, send_key: bool, ends: Option<Instant>) {
-        let lease = ends.map(|at| iso8601(self.wall_clock(at)));
-        let bookmark = self.log.bookmark(position).to_string();
+    fn send_queued(&mut self, holder: &Holder, topic: &str, position: usize, wants: &Wants, ends: Option<Instant>) {
+        let lease = ends.map(|at| self.wall_clock(at));
+        let bookmark = Some(self.log.bookmark(position));
         let entry = self.log.entry(position);
-        let id: ConnId = to.connection;
+        let id: ConnId = holder.connection;
         let Some(connection) = self.connections.get_mut(&id).filter(|connection| connection.close.is_none()) else {
             return;
         };
-        let key = entry.sow_key.filter(|_| send_key).map(|key| key.to_string());
-        FrameWriter::new(connection.outbox.tail(), "p")
-            .text(Field::Topic, topic)
-            .text(Field::SubscriptionIds, &to.subscription)
-            .text(Field::Bookmark, &bookmark)
-            .maybe(Field::SowKey, key.as_deref())
-            .maybe(Field::CorrelationId, entry.correlation_id.as_deref())
-            .maybe(Field::LeasePeriod, lease.as_deref())
-            .finish(&entry.body);
+        let mut to = Recipients::default();
+        to.add(&holder.subscription, wants);
+        write_leased(connection.outbox.tail(), topic, &to, entry.into(), bookmark, entry.processed, lease);
         self.mark(id);
         self.limit_outbox(id);
     }

@@ -20,7 +20,7 @@ use self::state::Queue;
 use super::interest::Terms;
 use super::{ConnId, Engine};
 use crate::config::Config;
-use crate::faults::Access;
+use crate::faults::{Access, Right};
 use crate::fields::Values;
 use crate::filter::{Filter, Subject};
 use crate::journal::Record;
@@ -150,7 +150,11 @@ impl Engine {
         let (mut waiting, mut found) = (0, Vec::new());
         for queue in self.queues.list.iter().filter(|queue| pattern.matches(&queue.config.topic)) {
             let topic = &queue.config.topic;
-            let entitled = self.content(id, Access::Read, topic);
+            let right = self.right(id, Access::Read, topic, pattern);
+            if right == Right::None {
+                continue;
+            }
+            let entitled = right.filter();
             let terms = Terms { own, entitled: entitled.as_ref() };
             for position in queue.available() {
                 waiting += 1;
