@@ -27,6 +27,10 @@ struct Target {
     name: String,
 }
 
+/// How the names of the variables begin by which `cargo run` describes what it
+/// runs (The Cargo Book, "Environment Variables").
+const ABOUT_THIS_PROGRAM: [&str; 3] = ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_CRATE_NAME"];
+
 /// The directory of the workspace.
 pub(crate) fn workspace() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().map_or_else(PathBuf::new, Path::to_owned)
@@ -78,10 +82,19 @@ fn become_built(environment: &[(&str, &OsStr)]) -> Failure {
 
 fn build(package: &str, name: &str, profile: &str, environment: &[(&str, &OsStr)]) -> Result<PathBuf, Failure> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let output = Command::new(cargo)
+    let mut command = Command::new(cargo);
+    command
         .args(["build", "--package", package, "--bin", name, "--profile", profile])
         .arg("--message-format=json-render-diagnostics")
-        .envs(environment.iter().copied())
+        .envs(environment.iter().copied());
+    // What `cargo run` says of this program is said of no other: build scripts that
+    // look at it would run again, and everything behind them be built anew.
+    for (name, _) in std::env::vars_os() {
+        if ABOUT_THIS_PROGRAM.iter().any(|about| name.as_encoded_bytes().starts_with(about.as_bytes())) {
+            command.env_remove(name);
+        }
+    }
+    let output = command
         .current_dir(workspace())
         .stderr(Stdio::inherit())
         .output()
