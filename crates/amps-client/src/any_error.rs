@@ -75,9 +75,10 @@ impl Error {
             Self::Connect(ConnectError::GaveUp { .. }) => ErrorKind::Closed,
             Self::Connect(_) => ErrorKind::Connection,
             Self::Publish(error) => match error {
-                PublishError::NoTopic | PublishError::Invalid { .. } | PublishError::TooLarge { .. } => {
-                    ErrorKind::Usage
-                }
+                PublishError::NoTopic
+                | PublishError::Invalid { .. }
+                | PublishError::Body(_)
+                | PublishError::TooLarge { .. } => ErrorKind::Usage,
                 PublishError::StoreFull(_) | PublishError::WouldDeadlock { .. } => ErrorKind::Busy,
                 PublishError::Disconnected { .. } => ErrorKind::Connection,
                 PublishError::StoreFailed(_) => ErrorKind::Store,
@@ -136,6 +137,7 @@ mod tests {
     use amps_ha::error::Cause;
 
     use super::*;
+    use crate::codec::{CodecError, Json};
 
     /// Covers 5.1#1.
     #[test]
@@ -151,6 +153,7 @@ mod tests {
             (ConnectError::Disconnected { cause: lost() }.into(), ErrorKind::Connection, true),
             (ConnectError::GaveUp { cause: Cause::ByUser, attempts: Vec::new() }.into(), ErrorKind::Closed, false),
             (PublishError::NoTopic.into(), ErrorKind::Usage, false),
+            (PublishError::from(CodecError::encoding(&Json, "odd")).into(), ErrorKind::Usage, false),
             (PublishError::Disconnected { cause: None }.into(), ErrorKind::Connection, true),
             (PublishError::WouldDeadlock { topic: "t".into() }.into(), ErrorKind::Busy, true),
             (PublishError::Refused(Reason::NotEntitled).into(), ErrorKind::Refused, false),

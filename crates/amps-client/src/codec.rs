@@ -1,7 +1,9 @@
 //! Bodies as values of your own types.
 //!
 //! The client carries bytes. A [`Codec`] makes them of values, and values of
-//! them, with serde.
+//! them, with serde. [`TypedClient`](crate::TypedClient) and
+//! [`TypedSubscription`](crate::TypedSubscription) do so for each message;
+//! by hand it is
 //!
 //! ```
 //! use amps_client::codec::{Codec, Json};
@@ -14,19 +16,19 @@
 //! }
 //!
 //! # async fn example(client: amps_client::Client) -> Result<(), Box<dyn std::error::Error>> {
+//! use amps_client::Publish;
+//! use std::time::Duration;
 //! let order = Order { id: 1, symbol: "ACME".to_owned() };
-//! client.publish("orders", Json.encode(&order)?).await?;
-//! let mut orders = client.subscribe("orders").await?;
-//! while let Some(message) = orders.next_message().await? {
-//!     let order: Order = Json.decode(message.data())?;
-//! #   drop(order);
-//! }
+//! let body = Json.encode(&order)?;
+//! client.write(Publish::new("orders", &body).expiration(Duration::from_secs(60))).await?;
+//! assert_eq!(Json.decode::<Order>(&body)?, order);
 //! # Ok(()) }
 //! ```
 
 use std::error::Error;
 use std::fmt;
 
+use amps_ha::user_code::UserError;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -50,23 +52,23 @@ pub trait Codec: fmt::Debug {
 }
 
 /// A body that cannot be made, or read.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 #[error("the {message_type} body {what}: {source}")]
 pub struct CodecError {
     message_type: &'static str,
     what: &'static str,
-    source: Box<dyn Error + Send + Sync>,
+    source: UserError,
 }
 
 impl CodecError {
     /// A value that the format cannot say.
     pub fn encoding(codec: &impl Codec, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        Self { message_type: codec.message_type(), what: "cannot be made", source: source.into() }
+        Self { message_type: codec.message_type(), what: "cannot be made", source: UserError::new(source) }
     }
 
     /// A body that is not as the type wants it.
     pub fn decoding(codec: &impl Codec, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        Self { message_type: codec.message_type(), what: "cannot be read", source: source.into() }
+        Self { message_type: codec.message_type(), what: "cannot be read", source: UserError::new(source) }
     }
 }
 

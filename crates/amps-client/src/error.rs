@@ -6,6 +6,8 @@ use amps_core::{Reason, UriError};
 use amps_ha::error::Cause;
 use amps_ha::publish_log::{AppendError, Full, StoreError};
 
+use crate::codec::CodecError;
+
 /// Why a client cannot be started. Nothing was changed on disk or network.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -123,6 +125,9 @@ pub enum PublishError {
         /// What is wrong with it.
         rule: &'static str,
     },
+    /// The value cannot be said in the codec's format; nothing was published.
+    #[error(transparent)]
+    Body(#[from] CodecError),
     /// Larger than a server takes, or than the publish store's bound.
     #[error("a message of {len} bytes is over the bound of {bound} bytes")]
     TooLarge {

@@ -51,6 +51,7 @@ mod sow_points;
 mod state;
 mod stores;
 mod subscribe;
+mod typed;
 mod write;
 
 pub use amps_core::payload;
@@ -93,6 +94,7 @@ pub use sow_points::SowRecoveryPoints;
 pub use state::StateWatch;
 pub use stores::{BookmarkStore, CustomStore, PublishStore, RecoveryPointStore};
 pub use subscribe::{Sow, Subscribe, Subscription, SubscriptionEvent};
+pub use typed::{TypedClient, TypedEvent, TypedMessage, TypedSubscription};
 pub use write::{Publish, SowDelete, Write};
 
 /// The README's example, so that it compiles.
