@@ -1,7 +1,7 @@
 //! Acknowledgements: their types and status.
 
 use std::fmt;
-use std::ops::BitOr;
+use std::ops::{BitOr, Sub};
 
 /// One kind of acknowledgement (AMPS Command Reference, "ack").
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -84,6 +84,13 @@ impl BitOr for AckTypes {
     type Output = Self;
     fn bitor(self, other: Self) -> Self {
         Self(self.0 | other.0)
+    }
+}
+
+impl Sub for AckTypes {
+    type Output = Self;
+    fn sub(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
     }
 }
 

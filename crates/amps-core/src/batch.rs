@@ -5,11 +5,14 @@
 //! length, never by looking for braces (AMPS Command Reference, "sow").
 
 use crate::message::Message;
-use crate::messages::Messages;
+use crate::messages::{self, Messages};
+
+/// The most records that are read of one frame; a server sends 10,000 at most.
+pub const RECORDS_MAX: usize = messages::RECORDS_MAX;
 
 /// The records of a SOW frame, each a message of its own that shares the
-/// frame's bytes. They end in front of the first that is malformed; see
-/// [`Messages::error`].
+/// frame's bytes. They end in front of the first that is malformed, and behind
+/// [`RECORDS_MAX`]; see [`Messages::error`].
 pub fn records(batch: &Message) -> Messages {
     batch.records()
 }
@@ -51,6 +54,35 @@ mod tests {
             assert!(records.is_empty(), "{frame}");
             assert!(matches!(records.error(), Some(MessageError::RecordLength { .. })), "{frame}");
         }
+    }
+
+    #[test]
+    fn there_are_not_too_many_records() {
+        let batch = |records: usize| {
+            let frame = [r#"{"c":"sow"}"#, &r#"{"l":0}"#.repeat(records)].concat();
+            Message::decode(frame.into()).unwrap()
+        };
+        let all = records(&batch(RECORDS_MAX));
+        assert_eq!((all.len(), all.error()), (RECORDS_MAX, None));
+        let more = records(&batch(RECORDS_MAX + 1));
+        assert_eq!((more.len(), more.error()), (RECORDS_MAX, Some(&MessageError::TooManyRecords { max: RECORDS_MAX })));
+    }
+
+    /// The documents have times in the header of the batch, and say nothing of
+    /// times and bookmarks of records: what a record says counts for it, what only
+    /// the batch says counts for all, and a bookmark is of what it stands at.
+    #[test]
+    fn what_may_stand_at_the_batch_or_at_the_record_is_read_at_either() {
+        let batch = decode(concat!(
+            r#"{"c":"sow","t":"px","query_id":"q","bs":2,"ts":"20260101T000000Z","bm":"1|9|","sow_key":"0","msg_len":2}"#,
+            r#"{"k":"1","l":2,"ts":"20260102T000000Z","bm":"1|5|"}{}{"k":"2","l":2}{}"#
+        ));
+        let records = records(&batch);
+        assert_eq!((records.error(), records.len()), (None, 2));
+        let [first, second] = [records.get(0), records.get(1)];
+        assert_eq!((first.timestamp(), second.timestamp()), (Some("20260102T000000Z"), Some("20260101T000000Z")));
+        assert_eq!((first.bookmark(), second.bookmark()), ("1|5|".parse().ok(), None));
+        assert_eq!((first.sow_key().as_deref(), second.sow_key().as_deref()), (Some("1"), Some("2")));
     }
 
     #[test]

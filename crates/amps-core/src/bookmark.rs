@@ -25,10 +25,14 @@ pub struct Bookmark {
     pub sequence: u64,
 }
 
+/// The most bookmarks that are read in one list: one for each of as many
+/// publishers.
+pub const LIST_MAX: usize = 1_000_000;
+
 /// A text that is not a bookmark, a list of them or a range.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "'{text}' is not a bookmark: expected publisher|sequence|, a comma-separated list, epoch, now, recent, YYYYmmddTHHMMSS or a range [begin:end]"
+    "'{text}' is not a bookmark: expected publisher|sequence|, a comma-separated list of up to {LIST_MAX}, epoch, now, recent, YYYYmmddTHHMMSS or a range [begin:end]"
 )]
 pub struct BookmarkError {
     text: String,
@@ -172,8 +176,9 @@ impl FromStr for BookmarkList {
     type Err = BookmarkError;
 
     fn from_str(text: &str) -> Result<Self, BookmarkError> {
-        let list: Option<_> = text.split(',').map(|part| part.trim().parse().ok()).collect();
-        list.map(Self).ok_or_else(|| BookmarkError::new(text))
+        let parts = text.split(',').take(LIST_MAX + 1);
+        let list: Option<Vec<_>> = parts.map(|part| Bookmark::from_bytes(part.trim().as_bytes())).collect();
+        list.filter(|list| list.len() <= LIST_MAX).map(Self).ok_or_else(|| BookmarkError::new(text))
     }
 }
 
@@ -356,6 +361,16 @@ mod tests {
                 assert_eq!(read, Bookmark::from_bytes(text.as_bytes()), "{text:?} behind {before:?}");
             }
         }
+    }
+
+    #[test]
+    fn a_list_is_not_too_long() {
+        let mut text = "7|1|,".repeat(LIST_MAX - 1) + "7|1|";
+        assert_eq!(text.parse::<BookmarkList>().unwrap().as_slice().len(), LIST_MAX);
+        text.push_str(",7|1|");
+        let error = text.parse::<BookmarkList>().unwrap_err().to_string();
+        assert!(error.contains("up to 1000000") && error.len() < 400, "{error}");
+        assert!(text.parse::<StartAt>().is_err());
     }
 
     /// Covers 10#2.

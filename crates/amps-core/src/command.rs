@@ -1,16 +1,19 @@
 //! Commands from client to server.
 
 mod options;
+mod rules;
 
 use std::fmt;
+use std::time::Duration;
 
 use bytes::BytesMut;
 
 use crate::ack::AckTypes;
-use crate::bookmark::Bookmark;
+use crate::bookmark::{Bookmark, BookmarkList, StartAt};
 use crate::header::{Field, FrameWriter};
 
 pub use options::{CommandOptions, Conflation, OPTIONS_MAX, Rate};
+pub use rules::{BATCH_MAX, InvalidCommand};
 
 /// The commands a client can send.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -64,14 +67,18 @@ impl CommandKind {
 
 /// One command with its header fields and body.
 ///
-/// A plain carrier: which fields a command takes is the protocol's rule
-/// (AMPS Command Reference), checked by the typed builders above this crate.
+/// Any field can be set; [`check`](Self::check) says whether a server would take
+/// what was put together (AMPS Command Reference).
 ///
 /// ```
 /// use amps_core::{AckType, Command, CommandKind};
 /// let mut wire = bytes::BytesMut::new();
 /// Command::new(CommandKind::Subscribe).id("s1").topic("orders").acks(AckType::Processed).encode(&mut wire);
 /// assert_eq!(&wire[4..], br#"{"c":"subscribe","cid":"s1","t":"orders","a":"processed"}"#);
+///
+/// let query = Command::new(CommandKind::Sow).topic("orders").filter("/qty > 100").batch_size(100);
+/// assert!(query.check().is_ok());
+/// assert!(query.sow_keys(["17"]).check().is_err(), "a filter and keys");
 /// ```
 #[derive(Clone, PartialEq, Eq)]
 pub struct Command {
@@ -111,8 +118,86 @@ impl Command {
     /// Sets the bookmark to a list.
     #[must_use]
     pub fn bookmarks(self, bookmarks: impl IntoIterator<Item = Bookmark>) -> Self {
-        let list: Vec<_> = bookmarks.into_iter().map(|bookmark| bookmark.to_string()).collect();
-        self.text(Field::Bookmark, list.join(","))
+        self.text(Field::Bookmark, bookmarks.into_iter().collect::<BookmarkList>().to_string())
+    }
+
+    /// Sets where a replay starts, or which past is asked for.
+    #[must_use]
+    pub fn bookmark(self, start: impl Into<StartAt>) -> Self {
+        self.text(Field::Bookmark, start.into().to_wire())
+    }
+
+    /// Sets the content filter.
+    #[must_use]
+    pub fn filter(self, filter: impl Into<String>) -> Self {
+        self.text(Field::Filter, filter)
+    }
+
+    /// Sets the options.
+    #[must_use]
+    pub fn options(self, options: impl Into<CommandOptions>) -> Self {
+        self.text(Field::Options, options.into().to_string())
+    }
+
+    /// Sets the subscription id.
+    #[must_use]
+    pub fn subscription_id(self, id: impl Into<String>) -> Self {
+        self.text(Field::SubscriptionId, id)
+    }
+
+    /// Sets the query id.
+    #[must_use]
+    pub fn query_id(self, id: impl Into<String>) -> Self {
+        self.text(Field::QueryId, id)
+    }
+
+    /// Sets the order of a query's records, such as `/price DESC,/id`.
+    #[must_use]
+    pub fn order_by(self, order: impl Into<String>) -> Self {
+        self.text(Field::OrderBy, order)
+    }
+
+    /// Sets how many records are in one frame: 1 to [`BATCH_MAX`].
+    #[must_use]
+    pub fn batch_size(self, records: u64) -> Self {
+        self.number(Field::BatchSize, records)
+    }
+
+    /// Sets how many records, or messages of a replay, there are at most.
+    #[must_use]
+    pub fn top_n(self, count: u64) -> Self {
+        self.number(Field::TopN, count)
+    }
+
+    /// Sets the keys of the records that are asked for, or deleted.
+    #[must_use]
+    pub fn sow_keys<T: AsRef<str>>(self, keys: impl IntoIterator<Item = T>) -> Self {
+        let keys: Vec<_> = keys.into_iter().map(|key| key.as_ref().to_owned()).collect();
+        self.text(Field::SowKeys, keys.join(","))
+    }
+
+    /// Sets the key of the record that is published.
+    #[must_use]
+    pub fn sow_key(self, key: impl Into<String>) -> Self {
+        self.text(Field::SowKey, key)
+    }
+
+    /// Sets opaque text that goes with a message.
+    #[must_use]
+    pub fn correlation_id(self, id: impl Into<String>) -> Self {
+        self.text(Field::CorrelationId, id)
+    }
+
+    /// Sets how long the record lives, rounded up to seconds; zero is for ever.
+    #[must_use]
+    pub fn expiration(self, lifetime: Duration) -> Self {
+        self.number(Field::Expiration, lifetime.as_secs() + u64::from(lifetime.subsec_nanos() > 0))
+    }
+
+    /// Sets the publisher's number of what is written.
+    #[must_use]
+    pub fn sequence(self, sequence: u64) -> Self {
+        self.number(Field::Sequence, sequence)
     }
 
     /// The kind.

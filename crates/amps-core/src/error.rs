@@ -24,6 +24,12 @@ pub enum MessageError {
     /// The header names no command.
     #[error("the header names no command")]
     NoCommand,
+    /// A SOW batch has more records than are read: servers send at most 10,000.
+    #[error("a SOW frame has more than {max} records")]
+    TooManyRecords {
+        /// The bound.
+        max: usize,
+    },
     /// A record of a SOW batch has no length, or one that leaves the frame.
     #[error("a SOW record at byte {at} has no valid length")]
     RecordLength {

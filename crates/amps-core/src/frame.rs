@@ -128,5 +128,12 @@ mod tests {
         let error = FrameError::TooLarge { len: 9, limit: 8 };
         assert_eq!(decoder.next_frame(), Err(error.clone()));
         assert_eq!(decoder.next_frame(), Err(error));
+        let mut decoder = FrameDecoder::new(8);
+        decoder.extend(b"\0\0\0\x0812345678");
+        assert_eq!(
+            decoder.next_frame(),
+            Ok(Some(Bytes::from_static(b"12345678"))),
+            "the limit itself is none too much"
+        );
     }
 }

@@ -10,7 +10,8 @@
 //! * [`command`], [`ack`], [`reason`], [`bookmark`]: the protocol's vocabulary.
 //! * [`uri`]: connection strings. [`transport`]: how a byte stream is opened.
 //! * [`connection`]: the parts of one live connection.
-//! * [`payload`]: bodies of several parts, FIX and NVFIX.
+//! * [`payload`]: bodies of several parts, FIX and NVFIX. [`quote`](quote()): values in
+//!   filters.
 
 pub mod ack;
 pub mod batch;
@@ -25,6 +26,7 @@ pub mod messages;
 pub mod payload;
 #[doc(hidden)]
 pub mod planted;
+mod quote;
 pub mod reason;
 pub mod transport;
 pub mod uri;
@@ -32,12 +34,13 @@ mod version;
 
 pub use ack::{AckType, AckTypes, Status};
 pub use bookmark::{Bookmark, BookmarkError, BookmarkList, BookmarkRange, StartAt};
-pub use command::{Command, CommandKind, CommandOptions, Conflation, Rate};
+pub use command::{Command, CommandKind, CommandOptions, Conflation, InvalidCommand, Rate};
 pub use error::MessageError;
 pub use frame::{FrameDecoder, FrameError};
 pub use header::Field;
 pub use message::Message;
 pub use messages::{MessageDecoder, Messages};
+pub use quote::{quote, quote_list};
 pub use reason::Reason;
 #[cfg(feature = "tls")]
 pub use transport::tls;

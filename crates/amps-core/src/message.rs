@@ -9,6 +9,7 @@ use bytes::Bytes;
 
 use crate::ack::{AckType, Status};
 use crate::bookmark::Bookmark;
+use crate::command::CommandOptions;
 use crate::error::MessageError;
 use crate::header::{self, Field};
 use crate::messages::{Head, Messages, Run};
@@ -263,6 +264,68 @@ impl Message {
     /// In a `stats` ack: records that changed.
     pub fn records_updated(&self) -> Option<u64> {
         self.number(Field::RecordsUpdated)
+    }
+
+    /// The subscription an answer is about. For whom a message is say
+    /// [`subscription_ids`](Self::subscription_ids).
+    pub fn subscription_id(&self) -> Option<&str> {
+        self.raw(Field::SubscriptionId)
+    }
+
+    /// Bytes of the body, where the server says so: of records in a batch always.
+    pub fn message_length(&self) -> Option<u64> {
+        self.number(Field::MessageLength)
+    }
+
+    /// A set of SOW keys, separated by commas.
+    pub fn sow_keys(&self) -> Option<Cow<'_, str>> {
+        self.text(Field::SowKeys)
+    }
+
+    /// A content filter.
+    pub fn filter(&self) -> Option<Cow<'_, str>> {
+        self.text(Field::Filter)
+    }
+
+    /// Options, such as the backlog that is granted to a subscription.
+    pub fn options(&self) -> Option<CommandOptions> {
+        self.text(Field::Options).map(|text| CommandOptions::from(&*text))
+    }
+
+    /// Lifetime in seconds; 0 is for ever.
+    pub fn expiration(&self) -> Option<u64> {
+        self.number(Field::Expiration)
+    }
+
+    /// At most so many records, or messages.
+    pub fn top_n(&self) -> Option<u64> {
+        self.number(Field::TopN)
+    }
+
+    /// The order of records.
+    pub fn order_by(&self) -> Option<Cow<'_, str>> {
+        self.text(Field::OrderBy)
+    }
+
+    /// The name of a client.
+    pub fn client_name(&self) -> Option<Cow<'_, str>> {
+        self.text(Field::ClientName)
+    }
+
+    /// The message type of a connection.
+    pub fn message_type(&self) -> Option<Cow<'_, str>> {
+        self.text(Field::MessageType)
+    }
+
+    /// A version: in the answer to a logon the server's.
+    pub fn version(&self) -> Option<Cow<'_, str>> {
+        self.text(Field::Version)
+    }
+
+    /// The password that the answer to a logon asks to log on again with. Never
+    /// shown by `Debug`.
+    pub fn password(&self) -> Option<Cow<'_, str>> {
+        self.text(Field::Password)
     }
 
     /// The header as it stands on the wire, with whatever has no name here.

@@ -19,7 +19,7 @@ use crate::message::{Message, MessageKind};
 
 pub use decoder::MessageDecoder;
 use run::RUN_LEN;
-pub(crate) use run::{Head, Run};
+pub(crate) use run::{Head, RECORDS_MAX, Run};
 
 /// A table larger than this is not kept: that many messages or fields, a
 /// multiple of what a read brings.

@@ -4,5 +4,5 @@
 mod composite;
 mod pairs;
 
-pub use composite::{Composite, CompositeBuilder, CompositeError, Parts};
+pub use composite::{Composite, CompositeBuilder, CompositeError, PARTS_MAX, Parts};
 pub use pairs::{FixBuilder, NvfixBuilder, PairError, Pairs, SEPARATOR, fix, nvfix};

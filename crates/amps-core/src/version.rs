@@ -34,7 +34,7 @@ impl FromStr for Version {
         let mut parts = [0; 4];
         for (at, part) in text.split('.').take(4).enumerate() {
             let digits = part.split(|letter: char| !letter.is_ascii_digit()).next().unwrap_or_default();
-            parts[at] = digits.parse().map_err(|_| VersionError(text.to_owned()))?;
+            parts[at] = digits.parse().map_err(|_| VersionError(text.chars().take(80).collect()))?;
             if digits.len() < part.len() {
                 break;
             }
@@ -66,5 +66,7 @@ mod tests {
         for text in ["", "x", ".5", "5..3", "99999999999"] {
             assert!(text.parse::<Version>().is_err(), "{text}");
         }
+        let long = "x".repeat(1 << 20).parse::<Version>().unwrap_err();
+        assert!(long.to_string().len() < 200);
     }
 }

@@ -24,6 +24,7 @@ pub(super) fn run(bytes: &[u8]) {
             return;
         }
     }
+    assert!(records.len() <= batch::RECORDS_MAX);
     assert_eq!(records.error().is_none(), rest.is_empty(), "{:?}", records.error());
 }
 

@@ -43,6 +43,7 @@ pub(super) fn touch(message: &Message) {
         let _ = (message.raw(*field), message.text(*field), message.number(*field), message.span(*field));
     }
     let _ = (message.bookmark(), message.reason(), message.status(), message.ack_type(), format!("{message:?}"));
+    let _ = message.options().map(|options| options.check());
     let _ = message.detached();
     assert!(message.subscription_ids().count() <= message.size());
 }

@@ -1,8 +1,9 @@
 //! Bodies of several parts, FIX and NVFIX.
 
-use amps_core::payload::{self, Composite, CompositeBuilder, FixBuilder, NvfixBuilder};
+use amps_core::payload::{self, Composite, CompositeBuilder, CompositeError, FixBuilder, NvfixBuilder, PARTS_MAX};
 
-/// Any bytes are parts or an error; parts make the same bytes again.
+/// Any bytes are parts or an error; parts make the same bytes again, also with
+/// something unparsed behind them.
 pub(super) fn composite(bytes: &[u8]) {
     let whole = Composite::parse(bytes);
     let parts: Vec<_> = Composite::parts(bytes).map_while(Result::ok).collect();
@@ -10,10 +11,20 @@ pub(super) fn composite(bytes: &[u8]) {
     let built = parts.iter().try_fold(CompositeBuilder::new(), |body, part| body.part(part)).expect("parts that fit");
     let built = built.finish();
     assert!(bytes.starts_with(&built));
+    if parts.len() > PARTS_MAX {
+        return assert_eq!(whole, Err(CompositeError::TooMany));
+    }
     assert_eq!(whole.is_ok(), built.len() == bytes.len());
     if let Ok(whole) = whole {
-        assert!(whole.iter().eq(parts));
+        assert!(whole.iter().eq(parts.iter().copied()));
     }
+    for count in [0, parts.len() / 2, parts.len()] {
+        let (declared, unparsed) = Composite::declared(bytes, count).expect("so many are there");
+        assert!(declared.iter().eq(parts.iter().take(count).copied()));
+        let again = declared.iter().try_fold(CompositeBuilder::new(), |body, part| body.part(part));
+        assert_eq!(again.expect("parts that fit").finish_with(unparsed), bytes);
+    }
+    assert!(Composite::declared(bytes, parts.len() + 1).is_err());
 }
 
 /// The first byte is the separator. Any bytes are pairs or errors; pairs make

@@ -249,9 +249,27 @@ impl CommandOptions {
             if split(value).0.len() > 1 {
                 return Err("a list of several values needs brackets");
             }
+            if LISTS_OF_FIELDS.contains(&name.as_str()) && !is_list_of_fields(value) {
+                return Err("select, conflation_key and grouping are lists of fields in brackets, such as [/a,/b]");
+            }
         }
         Ok(())
     }
+}
+
+/// Options whose items begin with `/`, or with `[/` for names with odd characters
+/// in them; those of `select` with a sign in front.
+const LISTS_OF_FIELDS: [&str; 3] = ["select", "conflation_key", "grouping"];
+
+/// Whether everything that a server will split the list into is a field: an item
+/// with a comma of its own is not.
+fn is_list_of_fields(value: &str) -> bool {
+    let Some(items) = value.strip_prefix('[').and_then(|value| value.strip_suffix(']')) else { return false };
+    split(items).0.into_iter().all(|item| {
+        let item = item.trim();
+        let field = item.strip_prefix(['+', '-']).unwrap_or(item);
+        field.starts_with('/') || field.starts_with("[/")
+    })
 }
 
 /// An interval in the notation of AMPS.
@@ -356,6 +374,16 @@ mod tests {
             assert!(CommandOptions::from(text).check().is_err(), "{text}");
         }
         assert!(CommandOptions::new().value("top_n", "1,oof").check().is_err());
+        for odd in ["/a,oof", "/a],oof,select=[/b", "a", "", "/a,"] {
+            for options in [
+                CommandOptions::new().select([odd]),
+                CommandOptions::new().conflation_key(["/x", odd]),
+                CommandOptions::new().grouping([odd, "/x"]),
+            ] {
+                assert!(options.check().is_err(), "{options}");
+            }
+        }
+        assert_eq!(CommandOptions::new().select(["-/", "+[/odd, name]", "/a/b"]).check(), Ok(()));
         assert!(CommandOptions::new().flag("oof,live").check().is_err());
     }
 

@@ -14,6 +14,11 @@ use crate::message::MessageKind;
 /// no frame is longer; so places in it fit into 32 bits.
 pub(super) const RUN_LEN: usize = (1 << 31) - PREFIX_LEN;
 
+/// The most records of one batch, ten times what a server sends (AMPS User Guide,
+/// "Batching Query Results"). The table takes several times the bytes of very
+/// small records.
+pub(crate) const RECORDS_MAX: usize = 100_000;
+
 /// The table behind [`Messages`](super::Messages). A single message needs no
 /// more than one allocation.
 #[derive(Debug, Default)]
@@ -183,6 +188,10 @@ impl Run {
         let bytes = &batch.bytes[..head.end as usize];
         let mut at = head.body as usize;
         while at < bytes.len() {
+            if run.heads.len() == RECORDS_MAX {
+                run.error = Some(MessageError::TooManyRecords { max: RECORDS_MAX });
+                break;
+            }
             match run.record(head, batch.kind(index), bytes, at) {
                 Ok(end) => at = end,
                 Err(error) => {

@@ -5,6 +5,10 @@ use bytes::{BufMut, BytesMut};
 /// Bytes in front of each part: its length, the highest byte first.
 const PREFIX: usize = 4;
 
+/// The most parts that are read at once. A message type declares a few; a body of
+/// empty parts would take four times its own memory.
+pub const PARTS_MAX: usize = 65_536;
+
 /// Makes a body of several parts (AMPS User Guide, "Composite Message Type").
 ///
 /// Each part is its length as four bytes, the highest first, and its bytes. An
@@ -33,6 +37,9 @@ pub enum CompositeError {
         /// Where its length begins.
         at: usize,
     },
+    /// It has more parts than are read at once.
+    #[error("more than {PARTS_MAX} parts: read them one by one")]
+    TooMany,
     /// A part does not fit the four bytes of its length.
     #[error("a part of {len} bytes is longer than {}", u32::MAX)]
     TooLong {
@@ -63,6 +70,14 @@ impl CompositeBuilder {
     pub fn finish(self) -> bytes::Bytes {
         self.0.freeze()
     }
+
+    /// The body, and behind its parts what AMPS carries along without looking at it
+    /// (AMPS User Guide, "Composite Message Type": unparsed payload). As many parts
+    /// as the message type declares have to be there.
+    pub fn finish_with(mut self, unparsed: impl AsRef<[u8]>) -> bytes::Bytes {
+        self.0.put_slice(unparsed.as_ref());
+        self.finish()
+    }
 }
 
 /// A composite body, read.
@@ -80,16 +95,45 @@ pub struct Parts<'a> {
 }
 
 impl<'a> Composite<'a> {
-    /// Reads all parts. A body with something unparsed behind its parts is read
-    /// part by part: [`parts`](Self::parts).
+    /// Reads all parts, at most [`PARTS_MAX`]. A body with something unparsed behind
+    /// its parts is read with [`declared`](Self::declared).
     ///
     /// # Errors
-    /// [`CompositeError::Truncated`].
+    /// [`CompositeError::Truncated`], [`CompositeError::TooMany`].
     pub fn parse(body: &'a (impl AsRef<[u8]> + ?Sized)) -> Result<Self, CompositeError> {
-        Ok(Self { parts: Self::parts(body.as_ref()).collect::<Result<_, _>>()? })
+        let parts = Self::parts(body.as_ref()).take(PARTS_MAX + 1).collect::<Result<Vec<_>, _>>()?;
+        if parts.len() > PARTS_MAX { Err(CompositeError::TooMany) } else { Ok(Self { parts }) }
     }
 
-    /// Reads part after part. Behind an error there is nothing more.
+    /// Reads as many parts as the message type declares, and answers what stands
+    /// behind them: what AMPS carries along without looking at it (AMPS User Guide,
+    /// "Composite Message Type": unparsed payload). The documents do not say whether
+    /// that has a length in front; it is answered as it stands there.
+    ///
+    /// ```
+    /// use amps_core::payload::{Composite, CompositeBuilder};
+    /// let body = CompositeBuilder::new().part("{}")?.part("")?.finish_with("as it is");
+    /// let (parts, unparsed) = Composite::declared(&body, 2)?;
+    /// assert_eq!((parts.len(), parts.get(1), unparsed), (2, Some(&b""[..]), &b"as it is"[..]));
+    /// # Ok::<_, amps_core::payload::CompositeError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`CompositeError::Truncated`] also when there are fewer parts,
+    /// [`CompositeError::TooMany`] for more than [`PARTS_MAX`].
+    pub fn declared(body: &'a (impl AsRef<[u8]> + ?Sized), count: usize) -> Result<(Self, &'a [u8]), CompositeError> {
+        if count > PARTS_MAX {
+            return Err(CompositeError::TooMany);
+        }
+        let mut rest = Self::parts(body.as_ref());
+        let parts = rest.by_ref().take(count).collect::<Result<Vec<_>, _>>()?;
+        match parts.len() < count {
+            true => Err(CompositeError::Truncated { part: rest.part, at: rest.at }),
+            false => Ok((Self { parts }, rest.rest)),
+        }
+    }
+
+    /// Reads part after part, however many. Behind an error there is nothing more.
     pub fn parts(body: &'a [u8]) -> Parts<'a> {
         Parts { rest: body, part: 0, at: 0 }
     }
@@ -173,6 +217,30 @@ mod tests {
         assert_eq!(parts.next(), Some(Ok(&b"a"[..])));
         assert!(parts.next().is_some_and(|part| part.is_err()));
         assert_eq!(parts.next(), None);
+    }
+
+    #[test]
+    fn what_stands_behind_the_declared_parts_is_left_as_it_is() {
+        let two = || CompositeBuilder::new().part("{}").unwrap().part("").unwrap();
+        for unparsed in [&b""[..], b"x", b"no length", b"\0\0\0\x03abc", b"\xff\xff\xff\xff"] {
+            let body = two().finish_with(unparsed);
+            let (parts, behind) = Composite::declared(&body, 2).unwrap();
+            assert_eq!((parts.iter().collect::<Vec<_>>(), behind), (vec![&b"{}"[..], b""], unparsed));
+        }
+        let body = two().finish();
+        assert_eq!(Composite::declared(&body, 3), Err(CompositeError::Truncated { part: 2, at: 10 }));
+        assert_eq!(Composite::declared(&body[..9], 2), Err(CompositeError::Truncated { part: 1, at: 6 }));
+        assert_eq!(Composite::declared(&body, 0).unwrap().1, &body[..]);
+    }
+
+    #[test]
+    fn there_are_not_too_many_parts() {
+        let body = |parts: usize| vec![0; PREFIX * parts];
+        assert_eq!(Composite::parse(&body(PARTS_MAX)).unwrap().len(), PARTS_MAX);
+        assert_eq!(Composite::parse(&body(PARTS_MAX + 1)), Err(CompositeError::TooMany));
+        assert_eq!(Composite::declared(&body(PARTS_MAX + 2), PARTS_MAX).unwrap().1.len(), 2 * PREFIX);
+        assert_eq!(Composite::declared(&body(PARTS_MAX + 2), PARTS_MAX + 1), Err(CompositeError::TooMany));
+        assert_eq!(Composite::parts(&body(PARTS_MAX + 1)).count(), PARTS_MAX + 1);
     }
 
     proptest! {

@@ -5,6 +5,9 @@ use std::fmt::Display;
 /// What ends a pair unless something else is agreed on.
 pub const SEPARATOR: u8 = 1;
 
+/// So many bytes of a tag are in an error: a body may be one tag of megabytes.
+const SHOWN_MAX: usize = 80;
+
 /// What is wrong with a tag, a value or a body.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -13,7 +16,7 @@ pub enum PairError {
     /// has `=` or the separator in it.
     #[error("'{tag}' is no tag")]
     Tag {
-        /// The tag, as far as it is text.
+        /// The tag, as far as it is text, and not more than its beginning.
         tag: String,
     },
     /// The value has the separator in it.
@@ -58,13 +61,18 @@ struct Builder {
     body: Vec<u8>,
 }
 
+/// A tag as an error shows it.
+fn shown(tag: &[u8]) -> String {
+    String::from_utf8_lossy(&tag[..tag.len().min(SHOWN_MAX)]).into_owned()
+}
+
 impl Builder {
     fn pair(&mut self, tag: &str, value: &[u8]) -> Result<(), PairError> {
         if tag.is_empty() || tag.bytes().any(|byte| byte == b'=' || byte == self.separator) {
-            return Err(PairError::Tag { tag: tag.to_owned() });
+            return Err(PairError::Tag { tag: shown(tag.as_bytes()) });
         }
         if value.contains(&self.separator) {
-            return Err(PairError::Value { tag: tag.to_owned() });
+            return Err(PairError::Value { tag: shown(tag.as_bytes()) });
         }
         self.body.extend_from_slice(tag.as_bytes());
         self.body.push(b'=');
@@ -148,7 +156,9 @@ impl NvfixBuilder {
     }
 }
 
-/// The pairs of a FIX body, in order.
+/// The pairs of a FIX body, in order. Nothing is copied, so that there is no
+/// bound on them but the body's length; whoever makes a map of them may take
+/// [`take`](Iterator::take).
 ///
 /// ```
 /// use std::collections::HashMap;
@@ -163,13 +173,13 @@ pub fn fix(body: &[u8], separator: u8) -> impl Iterator<Item = Result<(u32, &[u8
         let number = std::str::from_utf8(tag).ok().filter(|tag| tag.bytes().all(|byte| byte.is_ascii_digit()));
         match number.and_then(|tag| tag.parse().ok()).filter(|tag| *tag > 0) {
             Some(number) => Ok((number, value)),
-            None => Err(PairError::Tag { tag: String::from_utf8_lossy(tag).into_owned() }),
+            None => Err(PairError::Tag { tag: shown(tag) }),
         }
     })
 }
 
-/// The pairs of an NVFIX body, in order. Of a tag that comes twice a map keeps
-/// the last.
+/// The pairs of an NVFIX body, in order, read as by [`fix`]. Of a tag that comes
+/// twice a map keeps the last.
 pub fn nvfix(body: &[u8], separator: u8) -> Pairs<'_> {
     Pairs { rest: body, at: 0, separator }
 }
@@ -221,6 +231,7 @@ mod tests {
         assert_eq!(fix(b"8=FIX", SEPARATOR).next(), Some(Ok((8, &b"FIX"[..]))), "the last separator may be missing");
     }
 
+    /// Covers 13#3.
     #[test]
     fn what_is_no_tag_or_no_value_is_refused() {
         assert!(matches!(FixBuilder::new().pair(0, "x"), Err(PairError::Tag { .. })));
@@ -231,6 +242,10 @@ mod tests {
         for body in ["0=x", "-1=x", "a=x", "+1=x", "99999999999=x", "=x"] {
             assert!(matches!(fix(body.as_bytes(), SEPARATOR).next(), Some(Err(PairError::Tag { .. }))), "{body}");
         }
+        // Where somebody else may read it, a megabyte is no error's text.
+        let long = [&vec![b'9'; 1 << 20][..], b"=x"].concat();
+        let Some(Err(error)) = fix(&long, SEPARATOR).next() else { panic!("no tag is so long") };
+        assert_eq!(error.to_string().len(), SHOWN_MAX + "'' is no tag".len());
         let mut pairs = nvfix(b"a=1\x01b\x01c=3", SEPARATOR);
         assert!(pairs.next().is_some_and(|pair| pair.is_ok()));
         assert_eq!(pairs.next(), Some(Err(PairError::NoValue { at: 4 })));
