@@ -8,6 +8,7 @@
 
 mod batch;
 mod bookmark;
+mod config;
 mod engine;
 mod filter;
 mod frames;
@@ -36,6 +37,7 @@ pub const ALL: &[Target] = &[
     Target { name: "bookmark_store", run: stores::bookmark_store },
     Target { name: "bookmarks", run: histories::bookmarks },
     Target { name: "composite", run: payload::composite },
+    Target { name: "config", run: config::run },
     Target { name: "engine", run: engine::run },
     Target { name: "filter", run: filter::text },
     Target { name: "filter_value", run: filter::value },
@@ -54,7 +56,7 @@ pub const ALL: &[Target] = &[
 /// The names of those that get bytes as they come from outside; the others get
 /// operations made of bytes.
 pub const DECODERS: &[&str] =
-    &["batch", "bookmark", "composite", "filter", "fix", "frames", "header", "nvfix", "options", "uri"];
+    &["batch", "bookmark", "composite", "config", "filter", "fix", "frames", "header", "nvfix", "options", "uri"];
 
 /// Runs the target of that name.
 ///

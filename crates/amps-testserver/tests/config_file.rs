@@ -122,3 +122,21 @@ fn error_of_missing_chain() -> String {
     std::fs::write(&path, "[tls]\nchain = \"chain.pem\"\nkey = \"key.pem\"\n").unwrap();
     TestServerBuilder::from_file(&path).unwrap_err().to_string()
 }
+
+/// A text is bounded in length, and in how deep it goes.
+#[test]
+fn a_file_is_neither_too_long_nor_too_deep() {
+    let with = |len: usize| format!("name = \"{}\"\n", "x".repeat(len - "name = \"\"\n".len()));
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("server.toml");
+    let read = |text: &str| {
+        std::fs::write(&path, text).unwrap();
+        TestServerBuilder::from_file(&path).map(drop).map_err(|error| error.to_string())
+    };
+    assert_eq!(read(&with(1 << 20)), Ok(()));
+    assert!(read(&with((1 << 20) + 1)).unwrap_err().contains("longer than 1 MiB"));
+    assert!(TestServerBuilder::check_toml(&with((1 << 20) + 1)).unwrap_err().contains("longer than 1 MiB"));
+    for deep in ["x = ".to_owned() + &"[".repeat(200_000), "a.".repeat(200_000) + "a = 1", "[".repeat(200_000)] {
+        assert!(!TestServerBuilder::check_toml(&deep).unwrap_err().is_empty());
+    }
+}

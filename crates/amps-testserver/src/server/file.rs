@@ -1,6 +1,6 @@
 //! A server's configuration from a TOML file.
 
-use std::io;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -14,6 +14,9 @@ use crate::message_type::MessageType;
 use crate::queue_config::{Delivery, Fairness, Leasing, QueueConfig};
 use crate::readings::Readings;
 use crate::sow_config::SowConfig;
+
+/// The longest file in bytes; and that of a file which it names.
+const LEN_MAX: u64 = 1 << 20;
 
 /// A configuration file that cannot be used. It says which file, and where in
 /// it: line, column and what was expected there.
@@ -284,8 +287,7 @@ impl TestServerBuilder {
     pub fn from_file(path: impl AsRef<Path>) -> Result<Self, ConfigFileError> {
         let path = path.as_ref();
         let text = read_file(path)?;
-        let invalid = |reason: String| ConfigFileError::Invalid { path: path.to_owned(), reason };
-        let file: File = toml::from_str(&text).map_err(|error| invalid(error.to_string().trim_end().to_owned()))?;
+        let file = parse(&text).map_err(|reason| ConfigFileError::Invalid { path: path.to_owned(), reason })?;
         let beside = |other: &Path| path.parent().map_or_else(|| other.to_owned(), |dir| dir.join(other));
         let tls = match &file.tls {
             Some(tls) => {
@@ -305,8 +307,36 @@ impl TestServerBuilder {
     }
 }
 
+impl TestServerBuilder {
+    /// Whether a text is what [`from_file`](Self::from_file) would take, as far as it
+    /// goes by itself: files that it names are not looked at.
+    ///
+    /// # Errors
+    /// Line, column and what was expected.
+    pub fn check_toml(text: &str) -> Result<(), String> {
+        parse(text).map(|file| drop(file.build()))
+    }
+}
+
+fn parse(text: &str) -> Result<File, String> {
+    if text.len() as u64 > LEN_MAX {
+        return Err("it is longer than 1 MiB".to_owned());
+    }
+    toml::from_str(text).map_err(|error| error.to_string().trim_end().to_owned())
+}
+
+/// No more of a file than one byte beyond the limit, whatever it is.
 fn read_file(path: &Path) -> Result<String, ConfigFileError> {
-    std::fs::read_to_string(path).map_err(|cause| ConfigFileError::Read { path: path.to_owned(), cause })
+    let mut text = String::new();
+    let read = std::fs::File::open(path).and_then(|file| file.take(LEN_MAX + 1).read_to_string(&mut text));
+    match read {
+        Ok(len) if len as u64 > LEN_MAX => {
+            let cause = io::Error::new(io::ErrorKind::FileTooLarge, "it is longer than 1 MiB");
+            Err(ConfigFileError::Read { path: path.to_owned(), cause })
+        }
+        Ok(_) => Ok(text),
+        Err(cause) => Err(ConfigFileError::Read { path: path.to_owned(), cause }),
+    }
 }
 
 impl File {
