@@ -36,6 +36,7 @@ mod story;
 mod subscriber;
 mod tail;
 mod verdict;
+mod work;
 
 use std::process::ExitCode;
 

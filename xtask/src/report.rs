@@ -5,6 +5,7 @@ use std::fmt::Write;
 use serde::Serialize;
 
 use crate::verdict::{Kind, Verdict};
+use crate::work::Work;
 
 /// Violations printed in full.
 const SHOWN: usize = 10;
@@ -12,16 +13,9 @@ const SHOWN: usize = 10;
 /// The last line of standard output.
 #[derive(Debug, Serialize)]
 struct Summary {
-    seeds: usize,
+    #[serde(flatten)]
+    work: Work,
     seed: u64,
-    faults: usize,
-    kills: usize,
-    published: usize,
-    delivered: usize,
-    lost: usize,
-    duplicated: usize,
-    out_of_order: usize,
-    violations: usize,
     view_updates: usize,
     queue_given: usize,
     queue_done: usize,
@@ -116,16 +110,18 @@ pub(crate) fn figures(verdict: &Verdict, facts: &Facts) -> Vec<(String, u64)> {
 
 fn summary(verdict: &Verdict, facts: &Facts) -> String {
     let summary = Summary {
-        seeds: 1,
+        work: Work {
+            seeds: 1,
+            faults: facts.faults as u64,
+            kills: facts.kills as u64,
+            published: verdict.published as u64,
+            delivered: verdict.delivered.iter().sum::<usize>() as u64,
+            lost: verdict.count(Kind::Lost) as u64,
+            duplicated: verdict.count(Kind::Duplicated) as u64,
+            out_of_order: verdict.count(Kind::OutOfOrder) as u64,
+            violations: verdict.violations.len() as u64,
+        },
         seed: facts.seed,
-        faults: facts.faults,
-        kills: facts.kills,
-        published: verdict.published,
-        delivered: verdict.delivered.iter().sum(),
-        lost: verdict.count(Kind::Lost),
-        duplicated: verdict.count(Kind::Duplicated),
-        out_of_order: verdict.count(Kind::OutOfOrder),
-        violations: verdict.violations.len(),
         view_updates: facts.view_updates,
         queue_given: facts.queue_given,
         queue_done: facts.queue_done,
@@ -144,6 +140,7 @@ fn line(text: &mut String, what: std::fmt::Arguments<'_>) {
 mod tests {
     use super::*;
     use crate::verdict::{Seen, Violation};
+    use crate::work;
 
     fn facts() -> Facts {
         Facts {
@@ -161,10 +158,11 @@ mod tests {
         let verdict = Verdict { published: 5, persisted: 5, delivered: vec![5, 4], violations: Vec::new() };
         let text = render(&verdict, &facts());
         let expected = concat!(
-            r#"{"seeds":1,"seed":7,"faults":4,"kills":3,"published":5,"delivered":9,"lost":0,"duplicated":0,"#,
-            r#""out_of_order":0,"violations":0,"view_updates":0,"queue_given":0,"queue_done":0,"longest_recovery_ms":0,"seconds":21.3}"#
+            r#"{"seeds":1,"faults":4,"kills":3,"published":5,"delivered":9,"lost":0,"duplicated":0,"#,
+            r#""out_of_order":0,"violations":0,"seed":7,"view_updates":0,"queue_given":0,"queue_done":0,"longest_recovery_ms":0,"seconds":21.3}"#
         );
         assert_eq!(text.lines().last(), Some(expected));
+        work::assert_ends_an_output(&text);
         assert!(text.lines().any(|line| line.starts_with("delivered to two") && line.ends_with(" 4")), "{text}");
     }
 

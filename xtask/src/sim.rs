@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use amps_tests::sim::{Figures, Outcome, Plan, Profile, run, shrink};
 use serde::Serialize;
 
+use crate::work::Work;
 use crate::{Failure, binary, reliability};
 
 /// Options of the simulation.
@@ -62,19 +63,12 @@ struct Total {
 /// The last line of the output.
 #[derive(Serialize)]
 struct Summary<'a> {
-    seeds: u64,
+    #[serde(flatten)]
+    work: Work,
     simulated_hours: f64,
-    faults: u64,
     faults_by_kind: &'a BTreeMap<&'static str, u64>,
-    kills: u64,
-    published: u64,
     acknowledged: u64,
-    delivered: u64,
-    lost: u64,
-    duplicated: u64,
-    out_of_order: u64,
     longest_recovery_s: f64,
-    violations: usize,
 }
 
 /// Rules that are broken when something is lost.
@@ -214,29 +208,36 @@ impl Total {
         figures
     }
 
-    fn print(&self) -> Result<(), Failure> {
+    fn summary(&self) -> Summary<'_> {
         let Figures { faults, published, acknowledged, delivered, time, settling } = &self.figures;
-        for (kind, count) in faults {
+        Summary {
+            work: Work {
+                seeds: self.seeds,
+                faults: faults.values().sum(),
+                kills: self.kills() + self.server_kills(),
+                published: *published,
+                delivered: *delivered,
+                lost: self.broke(LOSS),
+                duplicated: self.broke(DUPLICATES),
+                out_of_order: self.broke(DISORDER),
+                violations: self.violations.len() as u64,
+            },
+            simulated_hours: (time.as_secs_f64() / 360.0).round() / 10.0,
+            faults_by_kind: faults,
+            acknowledged: *acknowledged,
+            longest_recovery_s: settling.as_secs_f64(),
+        }
+    }
+
+    fn print(&self) -> Result<(), Failure> {
+        for (kind, count) in &self.figures.faults {
             println!("{count:>9} {kind}");
         }
-        let summary = Summary {
-            seeds: self.seeds,
-            simulated_hours: (time.as_secs_f64() / 360.0).round() / 10.0,
-            faults: faults.values().sum(),
-            faults_by_kind: faults,
-            kills: self.kills() + self.server_kills(),
-            published: *published,
-            acknowledged: *acknowledged,
-            delivered: *delivered,
-            lost: self.broke(LOSS),
-            duplicated: self.broke(DUPLICATES),
-            out_of_order: self.broke(DISORDER),
-            longest_recovery_s: settling.as_secs_f64(),
-            violations: self.violations.len(),
-        };
+        let summary = self.summary();
+        let Work { seeds, published, delivered, violations, .. } = &summary.work;
         println!(
-            "{} seeds, {} simulated hours, {published} published, {delivered} delivered, longest recovery {:.1} s, {} violations",
-            summary.seeds, summary.simulated_hours, summary.longest_recovery_s, summary.violations,
+            "{seeds} seeds, {} simulated hours, {published} published, {delivered} delivered, longest recovery {:.1} s, {violations} violations",
+            summary.simulated_hours, summary.longest_recovery_s,
         );
         println!("{}", serde_json::to_string(&summary).map_err(|error| Failure::new(error.to_string()))?);
         Ok(())
@@ -269,11 +270,18 @@ mod tests {
     use clap::Parser;
 
     use super::*;
+    use crate::work;
 
     #[derive(Debug, Parser)]
     struct Line {
         #[command(flatten)]
         args: Args,
+    }
+
+    #[test]
+    fn the_last_line_tells_the_work_done() {
+        let total = Total { seeds: 3, ..Total::default() };
+        work::assert_ends_an_output(&serde_json::to_string(&total.summary()).unwrap());
     }
 
     /// What tries nothing would find nothing.

@@ -19,6 +19,7 @@ use crate::publisher::Publisher;
 use crate::server::Server;
 use crate::setup::Setup;
 use crate::verdict::{self, Evidence, Kind, ServerLog};
+use crate::work::Work;
 use crate::{Failure, binary, events, reliability, server_log};
 
 /// How often the process is looked at.
@@ -72,6 +73,8 @@ struct Outcome {
     /// Kills before the client had connected.
     opening: usize,
     published: usize,
+    /// Different lines that the server has.
+    logged: usize,
     lost: usize,
     duplicated: usize,
     out_of_order: usize,
@@ -81,15 +84,9 @@ struct Outcome {
 /// The last line of standard output.
 #[derive(Debug, Default, Serialize)]
 struct Summary {
-    seeds: usize,
+    #[serde(flatten)]
+    work: Work,
     seed: u64,
-    faults: usize,
-    kills: usize,
-    published: usize,
-    lost: usize,
-    duplicated: usize,
-    out_of_order: usize,
-    violations: usize,
     seconds: f64,
 }
 
@@ -104,7 +101,7 @@ pub(crate) fn store_kills(args: &Args) -> Result<bool, Failure> {
     let interrupt = Interrupt::listen()?;
     let amps = binary::amps()?;
     let mut figures = Vec::new();
-    let mut summary = Summary { seeds: 1, seed, ..Summary::default() };
+    let mut work = Work { seeds: 1, ..Work::default() };
     println!(
         "{:<20} {:>6} {:>8} {:>10} {:>5} {:>10} {:>12}",
         "store", "kills", "opening", "published", "lost", "duplicated", "out of order"
@@ -123,36 +120,38 @@ pub(crate) fn store_kills(args: &Args) -> Result<bool, Failure> {
         for violation in &outcome.first {
             println!("{violation}");
         }
-        let Outcome { kills, opening, published, lost, duplicated, out_of_order, .. } = outcome;
+        let Outcome { kills, opening, published, logged, lost, duplicated, out_of_order, .. } = outcome;
         println!(
             "{:<20} {kills:>6} {opening:>8} {published:>10} {lost:>5} {duplicated:>10} {out_of_order:>12}",
             store.name
         );
         figures.push((format!("kills survived, {}", store.name), kills as u64));
         figures.push((format!("of them as it opened, {}", store.name), opening as u64));
-        summary.faults += kills;
-        summary.kills += kills;
-        summary.published += published;
-        summary.lost += lost;
-        summary.duplicated += duplicated;
-        summary.out_of_order += out_of_order;
+        work.faults += kills as u64;
+        work.kills += kills as u64;
+        work.published += published as u64;
+        work.delivered += logged as u64;
+        work.lost += lost as u64;
+        work.duplicated += duplicated as u64;
+        work.out_of_order += out_of_order as u64;
     }
-    summary.violations = summary.lost + summary.duplicated + summary.out_of_order;
+    work.violations = work.lost + work.duplicated + work.out_of_order;
     figures.extend(
         [
-            ("messages published", summary.published),
-            ("messages lost", summary.lost),
-            ("messages duplicated", summary.duplicated),
-            ("messages out of order", summary.out_of_order),
+            ("messages published", work.published),
+            ("messages lost", work.lost),
+            ("messages duplicated", work.duplicated),
+            ("messages out of order", work.out_of_order),
         ]
-        .map(|(name, count)| (name.to_owned(), count as u64)),
+        .map(|(name, count)| (name.to_owned(), count)),
     );
-    summary.seconds = (started.elapsed().as_secs_f64() * 10.0).round() / 10.0;
+    let seconds = (started.elapsed().as_secs_f64() * 10.0).round() / 10.0;
     if let Some(file) = &args.record {
         reliability::record(file, "chaos store", &figures)?;
     }
-    println!("{}", serde_json::to_string(&summary).unwrap_or_default());
-    Ok(summary.violations == 0)
+    let good = work.violations == 0;
+    println!("{}", serde_json::to_string(&Summary { work, seed, seconds }).unwrap_or_default());
+    Ok(good)
 }
 
 struct Kills<'a> {
@@ -298,10 +297,25 @@ impl<'a> Kills<'a> {
         };
         let verdict = verdict::judge(&evidence);
         self.outcome.published = verdict.published;
+        self.outcome.logged = verdict.persisted;
         self.outcome.lost = verdict.count(Kind::Lost);
         self.outcome.duplicated = verdict.count(Kind::Duplicated);
         self.outcome.out_of_order = verdict.count(Kind::OutOfOrder);
         self.outcome.first = verdict.violations.iter().take(5).map(ToString::to_string).collect();
         Ok(self.outcome)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::work;
+
+    #[test]
+    fn the_last_line_tells_the_work_done() {
+        let summary = Summary { work: Work { kills: 7, ..Work::default() }, seed: 1, seconds: 0.5 };
+        let line = serde_json::to_string(&summary).unwrap();
+        work::assert_ends_an_output(&line);
+        assert!(line.contains(r#""kills":7"#), "{line}");
     }
 }
