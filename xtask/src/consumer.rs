@@ -120,12 +120,15 @@ impl Consumer {
     /// Takes in what it wrote by now.
     ///
     /// # Errors
-    /// When it ended by itself, or wrote something that cannot be read.
+    /// When it ended by itself, and is dead now, or wrote something that cannot be read.
     pub(crate) fn poll(&mut self, input: &Input) -> Result<(), Failure> {
         if let Some(process) = &mut self.process
             && let Some(status) = process.ended()?
         {
-            return Err(process.unexpected(status));
+            let failure = process.unexpected(status);
+            self.process = None;
+            self.take_in(input)?;
+            return Err(failure);
         }
         self.take_in(input)
     }

@@ -22,8 +22,6 @@ pub(crate) struct Shown<'a> {
     /// `chaos`.
     pub(crate) name: &'a str,
     pub(crate) verdict: &'a Verdict,
-    /// What did not end as it should.
-    pub(crate) problems: &'a [String],
     pub(crate) facts: &'a Facts,
     pub(crate) story: &'a Story,
     pub(crate) recoveries: &'a [Recovery],
@@ -43,7 +41,7 @@ pub(crate) fn write(path: &Path, shown: &Shown<'_>) -> Result<(), Failure> {
 
 impl Shown<'_> {
     fn render(&self) -> Result<String, Failure> {
-        let good = self.verdict.violations.is_empty() && self.problems.is_empty();
+        let good = self.verdict.violations.is_empty() && self.facts.problems.is_empty();
         let (class, word) = if good { ("good", "Every promise was kept") } else { ("bad", "A promise was broken") };
         let title = format!("{} with seed {}: {}", self.name, self.facts.seed, word.to_lowercase());
         let mut page = String::new();
@@ -95,12 +93,12 @@ impl Shown<'_> {
     /// What went wrong, and when.
     fn broken(&self) -> String {
         let violations = &self.verdict.violations;
-        if violations.is_empty() && self.problems.is_empty() {
+        if violations.is_empty() && self.facts.problems.is_empty() {
             return String::new();
         }
         let mut text = "<h2>What went wrong</h2>\n<ul class=\"broken\">\n".to_owned();
-        for problem in self.problems {
-            line(&mut text, format_args!("<li>{}</li>", escape(problem)));
+        for problem in &self.facts.problems {
+            line(&mut text, format_args!("<li>{}</li>", escape(&problem.to_string())));
         }
         for violation in violations.iter().take(SHOWN) {
             let at = self.when(violation).map(|at| format!("at {:.1} s: ", at.as_secs_f64())).unwrap_or_default();

@@ -138,7 +138,7 @@ impl Publisher {
     /// Notes what its process has done by now.
     ///
     /// # Errors
-    /// When it ended otherwise than with success, or its ledger cannot be read.
+    /// When it ended otherwise than with success, and is dead now, or its ledger cannot be read.
     pub(crate) fn poll(&mut self, setup: &Setup) -> Result<(), Failure> {
         let ended = self.poll_process(setup);
         self.poll_ledger()?;

@@ -1,6 +1,7 @@
 //! What a run prints at its end: violations, the table, and one JSON object.
 
-use std::fmt::Write;
+use std::fmt::{self, Write};
+use std::time::Duration;
 
 use serde::Serialize;
 
@@ -23,6 +24,20 @@ struct Summary {
     seconds: f64,
 }
 
+/// Something that did not go as it should, beside the verdict.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Problem {
+    /// When, since the beginning.
+    pub(crate) at: Duration,
+    pub(crate) what: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "at {:.1} s: {}", self.at.as_secs_f64(), self.what)
+    }
+}
+
 /// What is told beside the verdict, for information.
 #[derive(Debug, Default)]
 pub(crate) struct Facts {
@@ -30,6 +45,8 @@ pub(crate) struct Facts {
     pub(crate) subscribers: Vec<String>,
     /// Deliveries of what an earlier process had written and not discarded.
     pub(crate) redelivered: usize,
+    /// What did not go as it should.
+    pub(crate) problems: Vec<Problem>,
     /// Updates that the views saw.
     pub(crate) view_updates: usize,
     /// Messages of the queue that workers were given, those that came again too.
@@ -53,13 +70,16 @@ pub(crate) struct Facts {
 /// The text of the report, ending in the JSON line.
 pub(crate) fn render(verdict: &Verdict, facts: &Facts) -> String {
     let mut text = String::new();
+    for problem in &facts.problems {
+        line(&mut text, format_args!("{problem}"));
+    }
     for violation in verdict.violations.iter().take(SHOWN) {
         line(&mut text, format_args!("{violation}"));
     }
     if verdict.violations.len() > SHOWN {
         line(&mut text, format_args!("... and {} more", verdict.violations.len() - SHOWN));
     }
-    if !verdict.violations.is_empty() {
+    if !text.is_empty() {
         text.push('\n');
     }
     let mut row = |name: &str, value: String| line(&mut text, format_args!("{name:<26} {value:>10}"));
@@ -119,7 +139,7 @@ fn summary(verdict: &Verdict, facts: &Facts) -> String {
             lost: verdict.count(Kind::Lost) as u64,
             duplicated: verdict.count(Kind::Duplicated) as u64,
             out_of_order: verdict.count(Kind::OutOfOrder) as u64,
-            violations: verdict.violations.len() as u64,
+            violations: (verdict.violations.len() + facts.problems.len()) as u64,
         },
         seed: facts.seed,
         view_updates: facts.view_updates,
@@ -131,7 +151,7 @@ fn summary(verdict: &Verdict, facts: &Facts) -> String {
     serde_json::to_string(&summary).unwrap_or_default()
 }
 
-fn line(text: &mut String, what: std::fmt::Arguments<'_>) {
+fn line(text: &mut String, what: fmt::Arguments<'_>) {
     // Writing into a String cannot fail.
     let _ = writeln!(text, "{what}");
 }
@@ -175,5 +195,13 @@ mod tests {
         assert_eq!(text.lines().filter(|line| line.starts_with("lost: A")).count(), 10);
         assert!(text.contains("... and 2 more"));
         assert!(text.contains(r#""lost":12"#));
+    }
+
+    #[test]
+    fn a_problem_is_told_first_and_counts_as_a_violation() {
+        let problem = Problem { at: Duration::from_millis(1_250), what: "a publisher is dead".to_owned() };
+        let text = render(&Verdict::default(), &Facts { problems: vec![problem], ..facts() });
+        assert!(text.starts_with("at 1.2 s: a publisher is dead\n"), "{text}");
+        assert!(text.contains(r#""violations":1"#));
     }
 }

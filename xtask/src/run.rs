@@ -20,6 +20,7 @@ use crate::network::Network;
 use crate::ports;
 use crate::progress::Progress;
 use crate::publisher::Publisher;
+use crate::report::Problem;
 use crate::schedule::Timed;
 use crate::server::Server;
 use crate::setup::Setup;
@@ -41,6 +42,8 @@ const START_LIMIT: Duration = Duration::from_secs(30);
 const JUDGE_EVERY: Duration = Duration::from_millis(300);
 /// Nothing more arrives for this long: a duplicate would have come by then.
 const QUIET: Duration = Duration::from_millis(700);
+/// More than that, and the run is given up.
+const MOST_PROBLEMS: usize = 20;
 /// The wait for subscribers to end when asked.
 const STOP_LIMIT: Duration = Duration::from_secs(20);
 
@@ -111,13 +114,15 @@ struct Run<'a> {
     story: Story,
     /// Each server has listened, so that each has a journal.
     begun: bool,
+    /// The first message was delivered: what fails now is a finding.
+    flows: bool,
     progress: Progress,
     faults: usize,
     kills: usize,
     /// When servers were killed or paused, in milliseconds of the Unix clock.
     fault_times_ms: Vec<u64>,
-    /// What did not end as it should; each makes the run a failure.
-    problems: Vec<String>,
+    /// What did not go as it should, and when; each makes the run a failure.
+    problems: Vec<Problem>,
 }
 
 impl<'a> Run<'a> {
@@ -170,6 +175,7 @@ impl<'a> Run<'a> {
             cut_off: None,
             story: Story::new(),
             begun: false,
+            flows: false,
             progress: Progress::new(goal),
             faults: 0,
             kills: 0,
@@ -207,6 +213,7 @@ impl<'a> Run<'a> {
         if !self.wait(START_LIMIT, |run| Ok(run.delivered() > 0))? {
             return Err(Failure::new("no message was delivered in time"));
         }
+        self.flows = true;
         self.progress.say("messages flow");
         Ok(())
     }
@@ -214,11 +221,13 @@ impl<'a> Run<'a> {
     fn break_things(&mut self) -> Result<(), Failure> {
         let clock = Instant::now();
         for timed in &self.scenario.faults {
-            self.wait(timed.at.saturating_sub(clock.elapsed()), |_| Ok(false))?;
+            if self.wait(timed.at.saturating_sub(clock.elapsed()), |run| Ok(run.has_problems()))? {
+                return Ok(());
+            }
             self.apply(timed.fault)?;
         }
         if let Some(end) = self.scenario.stop_after {
-            self.wait(end.saturating_sub(clock.elapsed()), |_| Ok(false))?;
+            self.wait(end.saturating_sub(clock.elapsed()), |run| Ok(run.has_problems()))?;
         }
         Ok(())
     }
@@ -254,20 +263,21 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    /// Waits until nothing is missing anywhere, and then until nothing moves.
+    /// Waits until nothing is missing anywhere, and then until nothing moves. A
+    /// process that ends now by itself is not started again: the rest is not waited
+    /// for.
     fn settle(&mut self) -> Result<(), Failure> {
         let mut limit = self.scenario.settle;
         if self.scenario.stop_after.is_none() {
             limit += self.intake();
         }
-        let began = Instant::now();
-        if !self.wait(limit, |run| Ok(run.publishers.iter().all(Publisher::is_done)))? {
-            let late: Vec<_> = self.publishers.iter().filter(|p| !p.is_done()).map(Publisher::name).collect();
-            self.problem(format!("not done within {} s: {}", limit.as_secs(), late.join(", ")));
-        }
-        let mut judged: Option<Instant> = None;
-        let settled = self.wait(self.scenario.settle.max(limit.saturating_sub(began.elapsed())), |run| {
-            if judged.is_some_and(|last| last.elapsed() < JUDGE_EVERY) {
+        let (problems, mut judged): (_, Option<Instant>) = (self.problems.len(), None);
+        let settled = self.wait(limit, |run| {
+            if run.problems.len() > problems {
+                return Ok(true);
+            }
+            if !run.publishers.iter().all(Publisher::is_done) || judged.is_some_and(|last| last.elapsed() < JUDGE_EVERY)
+            {
                 return Ok(false);
             }
             judged = Some(Instant::now());
@@ -282,9 +292,8 @@ impl<'a> Run<'a> {
                 && run.servers.iter().all(Server::listens)
                 && verdict::judge(&run.evidence()?).count(Kind::Lost) == 0)
         })?;
-        if let Some(cut_off) = self.cut_off.as_ref().filter(|_| !settled) {
-            let server = self.server(cut_off.server());
-            self.problem(format!("{server} was cut off and did not get level with the others in time"));
+        if !settled {
+            self.problem(format!("{} s after the last fault: {}", limit.as_secs(), self.unsettled()));
         }
         let mut still = (self.delivered(), Instant::now());
         self.wait(STOP_LIMIT, |run| {
@@ -296,6 +305,30 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
+    /// What is still missing.
+    fn unsettled(&self) -> String {
+        let mut late: Vec<String> = Vec::new();
+        let publishers = self.publishers.iter().filter(|publisher| !publisher.is_done());
+        late.extend(publishers.map(|publisher| format!("{} has not delivered all", publisher.name())));
+        let servers = (0..self.servers.len()).filter(|&server| !self.servers[server].listens());
+        late.extend(servers.map(|server| format!("{} does not listen", self.server(server))));
+        if let Some(cut_off) = &self.cut_off {
+            late.push(format!("{} is not level with the others", self.server(cut_off.server())));
+        }
+        let required = self.required();
+        let published: usize = required.iter().sum();
+        let subscribers = self.subscribers.iter().filter(|subscriber| subscriber.distinct() < published);
+        late.extend(subscribers.map(|s| format!("{} lacks {}", s.name(), published - s.distinct())));
+        match self.consumers_lack(&required).len() {
+            0 => {}
+            wrong => late.push(format!("{wrong} records or messages of the queue are not as they should be")),
+        }
+        if late.is_empty() {
+            late.push("some server lacks messages".to_owned());
+        }
+        late.join(", ")
+    }
+
     fn stop_subscribers(&mut self) -> Result<(), Failure> {
         for subscriber in &self.subscribers {
             subscriber.stop();
@@ -304,9 +337,13 @@ impl<'a> Run<'a> {
         let end = Instant::now() + STOP_LIMIT;
         loop {
             self.interrupt.check()?;
+            let ended: Vec<_> = self.subscribers.iter_mut().map(|subscriber| subscriber.ended(input)).collect();
             let mut all = true;
-            for subscriber in &mut self.subscribers {
-                all &= subscriber.ended(input)?;
+            for ended in ended {
+                match ended {
+                    Ok(ended) => all &= ended,
+                    Err(failure) => self.problem(failure.to_string()),
+                }
             }
             if all {
                 return Ok(());
@@ -341,17 +378,17 @@ impl<'a> Run<'a> {
     }
 
     fn poll(&mut self) -> Result<(), Failure> {
-        for server in &mut self.servers {
-            server.poll()?;
-        }
-        for subscriber in &mut self.subscribers {
-            subscriber.poll(&self.scenario.input)?;
-        }
-        for consumer in &mut self.consumers {
-            consumer.poll(&self.scenario.input)?;
-        }
-        for publisher in &mut self.publishers {
-            publisher.poll(&self.setup)?;
+        let input = &self.scenario.input;
+        let mut failed: Vec<Failure> = self.servers.iter_mut().filter_map(|server| server.poll().err()).collect();
+        failed.extend(self.subscribers.iter_mut().filter_map(|subscriber| subscriber.poll(input).err()));
+        failed.extend(self.consumers.iter_mut().filter_map(|consumer| consumer.poll(input).err()));
+        failed.extend(self.publishers.iter_mut().filter_map(|publisher| publisher.poll(&self.setup).err()));
+        for failure in failed {
+            // Before anything was broken, and when nothing works any more.
+            if !self.flows || self.problems.len() >= MOST_PROBLEMS {
+                return Err(failure);
+            }
+            self.problem(failure.to_string());
         }
         self.poll_cut_off()?;
         for index in 0..self.publishers.len() {
@@ -393,9 +430,13 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    fn problem(&mut self, text: String) {
-        self.progress.say(&text);
-        self.problems.push(text);
+    fn problem(&mut self, what: String) {
+        self.progress.say(&what);
+        self.problems.push(Problem { at: self.story.now(), what });
+    }
+
+    fn has_problems(&self) -> bool {
+        !self.problems.is_empty()
     }
 
     /// All deliveries, repeated ones too.

@@ -97,14 +97,16 @@ impl Server {
     /// Notes what it says, and that it still runs.
     ///
     /// # Errors
-    /// When it ended by itself or did not come up in time.
+    /// When it ended by itself, and is dead now, or did not come up in time.
     pub(crate) fn poll(&mut self) -> Result<(), Failure> {
         let (State::Starting { process, .. } | State::Listening(process) | State::Paused(process)) = &mut self.state
         else {
             return Ok(());
         };
         if let Some(status) = process.ended()? {
-            return Err(process.unexpected(status));
+            let failure = process.unexpected(status);
+            self.kill();
+            return Err(failure);
         }
         let (mut listens, downgraded) = (false, &mut self.downgraded);
         self.said.poll(|line| {

@@ -74,12 +74,14 @@ impl Subscriber {
     /// Takes in what it wrote by now.
     ///
     /// # Errors
-    /// When it ended by itself, or wrote something that cannot be read.
+    /// When it ended by itself, and is dead now, or wrote something that cannot be read.
     pub(crate) fn poll(&mut self, input: &Input) -> Result<(), Failure> {
         if let Some(process) = &mut self.process
             && let Some(status) = process.ended()?
         {
-            return Err(process.unexpected(status));
+            let failure = process.unexpected(status);
+            self.kill(input)?;
+            return Err(failure);
         }
         self.take_in(input)
     }
@@ -119,12 +121,10 @@ impl Subscriber {
     pub(crate) fn ended(&mut self, input: &Input) -> Result<bool, Failure> {
         let Some(process) = &mut self.process else { return Ok(true) };
         let Some(status) = process.ended()? else { return Ok(false) };
-        if !status.success() {
-            return Err(process.unexpected(status));
-        }
+        let failure = (!status.success()).then(|| process.unexpected(status));
         self.process = None;
         self.take_in(input)?;
-        Ok(true)
+        failure.map_or(Ok(true), Err)
     }
 
     /// How many different lines it got.

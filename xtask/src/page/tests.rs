@@ -1,5 +1,6 @@
 use super::*;
 use crate::input::Line;
+use crate::report::Problem;
 use crate::story::Sample;
 
 fn story() -> Story {
@@ -15,12 +16,17 @@ fn story() -> Story {
     story
 }
 
-fn page(verdict: &Verdict, problems: &[String]) -> String {
-    let facts = Facts { subscribers: vec!["reader".to_owned()], seed: 7, faults: 2, kills: 1, ..Facts::default() };
+fn page(verdict: &Verdict, problems: &[Problem]) -> String {
+    let facts = Facts {
+        subscribers: vec!["reader".to_owned()],
+        problems: problems.to_vec(),
+        seed: 7,
+        faults: 2,
+        kills: 1,
+        ..Facts::default()
+    };
     let recoveries = [Recovery { at_ms: 5, lasted_ms: 1_250 }];
-    Shown { name: "chaos", verdict, problems, facts: &facts, story: &story(), recoveries: &recoveries }
-        .render()
-        .unwrap()
+    Shown { name: "chaos", verdict, facts: &facts, story: &story(), recoveries: &recoveries }.render().unwrap()
 }
 
 #[test]
@@ -42,7 +48,7 @@ fn a_broken_run_says_what_and_when() {
     let what = Seen::Line(Line { publisher: 0, number: 12 });
     let violation = Violation { kind: Kind::Lost, place: "server A".into(), what, why: "not there", at_ms: None };
     let verdict = Verdict { violations: vec![violation; SHOWN + 2], ..Verdict::default() };
-    let page = page(&verdict, &["publisher-1 & co".to_owned()]);
+    let page = page(&verdict, &[Problem { at: Duration::from_secs(1), what: "publisher-1 & co".to_owned() }]);
     assert!(page.contains("<h1>A promise was broken</h1>"));
     assert!(page.contains("at 2.0 s: lost: server A: line 13 of publisher 1: not there"), "{page}");
     assert!(page.contains("... and 2 more"));

@@ -131,6 +131,7 @@ impl Run<'_> {
         let recoveries = recovery::all_ms(lives.iter().map(Vec::as_slice), &self.fault_times_ms);
         let facts = Facts {
             subscribers: self.subscribers.iter().map(Subscriber::name).collect(),
+            problems: std::mem::take(&mut self.problems),
             view_updates: self.consumers.iter().map(Consumer::updates).sum(),
             queue_given: self.consumers.iter().map(Consumer::given).sum(),
             queue_done: self.consumers.iter().flat_map(|worker| worker.done()).collect::<HashSet<_>>().len(),
@@ -146,7 +147,6 @@ impl Run<'_> {
             let shown = page::Shown {
                 name: self.scenario.name,
                 verdict: &verdict,
-                problems: &self.problems,
                 facts: &facts,
                 story: &self.story,
                 recoveries: &recoveries,
@@ -157,7 +157,7 @@ impl Run<'_> {
         if let Some(file) = &self.scenario.record {
             reliability::record(file, "chaos", &report::figures(&verdict, &facts))?;
         }
-        let good = verdict.violations.is_empty() && self.problems.is_empty();
+        let good = verdict.violations.is_empty() && facts.problems.is_empty();
         drop(self);
         print!("{}", report::render(&verdict, &facts));
         Ok(good)
