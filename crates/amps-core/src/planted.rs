@@ -94,6 +94,8 @@ mod planted {
         ),
         bug("snapshot-cut-silently", "a query that is cut ends as if it were complete", "whole answers"),
         bug("oof-ignored", "a view is not told what leaves it", "the view converges"),
+        bug("view-not-swept", "a view keeps what was deleted while it was away", "the view converges"),
+        bug("view-change-untold", "a view does not tell of an update", "changes make the view"),
         bug("queue-bound-ignored", "a full queue takes more", "bounded queues"),
         // Message queues.
         bug(

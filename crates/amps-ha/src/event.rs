@@ -138,6 +138,11 @@ pub struct ConnectionSummary {
     pub over: Option<Cause>,
     /// How often the client recovered from the loss of a connection.
     pub reconnects: u64,
+    /// How many connections ended, those too that never got live. Behind each a
+    /// subscription that goes on is told that it is
+    /// [`Reconnected`](crate::subscriptions::Item::Reconnected), or behind a few
+    /// of them once.
+    pub losses: u64,
     /// The latest change of state.
     pub latest: Option<StateChange>,
     /// How many there were.
@@ -212,6 +217,7 @@ impl ConnectionSummary {
             }
             ConnectionState::Disconnected => {
                 self.ends(change.at);
+                self.losses += 1;
                 self.server_version = None;
                 // To be moved is no loss.
                 self.was_live &= !matches!(change.cause, Some(Cause::Moved(_)));

@@ -25,4 +25,5 @@ pub mod server_chooser;
 pub mod session;
 pub mod subscriptions;
 pub mod user_code;
+pub mod view;
 pub mod warning;
