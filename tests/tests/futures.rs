@@ -6,12 +6,14 @@ use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use amps_client::{
-    Client, ClientBuilder, ConnectionState, Event, Field, Message, PublishStore, Replacement, Sow, StartAt, Subscribe,
+    Client, ClientBuilder, ConnectionState, Event, Field, Message, PublishStore, Replacement, Sow, SowView, StartAt,
+    Subscribe,
 };
 use amps_core::header::FrameWriter;
 use amps_core::message::MessageKind;
 use amps_testserver::TestServer;
 use bytes::BytesMut;
+use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
@@ -110,6 +112,8 @@ async fn a_subscribe_or_query_dropped_at_any_await_leaves_nothing_behind() {
         drop(poll_and_drop(client.subscribe(Subscribe::to("t").bookmark(StartAt::Epoch)), times).await);
         drop(poll_and_drop(client.subscribe(Subscribe::sow_and("s")), times).await);
         drop(poll_and_drop(client.sow(Sow::of("s")), times).await);
+        drop(poll_and_drop(client.subscribe_json::<Value>(Subscribe::sow_and("s")), times).await);
+        drop(poll_and_drop(SowView::<String, Value>::of("s").open(&client), times).await);
     }
     assert_usable(&client, &server, &[]).await;
     let all_left = server.wait_for(|stats| {

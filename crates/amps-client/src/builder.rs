@@ -417,6 +417,7 @@ impl ClientBuilder {
         let ending = Mutex::new(Some(Ending { driver, store }));
         let inner = Inner {
             name: self.name,
+            runtime: runtime.clone(),
             log,
             inbox,
             wake,

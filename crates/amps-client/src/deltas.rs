@@ -39,6 +39,7 @@ pub fn merge_delta(record: &mut Value, delta: Value) {
 /// that come again after a reconnect take the place of all that were there, so
 /// that what was missed is made good. A subscription without records at its
 /// beginning has no such repair. As many records are held as the topic has.
+/// [`SowView`](crate::SowView) does all of that by itself, with values.
 ///
 /// ```no_run
 /// # async fn example(client: amps_client::Client) -> Result<(), Box<dyn std::error::Error>> {

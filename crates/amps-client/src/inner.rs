@@ -10,12 +10,15 @@ use amps_ha::error::CommandError;
 use amps_ha::event::{ConnectionSummary, Event};
 use amps_ha::publish_log::{SharedLog, StoreThread};
 use amps_ha::warning::ConfigWarning;
+use tokio::runtime::Handle;
 use tokio::sync::{Notify, broadcast, watch};
 use tokio::task::JoinHandle;
 
 /// What all clones of a client, and its streams, share.
 pub(crate) struct Inner {
     pub(crate) name: String,
+    /// Where the client's tasks run.
+    pub(crate) runtime: Handle,
     pub(crate) log: Arc<SharedLog>,
     pub(crate) inbox: Arc<Inbox>,
     pub(crate) wake: Arc<Notify>,

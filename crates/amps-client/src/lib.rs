@@ -48,6 +48,7 @@ mod process;
 mod publish;
 mod settings;
 mod sow_points;
+mod sow_view;
 mod state;
 mod stores;
 mod subscribe;
@@ -75,6 +76,7 @@ pub use amps_ha::subscriptions::{
     Replacement,
 };
 pub use amps_ha::user_code::{Panicked, UserError};
+pub use amps_ha::view::{Change as ViewChange, Records, Removal};
 pub use amps_ha::warning::ConfigWarning;
 pub use amps_ha::{authenticator, kv, reconnect, server_chooser};
 
@@ -91,6 +93,7 @@ pub use handling::MessageGuard;
 pub use process::Processed;
 pub use publish::Receipt;
 pub use sow_points::SowRecoveryPoints;
+pub use sow_view::{SowView, SowViewBuilder, ViewChanges, ViewEvent, ViewState};
 pub use state::StateWatch;
 pub use stores::{BookmarkStore, CustomStore, PublishStore, RecoveryPointStore};
 pub use subscribe::{Sow, Subscribe, Subscription, SubscriptionEvent};
