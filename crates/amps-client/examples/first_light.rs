@@ -1,13 +1,13 @@
-//! A message survives a dead server: three servers, one of which dies while
+//! A message survives a dead server: two servers, one of which dies while
 //! messages flow. Run it with `cargo run --example first_light`.
 
+use std::error::Error;
 use std::time::Duration;
 
 use amps_client::{BookmarkStore, Client, PublishStore, StartAt, Subscribe};
 use amps_testserver::{Link, TestServer};
 
-#[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<(), Box<dyn std::error::Error>> {
+async fn story() -> Result<(), Box<dyn Error>> {
     // Two servers that replicate to each other. Yours are real AMPS servers.
     let backup = TestServer::builder().name("backup").start().await?;
     let primary = TestServer::builder().name("primary").peer(backup.uri(), Link::Sync).start().await?;
@@ -38,4 +38,14 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         closed.unacknowledged
     );
     Ok(())
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Box<dyn Error>> {
+    story().await
+}
+
+#[tokio::test]
+async fn the_story_is_true() {
+    story().await.unwrap();
 }

@@ -355,6 +355,13 @@ impl Engine {
         messages.map(|entry| self.logged_message(entry)).collect()
     }
 
+    /// The bodies of what was published to a topic, in the order of the log.
+    pub fn logged(&self, topic: &str) -> Vec<Bytes> {
+        let entries = self.log.entries().iter().filter(|entry| entry.deletes.is_none());
+        let published = entries.filter(|entry| *self.topics.get(entry.topic).name == *topic);
+        published.map(|entry| entry.body.clone()).collect()
+    }
+
     /// The configuration.
     pub fn config(&self) -> &Config {
         &self.config

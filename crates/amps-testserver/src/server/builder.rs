@@ -4,6 +4,7 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use regex::Regex;
@@ -37,6 +38,7 @@ use crate::sow_config::SowConfig;
 ///     .await?;
 /// # drop(server); Ok(()) }
 /// ```
+#[derive(Clone)]
 #[must_use = "a server runs only after `start`"]
 pub struct TestServerBuilder {
     config: Config,
@@ -52,7 +54,7 @@ pub struct TestServerBuilder {
 }
 
 /// How long each write to a slow disk takes.
-type Slowness = Box<dyn Fn() -> Duration + Send>;
+type Slowness = Arc<dyn Fn() -> Duration + Send + Sync>;
 
 impl fmt::Debug for TestServerBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -148,8 +150,8 @@ impl TestServerBuilder {
     /// A slow disk, as a fault: before each write to the journal the server waits
     /// for as long as `delay` says then. Everything else waits with it, as behind
     /// a synchronous write. Nothing without a [`data_dir`](Self::data_dir).
-    pub fn slow_disk(mut self, delay: impl Fn() -> Duration + Send + 'static) -> Self {
-        self.slowness = Some(Box::new(delay));
+    pub fn slow_disk(mut self, delay: impl Fn() -> Duration + Send + Sync + 'static) -> Self {
+        self.slowness = Some(Arc::new(delay));
         self
     }
 
@@ -227,7 +229,19 @@ impl TestServerBuilder {
     ///
     /// # Cancel safety
     /// A dropped call leaves nothing running.
-    pub async fn start(mut self) -> io::Result<TestServer> {
+    pub async fn start(self) -> io::Result<TestServer> {
+        let place = self.bind().await?;
+        self.start_at(place).await
+    }
+
+    /// Takes the address to listen on.
+    pub(super) async fn bind(&self) -> io::Result<(Listener, SocketAddr)> {
+        Listener::tcp(&self.listen).await
+    }
+
+    pub(super) async fn start_at(mut self, (listener, tcp): (Listener, SocketAddr)) -> io::Result<TestServer> {
+        self.listen = tcp.to_string();
+        let described = self.clone();
         if let Some(patterns) = &self.topic_log {
             self.config.topic_log = patterns
                 .iter()
@@ -250,11 +264,10 @@ impl TestServerBuilder {
         }
         let journal: Box<dyn Journal> = match (&self.data_dir, self.slowness) {
             (Some(dir), None) => Box::new(FileJournal::open(dir, self.sync)?),
-            (Some(dir), Some(delay)) => Box::new(SlowJournal::new(FileJournal::open(dir, self.sync)?, delay)),
+            (Some(dir), Some(delay)) => Box::new(SlowJournal::new(FileJournal::open(dir, self.sync)?, move || delay())),
             (None, _) => Box::new(NoJournal),
         };
         let engine = Engine::new(self.config, journal)?;
-        let (listener, tcp) = Listener::tcp(&self.listen).await?;
         let mut listeners = vec![listener];
         let mut places = Places {
             tcp,
@@ -286,7 +299,7 @@ impl TestServerBuilder {
                 places.secure_websocket = Some(address);
             }
         }
-        Ok(TestServer::start(listeners, places, engine))
+        Ok(TestServer::start(described, listeners, places, engine))
     }
 }
 

@@ -1,8 +1,10 @@
 //! An engine on a socket.
 
+mod arrived;
 mod builder;
 mod driver;
 mod file;
+mod group;
 mod listener;
 mod preamble;
 
@@ -52,6 +54,8 @@ struct Places {
 pub struct TestServer {
     shared: Arc<Shared>,
     places: Places,
+    /// What starts it again, at the same address.
+    described: TestServerBuilder,
     stop: Option<oneshot::Sender<()>>,
     root: JoinHandle<()>,
 }
@@ -62,11 +66,11 @@ impl TestServer {
         TestServerBuilder::default()
     }
 
-    fn start(listeners: Vec<Listener>, places: Places, engine: Engine) -> Self {
+    fn start(described: TestServerBuilder, listeners: Vec<Listener>, places: Places, engine: Engine) -> Self {
         let shared = Arc::new(Shared::new(engine));
         let (stop, stopped) = oneshot::channel();
         let root = tokio::spawn(driver::run(Arc::clone(&shared), listeners, stopped));
-        Self { shared, places, stop: Some(stop), root }
+        Self { shared, places, described, stop: Some(stop), root }
     }
 
     /// The connection string clients and peers use.
