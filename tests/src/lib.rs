@@ -4,6 +4,8 @@
 //! network of our own, with virtual time and one seed; [`sim`] runs whole systems
 //! with it. [`targets`] is what is fuzzed.
 
+#[cfg(doctest)]
+mod documents;
 pub mod pair;
 pub mod peer;
 pub mod sim;

@@ -15,6 +15,8 @@ mod interrupt;
 mod ledger;
 mod network;
 mod output;
+#[cfg(test)]
+mod packages;
 mod page;
 mod parity;
 mod ports;

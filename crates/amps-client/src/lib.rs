@@ -1,30 +1,21 @@
-//! A high-availability client for AMPS that never loses a message.
+#![doc = include_str!("../README.md")]
 //!
-//! ```no_run
-//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
-//! use amps_client::{Client, PublishStore, StartAt, Subscribe};
+//! # The way in
 //!
-//! let client = Client::builder("orders-gateway-1")
-//!     .server("tcp://server-a:9007/amps/json")
-//!     .server("tcp://server-b:9007/amps/json")
-//!     .publish_store(PublishStore::sled("/var/lib/orders/publish"))
-//!     .connect()
-//!     .await?;
+//! * [`Client::builder`] names a client and its servers; [`ClientBuilder`] has every
+//!   setting, and [`ClientBuilder::check`] says which of them may lose messages.
+//! * [`Client::publish`] and its kin, [`Client::write`] for all header fields;
+//!   [`PublishStore`] decides what a message survives.
+//! * [`Client::subscribe`] and [`Client::sow`] give a [`Subscription`], a stream;
+//!   [`Subscribe`] and [`Sow`] say of what. [`BookmarkStore`] decides what a
+//!   restart remembers.
+//! * [`Client::events`] and [`Client::state`] tell what happens to the client.
+//! * [`Error`] gathers the errors of all calls, for `?`.
+//! * [`server_chooser`], [`reconnect`], [`authenticator`] and [`kv`] are the seams for
+//!   code of your own; [`codec`] and [`payload`] make and read bodies.
 //!
-//! // On the disk when this returns; at the servers exactly once, whatever dies.
-//! client.publish("orders", r#"{"id":1}"#).await?;
-//!
-//! let mut orders = client.subscribe(Subscribe::to("orders").bookmark(StartAt::Epoch)).await?;
-//! while let Some(message) = orders.next_message().await? {
-//!     println!("{}", String::from_utf8_lossy(message.data()));
-//!     orders.discard(&message);
-//! }
-//! # Ok(()) }
-//! ```
-//!
-//! After a disconnect the application makes no call: the client reconnects to
-//! the next server, logs on, replays what is not acknowledged and enters the
-//! subscriptions again. Streams stay open and say in band what happened.
+//! It needs a tokio runtime with network and time. A [`Client`] is cheap to clone,
+//! and everything may go to other threads.
 //!
 //! # Cancel safety
 //! Every future here may be dropped at any time; the client stays usable and
@@ -55,6 +46,7 @@ mod subscribe;
 mod typed;
 mod write;
 
+pub use amps_core::message::MessageKind;
 pub use amps_core::payload;
 #[cfg(feature = "tls")]
 pub use amps_core::tls;
@@ -99,8 +91,3 @@ pub use stores::{BookmarkStore, CustomStore, PublishStore, RecoveryPointStore};
 pub use subscribe::{Sow, Subscribe, Subscription, SubscriptionEvent};
 pub use typed::{TypedClient, TypedEvent, TypedMessage, TypedSubscription};
 pub use write::{Publish, SowDelete, Write};
-
-/// The README's example, so that it compiles.
-#[cfg(doctest)]
-#[doc = include_str!("../../../README.md")]
-struct Readme;

@@ -1,15 +1,11 @@
-//! Does a server keep to the AMPS protocol?
+#![doc = include_str!("../README.md")]
 //!
-//! A suite of black-box checks of what AMPS's public documents say, for any
-//! server: it speaks the protocol over a plain byte stream, without a client in
-//! between. Every check names the page it comes from. What the documents leave
-//! open is tried and reported, not judged.
+//! # The way in
 //!
-//! [`run`] is the suite, [`Args`] the command line of it.
-//!
-//! It publishes JSON to topics of its own, under names and keys that nobody else
-//! uses, and deletes its records and queued messages again. What it publishes to
-//! a topic with a transaction log stays in that log.
+//! [`run`] is the suite, [`Options`] says what to check and where, [`Topics`] what the
+//! server has for it. A [`Finding`] is a [`Check`] and its [`Verdict`]. [`Args`] is the
+//! command line of it. What it publishes to a topic with a transaction log stays in
+//! that log.
 
 mod args;
 mod bench;

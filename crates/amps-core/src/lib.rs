@@ -1,14 +1,12 @@
-//! The AMPS protocol and one connection.
+#![doc = include_str!("../README.md")]
 //!
-//! Everything here that decides anything is a plain state machine: bytes and
-//! time go in, messages and bytes come out. No clock, no randomness and no
-//! policy lives in this crate; the only sockets are those behind
-//! [`transport::Connector`].
+//! # The way in
 //!
 //! * [`frame`], [`messages`], [`message`], [`batch`]: from bytes to messages.
 //! * [`header`]: the fields of a header, and writing one.
 //! * [`command`], [`ack`], [`reason`], [`bookmark`]: the protocol's vocabulary.
-//! * [`uri`]: connection strings. [`transport`]: how a byte stream is opened.
+//! * [`uri`]: connection strings. [`transport`]: how a byte stream is opened; the only
+//!   sockets of the crate are those behind [`transport::Connector`].
 //! * [`connection`]: the parts of one live connection.
 //! * [`payload`]: bodies of several parts, FIX and NVFIX. [`quote`](quote()): values in
 //!   filters.

@@ -1,13 +1,14 @@
-//! An embeddable server that speaks the AMPS protocol, for tests, chaos runs and demos.
+#![doc = include_str!("../README.md")]
 //!
-//! Never for production: the transaction log lives in memory (a directory
-//! makes it survive), who may do what is decided by the test, and faults are part
-//! of the API.
+//! # The way in
 //!
-//! * [`TestServer`]: a server on a socket, in this process.
+//! * [`TestServer`]: a server on a socket, in this process; [`TestServerBuilder`] what
+//!   it has, and [`TestServer::group`] several that replicate.
+//! * [`Faults`]: what can be made to go wrong, at run time, and [`Target`] for whom.
+//! * [`TestServer::logged`], [`TestServer::stats`] and their kin: what arrived, and what
+//!   a client did against the protocol.
 //! * [`Engine`]: the same server without sockets, clock or threads, for tests
 //!   with virtual time.
-//! * [`Faults`]: what can be made to go wrong, at run time.
 //! * [`journal`]: the transaction log on disk, and reading it for a verdict.
 //!
 //! # The engine by itself
