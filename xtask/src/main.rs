@@ -7,6 +7,8 @@ mod chaos;
 mod conformance;
 mod consumer;
 mod demo;
+#[cfg(test)]
+mod documents;
 mod events;
 mod failure;
 mod fuzz;

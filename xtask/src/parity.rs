@@ -67,6 +67,12 @@ pub(crate) fn parity(args: &Args) -> Result<(), Failure> {
     }
 }
 
+/// The texts of the crates' sources.
+#[cfg(test)]
+pub(crate) fn sources() -> Result<Vec<String>, Failure> {
+    covers::texts(&workspace())
+}
+
 fn named(cover: &Cover) -> String {
     format!("{} in {}", cover.test, cover.file)
 }
