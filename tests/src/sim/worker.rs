@@ -69,10 +69,10 @@ impl Ledger {
         // A server whose disk was lost has forgotten what was acknowledged; and
         // two servers own what was published to both of them.
         let owned_once = !turn.emptied && turn.publishers.iter().any(|publisher| publisher.has_one_owner(body));
-        if let Some(servers) = self.confirmed.get(body).filter(|_| !turn.emptied) {
-            if owned_once || servers.iter().any(|server| Some(*server) == at) {
-                turn.broken("acknowledged for good", format!("c{client}: {body} was given again"));
-            }
+        if let Some(servers) = self.confirmed.get(body).filter(|_| !turn.emptied)
+            && (owned_once || servers.iter().any(|server| Some(*server) == at))
+        {
+            turn.broken("acknowledged for good", format!("c{client}: {body} was given again"));
         }
         let other = self.held.get(body).filter(|other| **other != hold && other.holds(turn.pair));
         if let Some(Hold(holder, _)) = other.filter(|_| owned_once && hold.holds(turn.pair)) {
