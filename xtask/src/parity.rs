@@ -1,9 +1,9 @@
 //! `cargo xtask parity`: which test shows which rule, as a table.
 //!
 //! `docs/acceptance.tsv` and `docs/lessons.tsv` have the rules. Each is covered by tests that say so
-//! (see the module `covers`), or `docs/differences.md` says how this client differs, or
-//! `docs/later.tsv` which chapter of work brings it. `docs/parity.md` is
-//! written from these, and from `docs/surface.tsv`, which has the names of the Python client.
+//! (see the module `covers`), or `docs/differences.md` says how this client differs.
+//! `docs/parity.md` is written from these, and from `docs/surface.tsv`, which has the names of the
+//! Python client.
 
 mod bullets;
 mod covers;
@@ -15,7 +15,7 @@ use std::fmt::Write;
 use std::fs;
 use std::path::Path;
 
-use bullets::{Later, bullets, differences};
+use bullets::{bullets, differences};
 use covers::{Cover, covers};
 use listed::Listed;
 
@@ -27,9 +27,8 @@ const HEAD: &str = "\
 # Parity
 
 Written by `cargo xtask parity` from [acceptance.tsv](acceptance.tsv) (AMPS's public guides) and
-[lessons.tsv](lessons.tsv) (what other clients of message servers got wrong), from what the tests say they cover, from
-[differences.md](differences.md) and from [later.tsv](later.tsv); not to be edited. Below, where each
-name of the Python client is here.
+[lessons.tsv](lessons.tsv) (what other clients of message servers got wrong), from what the tests say they cover, and from
+[differences.md](differences.md); not to be edited. Below, where each name of the Python client is here.
 
 ";
 
@@ -101,7 +100,6 @@ fn table(root: &Path, covers: &[Cover]) -> Result<String, Failure> {
     }
     let bullets = all;
     let differences = differences(&read(root, "docs/differences.md")?)?;
-    let mut later = Later::read(&read(root, "docs/later.tsv")?);
     let mut wrong = Vec::new();
 
     let known: BTreeSet<_> = bullets.iter().map(|bullet| bullet.id.as_str()).collect();
@@ -110,7 +108,7 @@ fn table(root: &Path, covers: &[Cover]) -> Result<String, Failure> {
     let unknown = differences.iter().filter(|id| !known.contains(id.as_str()));
     wrong.extend(unknown.map(|id| format!("docs/differences.md speaks of {id}, which there is not")));
 
-    let (mut rows, mut tested, mut differ, mut to_come) = (String::new(), 0, 0, 0);
+    let (mut rows, mut tested, mut differ) = (String::new(), 0, 0);
     for bullet in &bullets {
         let mut by: Vec<_> = covers
             .iter()
@@ -123,23 +121,16 @@ fn table(root: &Path, covers: &[Cover]) -> Result<String, Failure> {
             by.push("differs: see [differences.md](differences.md)".to_owned());
         }
         if by.is_empty() {
-            match later.chapter(bullet) {
-                Some(chapter) => by.push(format!("later: {chapter}")),
-                None => wrong.push(format!("nothing accounts for {}: {}", bullet.id, bullet.text)),
-            }
-            to_come += 1;
-        } else if later.names(&bullet.id) {
-            wrong.push(format!("docs/later.tsv names {}, which is accounted for", bullet.id));
+            wrong.push(format!("nothing accounts for {}: {}", bullet.id, bullet.text));
         }
         let text = bullet.text.replace('|', "\\|");
         let _ = writeln!(rows, "| {} | {text} | {} |", bullet.id, by.join("<br>"));
     }
-    wrong.extend(later.unused().map(|what| format!("docs/later.tsv names {what}, which nothing needs")));
     if !wrong.is_empty() {
         return Err(complaint("not everything fits", wrong));
     }
     Ok(format!(
-        "{HEAD}{} rules: {tested} shown by tests, {differ} where this client differs, {to_come} to come.\n\n\
+        "{HEAD}{} rules: {tested} shown by tests, {differ} where this client differs.\n\n\
          | id | rule | shown by |\n| --- | --- | --- |\n{rows}",
         bullets.len()
     ))

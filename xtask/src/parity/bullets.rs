@@ -1,6 +1,6 @@
-//! What has to be accounted for, and what is said to come later.
+//! What has to be accounted for.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use crate::failure::Failure;
 
@@ -9,13 +9,6 @@ use crate::failure::Failure;
 pub(crate) struct Bullet {
     pub(crate) id: String,
     pub(crate) text: String,
-}
-
-impl Bullet {
-    /// The section an id such as `11.3#2` belongs to.
-    fn section(&self) -> &str {
-        self.id.split('#').next().unwrap_or_default()
-    }
 }
 
 /// Reads the bullets of a file: id, title of the section, text, separated by tabs, below
@@ -60,39 +53,6 @@ pub(crate) fn differences(markdown: &str) -> Result<BTreeSet<String>, Failure> {
     Ok(ids)
 }
 
-/// What is still to come, from `docs/later.tsv`: an id or a section, and the
-/// chapter that brings it. An id goes before its section.
-#[derive(Debug)]
-pub(crate) struct Later {
-    chapters: BTreeMap<String, String>,
-    used: BTreeSet<String>,
-}
-
-impl Later {
-    pub(crate) fn read(tsv: &str) -> Self {
-        let lines = tsv.lines().filter_map(|line| line.split_once('\t'));
-        let chapters = lines.map(|(what, chapter)| (what.to_owned(), chapter.trim().to_owned())).collect();
-        Self { chapters, used: BTreeSet::new() }
-    }
-
-    /// The chapter that brings a bullet.
-    pub(crate) fn chapter(&mut self, bullet: &Bullet) -> Option<&str> {
-        let key = [bullet.id.as_str(), bullet.section()].into_iter().find(|key| self.chapters.contains_key(*key))?;
-        self.used.insert(key.to_owned());
-        self.chapters.get(key).map(String::as_str)
-    }
-
-    /// Whether a bullet itself is said to come later.
-    pub(crate) fn names(&self, id: &str) -> bool {
-        self.chapters.contains_key(id)
-    }
-
-    /// Entries nothing needed.
-    pub(crate) fn unused(&self) -> impl Iterator<Item = &str> {
-        self.chapters.keys().filter(|key| !self.used.contains(*key)).map(String::as_str)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -121,15 +81,5 @@ mod tests {
         assert_eq!(ids.into_iter().collect::<Vec<_>>(), ["3#1"]);
         assert!(differences("| 3#1 | so |  |\n").is_err());
         assert!(differences("| 3#1 | so | because |\n| 3#1 | so | because |\n").is_err());
-    }
-
-    #[test]
-    fn an_id_goes_before_its_section_and_what_nothing_needs_is_named() {
-        let mut later = Later::read("4.1\tsubscriptions\n4.1#2\tfilters\n5\tnever\n");
-        let bullet = |id: &str| Bullet { id: id.into(), text: String::new() };
-        assert_eq!(later.chapter(&bullet("4.1#1")), Some("subscriptions"));
-        assert_eq!(later.chapter(&bullet("4.1#2")), Some("filters"));
-        assert_eq!(later.chapter(&bullet("4.10#1")), None);
-        assert_eq!(later.unused().collect::<Vec<_>>(), ["5"]);
     }
 }
