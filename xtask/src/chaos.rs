@@ -78,6 +78,7 @@ pub(crate) fn chaos(args: &Args) -> Result<bool, Failure> {
     let lines = (f64::from(args.rate) * args.duration.as_secs_f64()).ceil() as usize + 1;
     let scenario = Scenario {
         name: "chaos",
+        again: args.again(seed),
         seed,
         input: Input::generate(crowd.publishers, lines)?,
         servers: crowd.servers,
@@ -96,6 +97,18 @@ pub(crate) fn chaos(args: &Args) -> Result<bool, Failure> {
     let amps = binary::amps()?;
     eprintln!("chaos with seed {seed}: {} faults in {} s", scenario.faults.len(), args.duration.as_secs());
     run::run(&scenario, amps)
+}
+
+impl Args {
+    /// The command line of a run with this seed.
+    fn again(&self, seed: u64) -> String {
+        let Self { servers, publishers, subscribers, views, workers, rate, .. } = self;
+        format!(
+            "cargo xtask chaos --seed {seed} --duration {}s --servers {servers} --publishers {publishers} \
+             --subscribers {subscribers} --views {views} --workers {workers} --rate {rate}",
+            self.duration.as_secs_f64(),
+        )
+    }
 }
 
 fn duration(text: &str) -> Result<Duration, String> {

@@ -52,6 +52,7 @@ pub(crate) fn demo(args: &Args) -> Result<bool, Failure> {
         .map_err(|error| Failure::new(format!("cannot read {}: {error}", path.display())))?;
     let scenario = Scenario {
         name: "demo",
+        again: format!("cargo xtask demo --seed {}", args.seed),
         seed: args.seed,
         input: Input::deal(&text, PUBLISHERS)?,
         servers: 3,

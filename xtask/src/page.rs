@@ -9,12 +9,16 @@ use std::time::Duration;
 use crate::Failure;
 use crate::recovery::Recovery;
 use crate::report::Facts;
-use crate::story::Story;
+use crate::story::{Bar, Story};
 use crate::verdict::{Kind, Seen, Verdict, Violation};
-use charts::{Chart, Size};
+use charts::{Chart, KINDS, Size};
 
 /// Violations listed.
 const SHOWN: usize = 10;
+/// Faults named that were at work when something went wrong.
+const FAULTS: usize = 4;
+/// What goes wrong in the same way within so short a time is one mark.
+const ONE_MARK: Duration = Duration::from_millis(500);
 
 /// All that is shown.
 #[derive(Debug)]
@@ -25,6 +29,13 @@ pub(crate) struct Shown<'a> {
     pub(crate) facts: &'a Facts,
     pub(crate) story: &'a Story,
     pub(crate) recoveries: &'a [Recovery],
+}
+
+/// A moment at which something went wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Mark {
+    at: Duration,
+    what: String,
 }
 
 /// Writes the page, and the directory it is in.
@@ -51,23 +62,30 @@ impl Shown<'_> {
         add(&format!("<header class=\"{class}\"><h1>{word}</h1><p>{}</p></header>\n", escape(&self.sentence())));
         add(&self.figures());
         add(&self.broken());
-        for chart in [Chart::Faults, Chart::Rate, Chart::Depth, Chart::Recovery] {
+        for chart in Chart::all(self) {
             add(&format!("<h2>{}</h2>\n<p>{}</p>\n", chart.title(), chart.caption()));
+            if matches!(chart, Chart::Kinds | Chart::Lanes) {
+                add(&key());
+            }
             for (class, size) in [("wide", Size::WIDE), ("narrow", Size::NARROW)] {
                 let svg = charts::draw(chart, size, self)
                     .map_err(|error| Failure::new(format!("cannot draw {}: {error}", chart.title())))?;
                 add(&format!("<figure class=\"{class}\">{svg}</figure>\n"));
             }
         }
+        add(&format!("<footer>Again: <code>{}</code></footer>\n", escape(&self.facts.again)));
         add("</main></html>\n");
         Ok(page)
     }
 
     fn sentence(&self) -> String {
         let Facts { faults, kills, seconds, .. } = self.facts;
+        let first = self.marks().first().map(|mark| format!("{} at {:.1} s. ", mark.what, mark.at.as_secs_f64()));
+        let first = first.map(|first| capital(&first)).unwrap_or_default();
         format!(
-            "{} with seed {}: {} faults, {kills} of them kills, in {seconds:.0} seconds.",
-            self.name, self.facts.seed, faults
+            "{first}{} with seed {}: {faults} faults, {kills} of them kills, in {seconds:.0} seconds.",
+            capital(self.name),
+            self.facts.seed
         )
     }
 
@@ -85,30 +103,64 @@ impl Shown<'_> {
             let class = if index > 1 && value > 0 { " class=\"bad\"" } else { "" };
             line(&mut text, format_args!("<div{class}><dt>{name}</dt><dd>{}</dd></div>", grouped(value)));
         }
-        let longest = Duration::from_millis(self.facts.longest_recovery_ms).as_secs_f64();
-        line(&mut text, format_args!("<div><dt>longest recovery</dt><dd>{longest:.1} s</dd></div>\n</dl>"));
+        let seconds = |ms: u64| Duration::from_millis(ms).as_secs_f64();
+        let longest = seconds(self.facts.longest_recovery_ms);
+        line(&mut text, format_args!("<div><dt>longest recovery</dt><dd>{longest:.1} s</dd></div>"));
+        match self.facts.settled_ms {
+            Some(ms) => line(&mut text, format_args!("<div><dt>settled after</dt><dd>{:.1} s</dd></div>", seconds(ms))),
+            None => line(&mut text, format_args!("<div class=\"bad\"><dt>settled after</dt><dd>never</dd></div>")),
+        }
+        text.push_str("</dl>\n");
         text
     }
 
-    /// What went wrong, and when.
+    /// What went wrong, and when, and what was broken then.
     fn broken(&self) -> String {
-        let violations = &self.verdict.violations;
-        if violations.is_empty() && self.facts.problems.is_empty() {
+        let mut all: Vec<(Option<Duration>, String)> = Vec::new();
+        all.extend(self.facts.problems.iter().map(|problem| (Some(problem.at), problem.what.clone())));
+        all.extend(self.verdict.violations.iter().map(|violation| (self.when(violation), violation.to_string())));
+        if all.is_empty() {
             return String::new();
         }
-        let mut text = "<h2>What went wrong</h2>\n<ul class=\"broken\">\n".to_owned();
-        for problem in &self.facts.problems {
-            line(&mut text, format_args!("<li>{}</li>", escape(&problem.to_string())));
+        all.sort_by_key(|(at, _)| at.unwrap_or(Duration::MAX));
+        let mut text = "<h2>What went wrong</h2>\n<ol class=\"broken\">\n".to_owned();
+        for (at, what) in all.iter().take(SHOWN) {
+            let then = at.map(|at| self.broken_at(at)).unwrap_or_default();
+            let at = at.map(|at| format!("<b>{:.1} s</b> ", at.as_secs_f64())).unwrap_or_default();
+            line(&mut text, format_args!("<li>{at}{}{then}</li>", escape(what)));
         }
-        for violation in violations.iter().take(SHOWN) {
-            let at = self.when(violation).map(|at| format!("at {:.1} s: ", at.as_secs_f64())).unwrap_or_default();
-            line(&mut text, format_args!("<li>{at}{}</li>", escape(&violation.to_string())));
+        if all.len() > SHOWN {
+            line(&mut text, format_args!("<li>... and {} more</li>", all.len() - SHOWN));
         }
-        if violations.len() > SHOWN {
-            line(&mut text, format_args!("<li>... and {} more</li>", violations.len() - SHOWN));
-        }
-        text.push_str("</ul>\n");
+        text.push_str("</ol>\n");
         text
+    }
+
+    /// The faults that were at work at this time.
+    fn broken_at(&self, at: Duration) -> String {
+        let works = |bar: &&Bar| bar.from <= at && bar.to.is_none_or(|to| to >= at);
+        let bars: Vec<String> =
+            self.story.bars().iter().filter(works).map(|bar| format!("{} {}", bar.lane, bar.what)).collect();
+        if bars.is_empty() {
+            return String::new();
+        }
+        let more = bars.len().saturating_sub(FAULTS);
+        let more = if more > 0 { format!(", and {more} more") } else { String::new() };
+        format!("<br><small>broken then: {}{more}</small>", escape(&bars[..bars.len().min(FAULTS)].join(", ")))
+    }
+
+    /// When something went wrong, in time order.
+    fn marks(&self) -> Vec<Mark> {
+        let problems = self.facts.problems.iter().map(|problem| Mark { at: problem.at, what: "failed".to_owned() });
+        let violation = |violation: &Violation| {
+            let at = self.when(violation)?;
+            Some(Mark { at, what: violation.kind.name().to_owned() })
+        };
+        let mut marks: Vec<Mark> = problems.chain(self.verdict.violations.iter().filter_map(violation)).collect();
+        marks.sort_by(|one, other| (&one.what, one.at).cmp(&(&other.what, other.at)));
+        marks.dedup_by(|next, kept| next.what == kept.what && next.at < kept.at + ONE_MARK);
+        marks.sort_by_key(|mark| mark.at);
+        marks
     }
 
     /// When a violation happened: at its delivery, or when the line was promised.
@@ -119,6 +171,26 @@ impl Shown<'_> {
             (None, Seen::Unknown(_)) => None,
         }
     }
+}
+
+/// As a sentence begins.
+fn capital(text: &str) -> String {
+    let mut text = text.to_owned();
+    if let Some(letter) = text.get_mut(..1) {
+        letter.make_ascii_uppercase();
+    }
+    text
+}
+
+/// What the colours mean.
+fn key() -> String {
+    let mut text = "<ul class=\"key\">\n".to_owned();
+    for (name, colour) in KINDS {
+        let (red, green, blue) = (colour.0, colour.1, colour.2);
+        line(&mut text, format_args!("<li><i style=\"background:rgb({red},{green},{blue})\"></i>{name}</li>"));
+    }
+    text.push_str("</ul>\n");
+    text
 }
 
 /// With a thin space between thousands.
@@ -162,7 +234,12 @@ dl div { padding: .6rem .8rem; border: 1px solid #d0d7de; border-radius: .5rem; 
 dl .bad { color: #fff; background: #b42318; border-color: #b42318; }
 dt { font-size: .85rem; }
 dd { margin: 0; font-size: 1.5rem; font-weight: 600; }
-ul.broken { padding-left: 1.2rem; color: #b42318; overflow-wrap: anywhere; }
+ol.broken { padding-left: 1.4rem; color: #b42318; overflow-wrap: anywhere; }
+.broken li { margin-bottom: .4rem; }
+.broken small { color: #57606a; }
+.key { display: flex; flex-wrap: wrap; gap: .2rem 1rem; margin: .4rem 0; padding: 0; list-style: none; font-size: .9rem; }
+.key i { display: inline-block; width: .9rem; height: .7rem; margin-right: .35rem; }
+footer { margin-top: 2rem; color: #57606a; overflow-wrap: anywhere; }
 figure { margin: 0; }
 figure svg { width: 100%; height: auto; }
 .narrow { display: none; }

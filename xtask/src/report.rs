@@ -21,6 +21,7 @@ struct Summary {
     queue_given: usize,
     queue_done: usize,
     longest_recovery_ms: u64,
+    settled_ms: Option<u64>,
     seconds: f64,
 }
 
@@ -41,6 +42,15 @@ impl fmt::Display for Problem {
 /// What is told beside the verdict, for information.
 #[derive(Debug, Default)]
 pub(crate) struct Facts {
+    /// The command line that does it again.
+    pub(crate) again: String,
+    /// The publishers' names.
+    pub(crate) publishers: Vec<String>,
+    /// The names of views and workers.
+    pub(crate) consumers: Vec<String>,
+    /// How long it took until nothing was missing, once nothing was broken any more,
+    /// in milliseconds, if it did.
+    pub(crate) settled_ms: Option<u64>,
     /// The subscribers' names, in the order of the verdict.
     pub(crate) subscribers: Vec<String>,
     /// Deliveries of what an earlier process had written and not discarded.
@@ -103,6 +113,7 @@ pub(crate) fn render(verdict: &Verdict, facts: &Facts) -> String {
     row("kills", facts.kills.to_string());
     row("failovers", facts.failovers.to_string());
     row("longest recovery", format!("{} ms", facts.longest_recovery_ms));
+    row("settled after", facts.settled_ms.map_or_else(|| "never".to_owned(), |ms| format!("{ms} ms")));
     row("seconds", format!("{:.1}", facts.seconds));
     text.push_str(&summary(verdict, facts));
     text.push('\n');
@@ -124,6 +135,7 @@ pub(crate) fn figures(verdict: &Verdict, facts: &Facts) -> Vec<(String, u64)> {
         ("messages duplicated", verdict.count(Kind::Duplicated) as u64),
         ("messages out of order", verdict.count(Kind::OutOfOrder) as u64),
         ("longest standstill around a fault in milliseconds", facts.longest_recovery_ms),
+        ("longest settling after the last fault in milliseconds", facts.settled_ms.unwrap_or(0)),
     ];
     figures.map(|(name, count)| (name.to_owned(), count)).into()
 }
@@ -146,6 +158,7 @@ fn summary(verdict: &Verdict, facts: &Facts) -> String {
         queue_given: facts.queue_given,
         queue_done: facts.queue_done,
         longest_recovery_ms: facts.longest_recovery_ms,
+        settled_ms: facts.settled_ms,
         seconds: (facts.seconds * 10.0).round() / 10.0,
     };
     serde_json::to_string(&summary).unwrap_or_default()
@@ -179,7 +192,7 @@ mod tests {
         let text = render(&verdict, &facts());
         let expected = concat!(
             r#"{"seeds":1,"faults":4,"kills":3,"published":5,"delivered":9,"lost":0,"duplicated":0,"#,
-            r#""out_of_order":0,"violations":0,"seed":7,"view_updates":0,"queue_given":0,"queue_done":0,"longest_recovery_ms":0,"seconds":21.3}"#
+            r#""out_of_order":0,"violations":0,"seed":7,"view_updates":0,"queue_given":0,"queue_done":0,"longest_recovery_ms":0,"settled_ms":null,"seconds":21.3}"#
         );
         assert_eq!(text.lines().last(), Some(expected));
         work::assert_ends_an_output(&text);

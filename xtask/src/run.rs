@@ -27,7 +27,7 @@ use crate::setup::Setup;
 use crate::story::{Sample, Story};
 use crate::subscriber::Subscriber;
 use crate::verdict::{self, Kind};
-use cut_off::CutOff;
+use cut_off::{CUT_OFF, CutOff};
 use evidence::Logs;
 
 /// What everybody publishes to, but for the publisher of the queue.
@@ -52,6 +52,8 @@ const STOP_LIMIT: Duration = Duration::from_secs(20);
 pub(crate) struct Scenario {
     /// `demo` or `chaos`.
     pub(crate) name: &'static str,
+    /// The command line that does it again.
+    pub(crate) again: String,
     pub(crate) seed: u64,
     pub(crate) input: Input,
     pub(crate) servers: usize,
@@ -94,6 +96,7 @@ pub(crate) fn run(scenario: &Scenario, amps: PathBuf) -> Result<bool, Failure> {
     let outcome = Run::new(scenario, interrupt, amps, dir.path()).and_then(Run::carry_out);
     if !matches!(outcome, Ok(true)) {
         eprintln!("{} with seed {} failed; its files are in {}", scenario.name, scenario.seed, dir.keep().display());
+        eprintln!("again: {}", scenario.again);
     }
     outcome
 }
@@ -123,6 +126,8 @@ struct Run<'a> {
     fault_times_ms: Vec<u64>,
     /// What did not go as it should, and when; each makes the run a failure.
     problems: Vec<Problem>,
+    /// How long it took until nothing was missing, once nothing was broken any more.
+    settled: Option<Duration>,
 }
 
 impl<'a> Run<'a> {
@@ -181,6 +186,7 @@ impl<'a> Run<'a> {
             kills: 0,
             fault_times_ms: Vec::new(),
             problems: Vec::new(),
+            settled: None,
         })
     }
 
@@ -258,7 +264,8 @@ impl<'a> Run<'a> {
             consumer.start(&self.setup)?;
         }
         self.quicken_disks();
-        self.story.end_all();
+        // Whoever is cut off is so until it is level.
+        self.story.end_all(CUT_OFF);
         self.progress.say("no more faults");
         Ok(())
     }
@@ -272,6 +279,7 @@ impl<'a> Run<'a> {
             limit += self.intake();
         }
         let (problems, mut judged): (_, Option<Instant>) = (self.problems.len(), None);
+        let began = Instant::now();
         let settled = self.wait(limit, |run| {
             if run.problems.len() > problems {
                 return Ok(true);
@@ -292,8 +300,10 @@ impl<'a> Run<'a> {
                 && run.servers.iter().all(Server::listens)
                 && verdict::judge(&run.evidence()?).count(Kind::Lost) == 0)
         })?;
-        if !settled {
-            self.problem(format!("{} s after the last fault: {}", limit.as_secs(), self.unsettled()));
+        match settled {
+            true if self.problems.len() == problems => self.settled = Some(began.elapsed()),
+            true => {}
+            false => self.problem(format!("{} s after the last fault: {}", limit.as_secs(), self.unsettled())),
         }
         let mut still = (self.delivered(), Instant::now());
         self.wait(STOP_LIMIT, |run| {
@@ -408,10 +418,11 @@ impl<'a> Run<'a> {
         self.read_logs()?;
         let published = self.promised();
         let promised: usize = published.iter().sum();
+        let consumed = self.consumers.iter().map(|consumer| consumer.updates() + consumer.given());
         self.story.sample(Sample {
             at: self.story.now(),
             published,
-            delivered: self.subscribers.iter().map(Subscriber::distinct).collect(),
+            delivered: self.subscribers.iter().map(Subscriber::distinct).chain(consumed).collect(),
             unacknowledged: promised.saturating_sub(self.logs.fewest()),
         });
         Ok(())

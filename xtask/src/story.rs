@@ -12,6 +12,7 @@ pub(crate) struct Story {
     began_unix_ms: u64,
     bars: Vec<Bar>,
     samples: Vec<Sample>,
+    over: Option<Duration>,
 }
 
 /// A fault, on the lane of what it broke.
@@ -34,7 +35,8 @@ pub(crate) struct Sample {
     pub(crate) at: Duration,
     /// Lines promised to each publisher by now.
     pub(crate) published: Vec<usize>,
-    /// Different lines each subscriber has by now.
+    /// Different lines each subscriber has by now; behind them updates and messages
+    /// that consumers got.
     pub(crate) delivered: Vec<usize>,
     /// Lines promised that some server has not logged yet.
     pub(crate) unacknowledged: usize,
@@ -43,7 +45,13 @@ pub(crate) struct Sample {
 impl Story {
     pub(crate) fn new() -> Self {
         let unix = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        Self { began: Instant::now(), began_unix_ms: unix.as_millis() as u64, bars: Vec::new(), samples: Vec::new() }
+        Self {
+            began: Instant::now(),
+            began_unix_ms: unix.as_millis() as u64,
+            bars: Vec::new(),
+            samples: Vec::new(),
+            over: None,
+        }
     }
 
     /// The time since the beginning.
@@ -77,12 +85,18 @@ impl Story {
         }
     }
 
-    /// Everything open ends.
-    pub(crate) fn end_all(&mut self) {
+    /// Everything open ends, but for what is called `but`: no more faults.
+    pub(crate) fn end_all(&mut self, but: &str) {
         let now = self.now();
-        for bar in &mut self.bars {
+        self.over = Some(now);
+        for bar in self.bars.iter_mut().filter(|bar| bar.what != but) {
             bar.to.get_or_insert(now);
         }
+    }
+
+    /// When the last fault ended, once it has.
+    pub(crate) fn over(&self) -> Option<Duration> {
+        self.over
     }
 
     /// Whether the next figures are due.
@@ -128,7 +142,9 @@ mod tests {
         assert_eq!(open(&story), 2);
         story.end("a", None);
         assert_eq!(open(&story), 1);
-        story.end_all();
+        story.end_all("killed");
+        assert_eq!(open(&story), 1, "what may go on");
+        story.end_all("");
         assert_eq!(open(&story), 0);
     }
 

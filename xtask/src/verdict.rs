@@ -93,14 +93,20 @@ pub(crate) struct Violation {
     pub(crate) at_ms: Option<u64>,
 }
 
+impl Kind {
+    /// Such as `lost`.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Lost => "lost",
+            Self::Duplicated => "duplicated",
+            Self::OutOfOrder => "out of order",
+        }
+    }
+}
+
 impl fmt::Display for Violation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let kind = match self.kind {
-            Kind::Lost => "lost",
-            Kind::Duplicated => "duplicated",
-            Kind::OutOfOrder => "out of order",
-        };
-        write!(f, "{kind}: {}: ", self.place)?;
+        write!(f, "{}: {}: ", self.kind.name(), self.place)?;
         match &self.what {
             Seen::Line(line) => write!(f, "line {} of publisher {}", line.number + 1, line.publisher + 1)?,
             Seen::Unknown(body) => write!(f, "body {body:?}")?,

@@ -39,7 +39,7 @@ fn a_good_run_says_so_first_and_needs_nothing_from_elsewhere() {
     // The one address is the name of a format.
     let addresses = page.matches("http").count() - page.matches("http://www.w3.org/2000/svg").count();
     assert_eq!(addresses, 0);
-    assert_eq!(page.matches("<svg").count(), 8, "each chart in two sizes");
+    assert_eq!(page.matches("<svg").count(), 10, "each chart in two sizes");
     assert!(!page.contains("<b>"), "names are escaped");
 }
 
@@ -48,10 +48,13 @@ fn a_broken_run_says_what_and_when() {
     let what = Seen::Line(Line { publisher: 0, number: 12 });
     let violation = Violation { kind: Kind::Lost, place: "server A".into(), what, why: "not there", at_ms: None };
     let verdict = Verdict { violations: vec![violation; SHOWN + 2], ..Verdict::default() };
-    let page = page(&verdict, &[Problem { at: Duration::from_secs(1), what: "publisher-1 & co".to_owned() }]);
+    let page = page(&verdict, &[Problem { at: Duration::from_millis(500), what: "publisher-1 & co".to_owned() }]);
     assert!(page.contains("<h1>A promise was broken</h1>"));
-    assert!(page.contains("at 2.0 s: lost: server A: line 13 of publisher 1: not there"), "{page}");
-    assert!(page.contains("... and 2 more"));
+    assert!(page.contains("<b>2.0 s</b> lost: server A: line 13 of publisher 1: not there"), "{page}");
+    assert!(page.contains("... and 3 more"), "of twelve and a problem");
+    assert!(page.contains("<p>Failed at 0.5 s."), "what came first is in the head");
+    assert_eq!(page.matches("\nfailed\n").count(), 2, "a mark in each size");
     assert!(page.contains("publisher-1 &amp; co"));
+    assert!(page.contains("<dd>never</dd>"));
     assert!(page.contains("<div class=\"bad\"><dt>lost</dt>"));
 }

@@ -130,7 +130,11 @@ impl Run<'_> {
         event_files.extend(self.subscribers.iter().flat_map(|s| s.event_files(&self.setup)));
         let recoveries = recovery::all_ms(lives.iter().map(Vec::as_slice), &self.fault_times_ms);
         let facts = Facts {
+            again: self.scenario.again.clone(),
+            publishers: self.publishers.iter().map(Publisher::name).collect(),
             subscribers: self.subscribers.iter().map(Subscriber::name).collect(),
+            consumers: self.consumers.iter().map(Consumer::name).collect(),
+            settled_ms: self.settled.map(|settled| settled.as_millis() as u64),
             problems: std::mem::take(&mut self.problems),
             view_updates: self.consumers.iter().map(Consumer::updates).sum(),
             queue_given: self.consumers.iter().map(Consumer::given).sum(),
