@@ -41,7 +41,7 @@ pub(crate) fn workspace() -> PathBuf {
 /// # Errors
 /// When it does not build.
 pub(crate) fn amps() -> Result<PathBuf, Failure> {
-    build("amps-cli", "amps", "dev", &[])
+    build(&[("amps-cli", "amps")], "dev", &[])
 }
 
 /// Builds a program in the release profile and returns its path.
@@ -49,29 +49,54 @@ pub(crate) fn amps() -> Result<PathBuf, Failure> {
 /// # Errors
 /// When it does not build.
 pub(crate) fn release(package: &str, name: &str) -> Result<PathBuf, Failure> {
-    build(package, name, "release", &[])
+    build(&[(package, name)], "release", &[])
 }
 
 /// Goes on as this same program, built to be quick and with every check that a
 /// build for development has; its option `--built` says so.
 pub(crate) fn become_checked() -> Failure {
-    become_built(&[])
+    become_built(&[OWN], "checked", &[])
 }
 
 /// The same with the planted bugs in it, built in a directory of its own.
 pub(crate) fn become_planted() -> Failure {
+    become_built_planted(&[OWN], "checked")
+}
+
+/// The same as [`become_planted`], quickly built, and with an `amps` beside it:
+/// [`amps_beside`].
+pub(crate) fn become_planted_with_amps() -> Failure {
+    become_built_planted(&[("amps-cli", "amps"), OWN], "dev")
+}
+
+/// The `amps` that was built with this program.
+///
+/// # Errors
+/// When nobody knows where this program is.
+#[cfg_attr(not(planted), expect(dead_code, reason = "planted bugs are only there in a build for them"))]
+pub(crate) fn amps_beside() -> Result<PathBuf, Failure> {
+    let own = std::env::current_exe().map_err(|error| Failure::new(format!("where is this program? {error}")))?;
+    Ok(own.with_file_name("amps"))
+}
+
+/// The package and the name of this program.
+const OWN: (&str, &str) = ("xtask", "xtask");
+
+fn become_built_planted(programs: &[(&str, &str)], profile: &str) -> Failure {
     let target = std::env::current_exe().ok().and_then(|own| Some(own.parent()?.parent()?.join("planted")));
     let target = target.unwrap_or_else(|| workspace().join("target/planted"));
     let flags = std::env::var("RUSTFLAGS").unwrap_or_default() + " --cfg planted";
-    become_built(&[
+    let environment: [(&str, &OsStr); 4] = [
         ("CARGO_TARGET_DIR", target.as_os_str()),
         ("RUSTFLAGS", flags.as_ref()),
         ("CARGO_PROFILE_CHECKED_DEBUG", "0".as_ref()),
-    ])
+        ("CARGO_PROFILE_DEV_DEBUG", "0".as_ref()),
+    ];
+    become_built(programs, profile, &environment)
 }
 
-fn become_built(environment: &[(&str, &OsStr)]) -> Failure {
-    match build("xtask", "xtask", "checked", environment) {
+fn become_built(programs: &[(&str, &str)], profile: &str, environment: &[(&str, &OsStr)]) -> Failure {
+    match build(programs, profile, environment) {
         Ok(program) => {
             let error = Command::new(program).args(std::env::args_os().skip(1)).arg("--built").exec();
             Failure::new(format!("cannot run the program that was built: {error}"))
@@ -80,13 +105,16 @@ fn become_built(environment: &[(&str, &OsStr)]) -> Failure {
     }
 }
 
-fn build(package: &str, name: &str, profile: &str, environment: &[(&str, &OsStr)]) -> Result<PathBuf, Failure> {
+/// Builds programs, each by its package and its name, and returns the path of the
+/// last.
+fn build(programs: &[(&str, &str)], profile: &str, environment: &[(&str, &OsStr)]) -> Result<PathBuf, Failure> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
     command
-        .args(["build", "--package", package, "--bin", name, "--profile", profile])
-        .arg("--message-format=json-render-diagnostics")
+        .args(["build", "--profile", profile, "--message-format=json-render-diagnostics"])
+        .args(programs.iter().flat_map(|(package, name)| ["--package", package, "--bin", name]))
         .envs(environment.iter().copied());
+    let name = programs.last().map_or("", |(_, name)| name);
     // What `cargo run` says of this program is said of no other: build scripts that
     // look at it would run again, and everything behind them be built anew.
     for (name, _) in std::env::vars_os() {

@@ -1,5 +1,7 @@
 //! `cargo xtask chaos`: the demo's engine with random faults.
 
+mod planted;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -9,11 +11,11 @@ use crate::Failure;
 use crate::binary;
 use crate::input::Input;
 use crate::run::{self, Scenario};
-use crate::schedule::{self, Crowd};
-use crate::{reliability, store_kills};
+use crate::schedule::{self, Crowd, Kinds};
+use crate::{reliability, report, store_kills};
 
 /// Options of a chaos run.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 #[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct Args {
     #[command(subcommand)]
@@ -46,13 +48,23 @@ pub(crate) struct Args {
     /// Where to write the page that shows the run.
     #[arg(long, value_name = "FILE", default_value = "target/chaos/report.html")]
     report: PathBuf,
+    /// Builds everything with planted bugs, puts one after the other to work in the
+    /// processes, and fails if one is not seen.
+    #[arg(long)]
+    planted: bool,
+    /// Puts only this one to work; it may be any of those of the simulation.
+    #[arg(long, requires = "planted")]
+    bug: Option<String>,
+    /// This is the program that was built for it.
+    #[arg(long, hide = true)]
+    built: bool,
     /// Adds the figures to this file and writes the document beside it anew.
     #[arg(long, value_name = "FILE", num_args = 0..=1, default_missing_value = reliability::FIGURES)]
     record: Option<PathBuf>,
 }
 
 /// Other chaos.
-#[derive(Debug, clap::Subcommand)]
+#[derive(Debug, Clone, clap::Subcommand)]
 enum Only {
     /// Kills a publisher on each kind of store, on one directory each: as it opens,
     /// as it delivers what an earlier life left, as it publishes.
@@ -64,42 +76,58 @@ enum Only {
 /// # Errors
 /// When it cannot be carried out.
 pub(crate) fn chaos(args: &Args) -> Result<bool, Failure> {
-    if let Some(Only::Store(args)) = &args.only {
-        return store_kills::store_kills(args);
+    match &args.only {
+        Some(Only::Store(args)) => return store_kills::store_kills(args),
+        None if args.planted && !args.built => return Err(binary::become_planted_with_amps()),
+        None if args.planted => return planted::hunt(args),
+        None => {}
     }
-    let seed = args.seed.unwrap_or_else(|| rand::rng().random_range(0..1_000_000));
-    let crowd = Crowd {
-        servers: args.servers.into(),
-        publishers: usize::from(args.publishers) + usize::from(args.workers > 0),
-        subscribers: args.subscribers.into(),
-        consumers: usize::from(args.views) + usize::from(args.workers),
-    };
-    // More than can be taken in: the rate and the time end it.
-    let lines = (f64::from(args.rate) * args.duration.as_secs_f64()).ceil() as usize + 1;
-    let scenario = Scenario {
-        name: "chaos",
-        again: args.again(seed),
-        seed,
-        input: Input::generate(crowd.publishers, lines)?,
-        servers: crowd.servers,
-        subscribers: crowd.subscribers,
-        views: args.views.into(),
-        workers: args.workers.into(),
-        rate: args.rate,
-        spread: true,
-        network: true,
-        page: Some(args.report.clone()),
-        record: args.record.clone(),
-        faults: schedule::random(seed, args.duration, crowd),
-        stop_after: Some(args.duration),
-        settle: Duration::from_secs(60),
-    };
+    let scenario = args.scenario(args.seed.unwrap_or_else(|| rand::rng().random_range(0..1_000_000)), Kinds::Drawn)?;
     let amps = binary::amps()?;
-    eprintln!("chaos with seed {seed}: {} faults in {} s", scenario.faults.len(), args.duration.as_secs());
-    run::run(&scenario, amps)
+    let seconds = args.duration.as_secs();
+    eprintln!("chaos with seed {}: {} faults in {seconds} s", scenario.seed, scenario.faults.len());
+    let outcome = run::run(&scenario, amps)?;
+    if let Some(file) = &args.record {
+        reliability::record(file, "chaos", &report::figures(&outcome.verdict, &outcome.facts))?;
+    }
+    print!("{}", report::render(&outcome.verdict, &outcome.facts));
+    Ok(outcome.is_good())
 }
 
 impl Args {
+    /// A run with this seed.
+    fn scenario(&self, seed: u64, kinds: Kinds) -> Result<Scenario, Failure> {
+        let queue = usize::from(self.workers > 0);
+        let crowd = Crowd {
+            servers: self.servers.into(),
+            publishers: usize::from(self.publishers) + queue,
+            subscribers: self.subscribers.into(),
+            consumers: usize::from(self.views) + usize::from(self.workers),
+        };
+        // More than can be taken in: the rate and the time end it.
+        let lines = (f64::from(self.rate) * self.duration.as_secs_f64()).ceil() as usize + 1;
+        let mut each = vec![lines; self.publishers.into()];
+        each.extend((0..queue).map(|_| lines / run::SLOWER as usize + 1));
+        Ok(Scenario {
+            name: "chaos",
+            again: self.again(seed),
+            seed,
+            input: Input::generate(&each)?,
+            servers: crowd.servers,
+            subscribers: crowd.subscribers,
+            views: self.views.into(),
+            workers: self.workers.into(),
+            rate: self.rate,
+            spread: true,
+            network: true,
+            page: Some(self.report.clone()),
+            planted: None,
+            faults: schedule::random(seed, self.duration, crowd, kinds),
+            stop_after: Some(self.duration),
+            settle: Duration::from_secs(60),
+        })
+    }
+
     /// The command line of a run with this seed.
     fn again(&self, seed: u64) -> String {
         let Self { servers, publishers, subscribers, views, workers, rate, .. } = self;

@@ -111,7 +111,9 @@ impl Consumer {
         if self.task == (Task::View { warm: true }) {
             arguments.extend(["--filter", "/warm = 1"]);
         }
-        self.process = Some(state::start(&format!("{}.{}", self.name, self.lives), &setup.dir, &arguments)?);
+        let mut command = state::command(&arguments)?;
+        setup.plant(&mut command);
+        self.process = Some(state::start_as(command, &format!("{}.{}", self.name, self.lives), &setup.dir)?);
         self.ledger = Tail::new(ledger);
         self.view = View { updates: self.view.updates, ..View::default() };
         Ok(())
@@ -282,7 +284,7 @@ mod tests {
     use super::*;
 
     fn input() -> Input {
-        Input::generate(2, 100).unwrap()
+        Input::generate(&[100, 100]).unwrap()
     }
 
     fn view(warm: bool) -> Consumer {

@@ -9,7 +9,7 @@ use rand::{RngExt, SeedableRng};
 use crate::input::Input;
 use crate::run::{self, Scenario};
 use crate::schedule::{Fault, Timed};
-use crate::{Failure, binary, state};
+use crate::{Failure, binary, report, state};
 
 /// Real readings, one JSON object a line.
 const DATA: &str = "crates/amps-client/examples/data/hourly-temperature.ndjson";
@@ -63,12 +63,14 @@ pub(crate) fn demo(args: &Args) -> Result<bool, Failure> {
         spread: false,
         network: false,
         page: None,
-        record: None,
+        planted: None,
         faults: story(args.seed),
         stop_after: None,
         settle: Duration::from_secs(20),
     };
-    run::run(&scenario, binary::amps()?)
+    let outcome = run::run(&scenario, binary::amps()?)?;
+    print!("{}", report::render(&outcome.verdict, &outcome.facts));
+    Ok(outcome.is_good())
 }
 
 fn story(seed: u64) -> Vec<Timed> {

@@ -54,16 +54,17 @@ impl Input {
         Self::new(dealt)
     }
 
-    /// Makes up `lines` lines for each of `publishers`.
+    /// Makes up so many lines for each publisher.
     ///
     /// # Errors
     /// Never in fact: each line holds its own number.
-    pub(crate) fn generate(publishers: usize, lines: usize) -> Result<Self, Failure> {
+    pub(crate) fn generate(lines: &[usize]) -> Result<Self, Failure> {
         let line = |publisher, number| {
             let (key, warm) = (key(publisher, number), u8::from(is_warm(number)));
             format!(r#"{{"publisher":{publisher},"line":{number},"key":"{key}","warm":{warm}}}"#)
         };
-        Self::new((0..publishers).map(|p| (0..lines).map(|n| line(p, n)).collect()).collect())
+        let lines = lines.iter().enumerate();
+        Self::new(lines.map(|(publisher, &lines)| (0..lines).map(|number| line(publisher, number)).collect()).collect())
     }
 
     /// The lines of one publisher.
@@ -122,7 +123,7 @@ mod tests {
 
     #[test]
     fn generated_lines_are_json_and_differ() {
-        let input = Input::generate(2, 50).unwrap();
+        let input = Input::generate(&[50, 50]).unwrap();
         assert_eq!(input.total(), 100);
         assert!(serde_json::from_str::<serde_json::Value>(&input.lines(1)[7]).is_ok());
     }

@@ -79,7 +79,7 @@ impl Shown<'_> {
     }
 
     fn sentence(&self) -> String {
-        let Facts { faults, kills, seconds, .. } = self.facts;
+        let (Facts { kills, seconds, .. }, faults) = (self.facts, self.facts.fault_count());
         let first = self.marks().first().map(|mark| format!("{} at {:.1} s. ", mark.what, mark.at.as_secs_f64()));
         let first = first.map(|first| capital(&first)).unwrap_or_default();
         format!(

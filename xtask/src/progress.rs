@@ -14,6 +14,7 @@ pub(crate) struct Progress {
     started: Instant,
     last: Instant,
     goal: Option<u64>,
+    silent: bool,
 }
 
 impl Progress {
@@ -28,7 +29,15 @@ impl Progress {
             bar.set_style(style);
         }
         let now = Instant::now();
-        Self { bar, started: now, last: now, goal }
+        Self { bar, started: now, last: now, goal, silent: false }
+    }
+
+    /// Says nothing.
+    pub(crate) fn silent() -> Self {
+        let mut progress = Self::new(None);
+        progress.bar = ProgressBar::hidden();
+        progress.silent = true;
+        progress
     }
 
     /// Notes how many messages were delivered by now.
@@ -43,6 +52,9 @@ impl Progress {
 
     /// Says that something happened.
     pub(crate) fn say(&self, what: &str) {
+        if self.silent {
+            return;
+        }
         let line = format!("{:6.2}s {what}", self.started.elapsed().as_secs_f64());
         match self.bar.is_hidden() {
             true => eprintln!("{line}"),

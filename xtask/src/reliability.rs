@@ -21,6 +21,11 @@ const LONGEST: &str = "longest";
 
 /// The layer of the planted bugs, whose values are text.
 const PLANTED: &str = "planted";
+/// The same of chaos.
+pub(crate) const PLANTED_CHAOS: &str = "planted, chaos";
+
+/// What is said of a bug that was not seen.
+const NOBODY: &str = "NOBODY";
 
 /// What the commands write stands between these.
 const BEGIN: &str = "<!-- written by `cargo xtask sim --record` and its like; do not edit -->\n";
@@ -178,27 +183,47 @@ fn document_of(rows: &[Row]) -> String {
         }
         text.push('\n');
     }
-    let planted: Vec<&Row> = rows.iter().filter(|row| row.layer == PLANTED).collect();
-    if let Some(first) = planted.first() {
-        let caught = planted.iter().filter(|row| !row.value.starts_with("NOBODY")).count();
-        let _ = writeln!(
-            text,
-            "## Planted bugs\n\n`cargo xtask sim --planted --record`: {caught} of {} caught, at {}. One build has all of \
-             them, one at a time is at work; a rule of the simulation has to see it.\n\n\
-             | bug | what goes wrong | seen by | after seeds |\n| --- | --- | --- | ---: |",
-            planted.len(),
-            first.commit,
-        );
-        for row in planted {
-            let mut parts = row.value.splitn(3, "; ");
-            let (rule, seeds) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
-            let what = parts.next().unwrap_or_default();
-            let seeds = seeds.trim_end_matches(" seeds");
-            let _ = writeln!(text, "| {} | {what} | {rule} | {seeds} |", row.figure);
+    text + &planted(rows)
+}
+
+/// The table of planted bugs: which layer saw each, and how soon.
+fn planted(rows: &[Row]) -> String {
+    let layer = |layer: &str| rows.iter().filter(|row| row.layer == layer).collect::<Vec<_>>();
+    let (sim, chaos) = (layer(PLANTED), layer(PLANTED_CHAOS));
+    let mut names: Vec<&str> = Vec::new();
+    for row in sim.iter().chain(&chaos) {
+        if !names.contains(&row.figure.as_str()) {
+            names.push(&row.figure);
         }
-        text.push('\n');
     }
-    text
+    if names.is_empty() {
+        return String::new();
+    }
+    let found = |rows: &[&Row], name: &str| rows.iter().find(|row| row.figure == name).map(|row| row.value.clone());
+    let (mut caught, mut table) = (0, String::new());
+    for name in &names {
+        let values = [found(&sim, name), found(&chaos, name)];
+        caught += usize::from(values.iter().flatten().any(|value| !value.starts_with(NOBODY)));
+        let mut cells = Vec::new();
+        let mut what = "";
+        for value in &values {
+            let mut parts = value.as_deref().unwrap_or_default().splitn(3, "; ");
+            let (by, when) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+            what = parts.next().unwrap_or(what);
+            cells.push(format!("{by} | {}", when.split(' ').next().unwrap_or_default()));
+        }
+        let _ = writeln!(table, "| {name} | {what} | {} |", cells.join(" | "));
+    }
+    let commits: Vec<&str> = [&sim, &chaos].iter().filter_map(|rows| Some(rows.first()?.commit.as_str())).collect();
+    format!(
+        "## Planted bugs\n\n{caught} of {} caught, at {}. One build has all of them, one at a time is at work. \
+         `cargo xtask sim --planted --record` hunts each: a rule of the simulation has to see it. \
+         `cargo xtask chaos --planted --record` hunts those that processes can show in a minute or so.\n\n\
+         | bug | what goes wrong | rule of the simulation | after seeds | seen by chaos | after seconds |\n\
+         | --- | --- | --- | ---: | --- | ---: |\n{table}\n",
+        names.len(),
+        commits.join(" and "),
+    )
 }
 
 /// A count with a comma between thousands.
@@ -246,6 +271,31 @@ mod tests {
         let text = document_of(&rows);
         for row in ["| seeds | 1,511 |", "| longest wait | 4 |", "| cut | 2 |", "| inputs | 7 |", "commits a, b."] {
             assert!(text.contains(row), "{row} in {text}");
+        }
+    }
+
+    #[test]
+    fn a_bug_is_caught_when_one_layer_saw_it() {
+        let row = |layer: &str, figure: &str, value: &str| Row {
+            layer: layer.into(),
+            commit: "a".into(),
+            figure: figure.into(),
+            value: value.into(),
+        };
+        let rows = [
+            row(PLANTED, "one", "no loss; 17 seeds; it loses"),
+            row(PLANTED, "two", "NOBODY; 20000 seeds; it hides"),
+            row(PLANTED_CHAOS, "two", "lost; 31 seconds; it hides"),
+            row(PLANTED_CHAOS, "three", "NOBODY; 99 seconds; it stays"),
+        ];
+        let text = document_of(&rows);
+        for line in [
+            "2 of 3 caught, at a and a.",
+            "| one | it loses | no loss | 17 |  |  |",
+            "| two | it hides | NOBODY | 20000 | lost | 31 |",
+            "| three | it stays |  |  | NOBODY | 99 |",
+        ] {
+            assert!(text.contains(line), "{line} in {text}");
         }
     }
 

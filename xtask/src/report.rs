@@ -1,10 +1,12 @@
 //! What a run prints at its end: violations, the table, and one JSON object.
 
+use std::collections::BTreeMap;
 use std::fmt::{self, Write};
 use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::reliability;
 use crate::verdict::{Kind, Verdict};
 use crate::work::Work;
 
@@ -65,8 +67,8 @@ pub(crate) struct Facts {
     pub(crate) queue_done: usize,
     /// What the schedule of faults was drawn from.
     pub(crate) seed: u64,
-    /// Faults of every kind.
-    pub(crate) faults: usize,
+    /// Faults by their kind.
+    pub(crate) faults: BTreeMap<&'static str, usize>,
     /// Processes killed with `kill -9`.
     pub(crate) kills: usize,
     /// Times a client connected again after it had lost a connection.
@@ -75,6 +77,13 @@ pub(crate) struct Facts {
     pub(crate) longest_recovery_ms: u64,
     /// The whole run, in seconds.
     pub(crate) seconds: f64,
+}
+
+impl Facts {
+    /// Faults of every kind.
+    pub(crate) fn fault_count(&self) -> usize {
+        self.faults.values().sum()
+    }
 }
 
 /// The text of the report, ending in the JSON line.
@@ -109,7 +118,7 @@ pub(crate) fn render(verdict: &Verdict, facts: &Facts) -> String {
         row("given again by the queue", facts.queue_given.saturating_sub(facts.queue_done).to_string());
     }
     row("redelivered, undiscarded", facts.redelivered.to_string());
-    row("faults", facts.faults.to_string());
+    row("faults", facts.fault_count().to_string());
     row("kills", facts.kills.to_string());
     row("failovers", facts.failovers.to_string());
     row("longest recovery", format!("{} ms", facts.longest_recovery_ms));
@@ -125,7 +134,7 @@ pub(crate) fn figures(verdict: &Verdict, facts: &Facts) -> Vec<(String, u64)> {
     let figures = [
         ("runs", 1),
         ("seconds", facts.seconds.round() as u64),
-        ("faults", facts.faults as u64),
+        ("faults", facts.fault_count() as u64),
         ("kills survived", facts.kills as u64),
         ("messages published", verdict.published as u64),
         ("messages delivered", verdict.delivered.iter().sum::<usize>() as u64),
@@ -137,14 +146,15 @@ pub(crate) fn figures(verdict: &Verdict, facts: &Facts) -> Vec<(String, u64)> {
         ("longest standstill around a fault in milliseconds", facts.longest_recovery_ms),
         ("longest settling after the last fault in milliseconds", facts.settled_ms.unwrap_or(0)),
     ];
-    figures.map(|(name, count)| (name.to_owned(), count)).into()
+    let kinds = facts.faults.iter().map(|(kind, count)| (format!("{}{kind}", reliability::FAULT), *count as u64));
+    figures.map(|(name, count)| (name.to_owned(), count)).into_iter().chain(kinds).collect()
 }
 
 fn summary(verdict: &Verdict, facts: &Facts) -> String {
     let summary = Summary {
         work: Work {
             seeds: 1,
-            faults: facts.faults as u64,
+            faults: facts.fault_count() as u64,
             kills: facts.kills as u64,
             published: verdict.published as u64,
             delivered: verdict.delivered.iter().sum::<usize>() as u64,
@@ -179,7 +189,7 @@ mod tests {
         Facts {
             subscribers: vec!["one".into(), "two".into()],
             seed: 7,
-            faults: 4,
+            faults: BTreeMap::from([("server killed", 3), ("slow disk", 1)]),
             kills: 3,
             seconds: 21.27,
             ..Facts::default()

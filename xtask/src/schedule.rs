@@ -5,7 +5,7 @@ mod random;
 use std::fmt;
 use std::time::Duration;
 
-pub(crate) use random::random;
+pub(crate) use random::{Kinds, random};
 
 /// One thing done to one process or link, or the end of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -132,6 +132,39 @@ pub(crate) struct Crowd {
 }
 
 impl Fault {
+    /// What kind of fault it is, as it is recorded.
+    pub(crate) fn kind(self) -> &'static str {
+        match self {
+            Self::KillServerInUse | Self::KillServer(_) => "server killed",
+            Self::PauseServer(_) => "server stopped in its tracks",
+            Self::KillPublisher(_) => "publisher killed",
+            Self::PausePublisher(_) => "publisher stopped in its tracks",
+            Self::FillDisk(_) => "full disk",
+            Self::SlowDisk(..) => "slow disk",
+            Self::CutOff(_) => "server cut off and downgraded",
+            Self::KillSubscriber(_) => "subscriber killed",
+            Self::PauseSubscriber(_) => "subscriber stopped in its tracks",
+            Self::KillConsumer(_) => "view or worker killed",
+            Self::PauseConsumer(_) => "view or worker stopped in its tracks",
+            Self::TakeName(_) => "client name taken",
+            Self::Break(Path::Peers(..), _) => "link between servers broken",
+            Self::Break(Path::Client { .. }, trouble) => trouble.kind(),
+            Self::RestartDeadServers
+            | Self::RestartServer(_)
+            | Self::ResumeServer(_)
+            | Self::RestartPublisher(_)
+            | Self::ResumePublisher(_)
+            | Self::FreeDisk(_)
+            | Self::QuickDisk(_)
+            | Self::TakeBack(_)
+            | Self::RestartConsumer(_)
+            | Self::ResumeConsumer(_)
+            | Self::RestartSubscriber(_)
+            | Self::ResumeSubscriber(_)
+            | Self::Mend(_) => "end of a fault",
+        }
+    }
+
     /// Whether it ends what another one began.
     pub(crate) fn is_end(self) -> bool {
         matches!(
@@ -150,6 +183,21 @@ impl Fault {
                 | Self::ResumeSubscriber(_)
                 | Self::Mend(_)
         )
+    }
+}
+
+impl Trouble {
+    /// What kind of trouble a client has, as it is recorded.
+    fn kind(self) -> &'static str {
+        match self {
+            Self::Cut | Self::CutAfter(_) => "link of a client reset",
+            Self::Refused => "link of a client refused",
+            Self::Stalled => "link of a client stalled",
+            Self::StalledThere | Self::StalledBack => "link of a client stalled one way",
+            Self::Swallowed => "link of a client swallowed",
+            Self::Narrow(_) => "link of a client narrowed",
+            Self::Split => "link of a client split into bytes",
+        }
     }
 }
 

@@ -31,7 +31,13 @@ pub(crate) struct Setup {
     pub(crate) spread: bool,
     /// Whether disks can be made slow.
     pub(crate) slow_disks: bool,
+    /// The planted bug that is at work in all processes, if one is; it may be called
+    /// nothing.
+    pub(crate) planted: Option<&'static str>,
 }
+
+/// The variable that names a planted bug to a program that has them.
+const PLANTED: &str = "AMPS_PLANTED";
 
 impl Setup {
     /// All that is published, as a topic to subscribe to.
@@ -46,7 +52,16 @@ impl Setup {
     pub(crate) fn command(&self, subcommand: &str) -> Command {
         let mut command = Command::new(&self.amps);
         command.arg(subcommand);
+        self.plant(&mut command);
         command
+    }
+
+    /// Puts the planted bug to work in a process, or none.
+    pub(crate) fn plant(&self, command: &mut Command) {
+        match self.planted {
+            Some(bug) if !bug.is_empty() => command.env(PLANTED, bug),
+            _ => command.env_remove(PLANTED),
+        };
     }
 
     /// The same, with a full disk an error as any other, and not the end of the
@@ -54,6 +69,7 @@ impl Setup {
     pub(crate) fn command_on_a_disk(&self, subcommand: &str) -> Command {
         let mut command = Command::new("sh");
         command.args(["-c", r#"trap "" XFSZ; exec "$0" "$@""#]).arg(&self.amps).arg(subcommand);
+        self.plant(&mut command);
         command
     }
 
@@ -137,6 +153,7 @@ mod tests {
             heartbeat: 1,
             spread: false,
             slow_disks: false,
+            planted: None,
         };
         let port_order = |uris: &str| uris.split(',').map(port_of).collect::<Vec<_>>();
         assert_eq!(port_order(&setup.uris(1)), [1, 2, 3]);
@@ -160,6 +177,7 @@ mod tests {
             heartbeat: 1,
             spread: true,
             slow_disks: false,
+            planted: None,
         };
         assert_eq!(setup.uris(1).split(',').map(port_of).collect::<Vec<_>>(), [22, 23, 21]);
         assert_eq!(setup.server_of(&uri(23)), Some(2));

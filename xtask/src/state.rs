@@ -8,6 +8,7 @@ mod report;
 mod views;
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -82,10 +83,26 @@ impl Watch {
 ///
 /// # Errors
 /// When it cannot be started.
-pub(crate) fn start(name: &str, dir: &Path, arguments: &[&str]) -> Result<Process, Failure> {
+fn start(name: &str, dir: &Path, arguments: &[&str]) -> Result<Process, Failure> {
+    start_as(command(arguments)?, name, dir)
+}
+
+/// The command that is one of the processes of a story.
+///
+/// # Errors
+/// When nobody knows where this program is.
+pub(crate) fn command(arguments: &[&str]) -> Result<Command, Failure> {
     let program = std::env::current_exe().map_err(|error| Failure::new(format!("where is this program? {error}")))?;
-    let mut command = std::process::Command::new(program);
+    let mut command = Command::new(program);
     command.arg("state-part").args(arguments);
+    Ok(command)
+}
+
+/// Starts a command under a name.
+///
+/// # Errors
+/// When it cannot be started.
+pub(crate) fn start_as(command: Command, name: &str, dir: &Path) -> Result<Process, Failure> {
     Process::start(command, name, &dir.join(format!("{name}.out")), &dir.join(format!("{name}.err")))
 }
 

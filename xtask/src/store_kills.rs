@@ -32,7 +32,7 @@ const RATE: u32 = 5_000;
 const LINES_A_KILL: usize = 1_500;
 
 /// Options of the kills.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Args {
     /// Kills of each kind of store.
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=100_000))]
@@ -191,6 +191,7 @@ impl<'a> Kills<'a> {
             heartbeat: 1,
             spread: false,
             slow_disks: false,
+            planted: None,
         };
         let server = Server::new(0);
         Ok(Self {
@@ -198,7 +199,7 @@ impl<'a> Kills<'a> {
             count,
             random: StdRng::seed_from_u64(seed),
             interrupt,
-            input: Input::generate(1, LINES_A_KILL * count + 10_000)?,
+            input: Input::generate(&[LINES_A_KILL * count + 10_000])?,
             journal: JournalReader::new(&server.data(&setup)),
             log: ServerLog { name: "the server".to_owned(), entries: Vec::new() },
             setup,

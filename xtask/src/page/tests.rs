@@ -21,7 +21,6 @@ fn page(verdict: &Verdict, problems: &[Problem]) -> String {
         subscribers: vec!["reader".to_owned()],
         problems: problems.to_vec(),
         seed: 7,
-        faults: 2,
         kills: 1,
         ..Facts::default()
     };

@@ -4,16 +4,16 @@ use std::collections::HashSet;
 
 use amps_testserver::journal::JournalReader;
 
-use super::Run;
+use super::{Outcome, Run};
 use crate::consumer::Consumer;
 use crate::input::Line;
 use crate::publisher::Publisher;
-use crate::report::{self, Facts};
+use crate::report::Facts;
 use crate::server::Server;
 use crate::setup::Setup;
 use crate::subscriber::Subscriber;
 use crate::verdict::{self, Evidence, Kind, Seen, ServerLog, Violation};
-use crate::{Failure, events, page, recovery, reliability, server_log};
+use crate::{Failure, events, page, recovery, server_log};
 
 /// The journals of the servers, followed while they run.
 #[derive(Debug)]
@@ -118,8 +118,8 @@ impl Run<'_> {
         lack
     }
 
-    /// Prints the report, and writes the page if one is wanted.
-    pub(super) fn judge(mut self) -> Result<bool, Failure> {
+    /// Judges, and writes the page if one is wanted.
+    pub(super) fn judge(mut self) -> Result<Outcome, Failure> {
         let mut verdict = verdict::judge(&self.evidence()?);
         self.read_logs()?;
         let required = self.required();
@@ -141,7 +141,7 @@ impl Run<'_> {
             queue_done: self.consumers.iter().flat_map(|worker| worker.done()).collect::<HashSet<_>>().len(),
             redelivered: self.subscribers.iter().map(|s| s.deliveries() - s.distinct()).sum(),
             seed: self.scenario.seed,
-            faults: self.faults,
+            faults: std::mem::take(&mut self.faults),
             kills: self.kills,
             failovers: events::failovers(&event_files),
             longest_recovery_ms: recoveries.iter().map(|recovery| recovery.lasted_ms).max().unwrap_or(0),
@@ -156,15 +156,9 @@ impl Run<'_> {
                 recoveries: &recoveries,
             };
             page::write(path, &shown)?;
-            eprintln!("the run is shown in {}", path.display());
+            self.progress.say(&format!("the run is shown in {}", path.display()));
         }
-        if let Some(file) = &self.scenario.record {
-            reliability::record(file, "chaos", &report::figures(&verdict, &facts))?;
-        }
-        let good = verdict.violations.is_empty() && facts.problems.is_empty();
-        drop(self);
-        print!("{}", report::render(&verdict, &facts));
-        Ok(good)
+        Ok(Outcome { verdict, facts })
     }
 }
 

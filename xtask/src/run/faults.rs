@@ -21,8 +21,8 @@ const LIMIT: Duration = Duration::from_secs(2);
 
 impl Run<'_> {
     pub(super) fn apply(&mut self, fault: Fault) -> Result<(), Failure> {
-        if !fault.is_end() {
-            self.faults += 1;
+        if !fault.is_end() && !matches!(fault, Fault::CutOff(_) if self.cut_off.is_some()) {
+            *self.faults.entry(fault.kind()).or_default() += 1;
         }
         match fault {
             Fault::KillServerInUse => self.kill_server(self.server_in_use()),
@@ -80,8 +80,6 @@ impl Run<'_> {
                 if self.cut_off(server) {
                     self.begin(self.server(server), CUT_OFF);
                     self.fault_times_ms.push(now_ms());
-                } else {
-                    self.faults -= 1;
                 }
             }
             Fault::TakeBack(server) => {

@@ -12,6 +12,15 @@ use super::{Crowd, Disk, Fault, Path, Timed, Trouble};
 /// Each has kinds of faults of its own.
 const CHAPTER: Duration = Duration::from_secs(60);
 
+/// Which kinds of faults a chapter has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kinds {
+    /// Some, by the seed.
+    Drawn,
+    /// All of them.
+    All,
+}
+
 /// A random schedule within `duration`, the same for the same seed.
 ///
 /// It goes in chapters of a minute. Each draws the kinds of faults it has, so
@@ -19,13 +28,13 @@ const CHAPTER: Duration = Duration::from_secs(60);
 /// process, and each client's network, has its own chain of healthy and faulty
 /// times: any number may be faulty at once. In half of all chapters in which
 /// servers are killed there is a moment at which every server that runs is.
-pub(crate) fn random(seed: u64, duration: Duration, crowd: Crowd) -> Vec<Timed> {
+pub(crate) fn random(seed: u64, duration: Duration, crowd: Crowd, kinds: Kinds) -> Vec<Timed> {
     let mut rng = StdRng::seed_from_u64(seed);
     let mut all = Vec::new();
     let mut begin = Duration::ZERO;
     while begin < duration {
         let end = (begin + CHAPTER).min(duration);
-        Chapter { rng: &mut rng, all: &mut all, begin, end }.write(crowd);
+        Chapter { rng: &mut rng, all: &mut all, begin, end }.write(crowd, kinds);
         begin = end;
     }
     all.sort_by_key(|timed| timed.at);
@@ -43,10 +52,10 @@ struct Chapter<'a> {
 type Ways = Vec<(Fault, Fault)>;
 
 impl Chapter<'_> {
-    fn write(&mut self, crowd: Crowd) {
+    fn write(&mut self, crowd: Crowd, which: Kinds) {
         let Crowd { servers, publishers, subscribers, consumers } = crowd;
         let clients = publishers + subscribers + consumers;
-        let mut kinds = [false; 10];
+        let mut kinds = [which == Kinds::All; 10];
         while kinds == [false; 10] {
             kinds = std::array::from_fn(|_| self.rng.random_bool(0.6));
         }
@@ -214,14 +223,14 @@ mod tests {
 
     #[test]
     fn the_same_seed_gives_the_same_schedule_and_another_seed_another() {
-        assert_eq!(random(7, MINUTE, CROWD), random(7, MINUTE, CROWD));
-        assert_ne!(random(7, MINUTE, CROWD), random(8, MINUTE, CROWD));
+        assert_eq!(random(7, MINUTE, CROWD, Kinds::Drawn), random(7, MINUTE, CROWD, Kinds::Drawn));
+        assert_ne!(random(7, MINUTE, CROWD, Kinds::Drawn), random(8, MINUTE, CROWD, Kinds::Drawn));
     }
 
     #[test]
     fn faults_come_in_time_order_within_the_duration() {
         for seed in 0..200 {
-            let schedule = random(seed, MINUTE, CROWD);
+            let schedule = random(seed, MINUTE, CROWD, Kinds::Drawn);
             assert!(!schedule.is_empty());
             assert!(schedule.is_sorted_by_key(|timed| timed.at));
             assert!(schedule.iter().all(|timed| timed.at <= MINUTE));
@@ -232,7 +241,7 @@ mod tests {
     fn each_server_fails_and_recovers_in_turn_and_chapters_end_whole() {
         for seed in 0..200 {
             let mut up = [true; CROWD.servers];
-            for timed in random(seed, 3 * MINUTE, CROWD) {
+            for timed in random(seed, 3 * MINUTE, CROWD, Kinds::Drawn) {
                 match timed.fault {
                     Fault::KillServer(s) | Fault::PauseServer(s) => assert!(std::mem::replace(&mut up[s], false)),
                     Fault::RestartServer(s) | Fault::ResumeServer(s) => assert!(!std::mem::replace(&mut up[s], true)),
@@ -247,7 +256,7 @@ mod tests {
     fn an_hour_has_every_kind_of_fault_and_every_server_down_at_once() {
         let mut kinds = HashSet::new();
         let (mut down, mut blackouts) = (0, 0);
-        for timed in random(3, 60 * MINUTE, CROWD) {
+        for timed in random(3, 60 * MINUTE, CROWD, Kinds::Drawn) {
             kinds.insert(match timed.fault {
                 Fault::Break(Path::Client { .. }, trouble) => format!("link {:?}", std::mem::discriminant(&trouble)),
                 fault => format!("{:?}", std::mem::discriminant(&fault)),
@@ -265,7 +274,19 @@ mod tests {
     }
 
     #[test]
+    fn a_short_schedule_of_all_kinds_kills_every_process() {
+        let schedule = random(0, MINUTE / 2, CROWD, Kinds::All);
+        let kinds: HashSet<_> = schedule.iter().map(|timed| std::mem::discriminant(&timed.fault)).collect();
+        for fault in [Fault::KillServer(0), Fault::KillPublisher(0), Fault::KillSubscriber(0), Fault::KillConsumer(0)] {
+            assert!(kinds.contains(&std::mem::discriminant(&fault)), "{fault:?}");
+        }
+    }
+
+    #[test]
     fn nobody_left_to_break_is_an_empty_schedule() {
-        assert_eq!(random(1, MINUTE, Crowd { servers: 0, publishers: 0, subscribers: 0, consumers: 0 }), []);
+        assert_eq!(
+            random(1, MINUTE, Crowd { servers: 0, publishers: 0, subscribers: 0, consumers: 0 }, Kinds::Drawn),
+            []
+        );
     }
 }

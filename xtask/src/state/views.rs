@@ -85,6 +85,7 @@ pub(super) fn story(text: &str, dir: &Path, amps: PathBuf, watch: &mut Watch) ->
         heartbeat: 1,
         spread: false,
         slow_disks: false,
+        planted: None,
     };
     let mut servers: Vec<_> = (0..SERVERS).map(|index| Server::new(index).sow(format!("{TOPIC}:/station"))).collect();
     restart(&mut servers, &setup, watch)?;
