@@ -2,12 +2,14 @@
 //!
 //! [`Pair`] is the main tool: clients and servers in one thread, joined by a
 //! network of our own, with virtual time and one seed; [`sim`] runs whole systems
-//! with it. [`targets`] is what is fuzzed.
+//! with it. [`targets`] is what is fuzzed, [`scripted`] a server that says what it is
+//! told to.
 
 #[cfg(doctest)]
 mod documents;
 pub mod pair;
 pub mod peer;
+pub mod scripted;
 pub mod sim;
 pub mod targets;
 

@@ -5,10 +5,13 @@ use std::time::Duration;
 
 use amps_client::{
     Client, CommandError, PublishStore, Reason, Replacement, Sow, StartAt, Subscribe, Subscription, SubscriptionEvent,
+    quote, quote_list,
 };
 use amps_core::Field;
 use amps_core::message::MessageKind;
-use amps_testserver::{ReceivedCommand, TestServer};
+use amps_testserver::{Filter, ReceivedCommand, TestServer};
+use proptest::prelude::*;
+use serde_json::json;
 use tokio::time::timeout;
 
 const SOON: Duration = Duration::from_secs(20);
@@ -64,6 +67,33 @@ async fn a_filter_reaches_the_server_as_it_was_written() {
         }
         let body: serde_json::Value = serde_json::from_str(&next(&mut subscription).await).unwrap();
         assert_eq!(body["a"], wanted, "{filter}");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: amps_tests::cases(2_000), failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Whatever a user typed is a value: it matches itself and nothing else, alone and
+    /// in a list, and no filter comes of it.
+    #[test]
+    fn a_quoted_text_is_a_value_whatever_is_in_it(
+        typed in prop_oneof![".{1,20}", "['\"\\\\ =1OR/a\\n\t\r\0\u{7f}()]{1,20}"],
+        other in ".{1,20}",
+    ) {
+        let matches = |filter: &str, value: &str| {
+            let filter: Filter = filter.parse().unwrap_or_else(|error| panic!("{filter}: {error}"));
+            filter.matches(json!({ "a": value }).to_string().as_bytes())
+        };
+        let equals = format!("/a = {}", quote(&typed));
+        prop_assert!(matches(&equals, &typed), "{}", equals);
+        prop_assert_eq!(matches(&equals, &other), typed == other, "{}", equals);
+        let listed = format!("/a IN {}", quote_list([&other, &typed]));
+        prop_assert!(matches(&listed, &typed) && matches(&listed, &other), "{}", listed);
+        let inside = format!("INSTR(/a, {}) > 0", quote(&typed));
+        let around = format!("x{}y", typed);
+        prop_assert!(matches(&inside, &around), "{}", inside);
+        let none = format!("/a IN {}", quote_list([""; 0]));
+        prop_assert!(!matches(&none, &typed));
     }
 }
 

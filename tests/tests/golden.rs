@@ -225,20 +225,30 @@ async fn a_command_with_a_field_it_does_not_take_is_refused() {
             "the sow cannot have the field 'top_n': it is not a number",
         ),
         (
-            command(CommandKind::SowDelete, &[at, (Field::Bookmark, "1|2|")]),
-            "the sow_delete cannot have the field 'bm': messages of a queue are acknowledged by their subscription",
+            command(CommandKind::SowDelete, &[at, (Field::Bookmark, "1|2|"), (Field::Options, "done")]),
+            "the sow_delete cannot have the field 'o': the options of an acknowledgement are cancel, expire and \
+             lease_extension=TIME, such as 60s",
         ),
         (
             command(CommandKind::SowDelete, &[at, (Field::Filter, "1=1")]).body("{}"),
-            "the sow_delete on 't' cannot be: it names records by one of filter, keys and data",
+            "the sow_delete on 't' cannot be: it names records by one of filter, keys and data, or a queue's messages \
+             by bookmarks",
         ),
-        (command(CommandKind::SowDelete, &[at]), "a sow_delete names no records"),
+        (
+            command(CommandKind::SowDelete, &[at]),
+            "the sow_delete on 't' cannot be: it names records by one of filter, keys and data, or a queue's messages \
+             by bookmarks",
+        ),
         (command(CommandKind::Subscribe, &[at]).body("{}"), "the subscribe on 't' cannot be: it takes no body"),
         (
             command(CommandKind::Subscribe, &[at, (Field::BatchSize, "5")]),
-            "the subscribe on 't' cannot be: only a query has batches",
+            "the subscribe cannot have the field 'bs': only a query has batches",
         ),
         (command(CommandKind::Flush, &[]).body("{}"), "the flush on '' cannot be: it takes no body"),
+        (
+            command(CommandKind::Flush, &[(Field::ClientName, "other")]),
+            "the flush cannot have the field 'client_name': the client gives it a value of its own",
+        ),
         (command(CommandKind::Unsubscribe, &[]), "the unsubscribe on '' cannot be: dropping a stream unsubscribes it"),
         (command(CommandKind::Logon, &[]), "the logon on '' cannot be: the client sends it by itself"),
     ] {

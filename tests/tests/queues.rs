@@ -6,9 +6,12 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use amps_client::reconnect::FixedReconnect;
-use amps_client::{AckOption, Client, Event, Message, PublishStore, Subscribe, Subscription, SubscriptionEvent};
+use amps_client::{
+    AckOption, Client, Command, CommandError, Event, Executed, Message, PublishStore, SowDelete, Subscribe,
+    Subscription, SubscriptionEvent,
+};
 use amps_core::message::MessageKind;
-use amps_testserver::{QueueConfig, QueueDepth, ReceivedCommand, TestServer};
+use amps_testserver::{Leasing, QueueConfig, QueueDepth, ReceivedCommand, TestServer};
 use tokio::sync::{Semaphore, oneshot};
 use tokio::time::timeout;
 
@@ -192,6 +195,92 @@ async fn closing_and_dropping_send_the_acknowledgements_that_wait() {
     client.close(SOON).await;
     depth(&server, 3, 0).await;
     assert!(stream.flush_acks().await.is_err());
+}
+
+/// Whoever knows a message's bookmark can say what is to become of it, and is told
+/// what the server did. Nothing of it is kept, or sent again.
+///
+/// Covers 8.4#1.
+#[tokio::test]
+async fn messages_are_acknowledged_by_their_bookmarks() {
+    let server = filled(6).await;
+    let client = client(&server, "me").await;
+    let mut stream = client.subscribe(Subscribe::to("work").max_backlog(6)).await.unwrap();
+    let bookmarks: Vec<_> = take(&mut stream, 6).await.iter().map(|message| message.bookmark().unwrap()).collect();
+    let found = client.ack("work", &bookmarks[..2]).await.unwrap().unwrap();
+    assert_eq!((found.records, found.topic_matches), (2, 6));
+    // As a command put together by hand.
+    let by_hand = Command::sow_delete("work").bookmarks(bookmarks[1..3].to_vec());
+    match client.execute(by_hand).await.unwrap() {
+        Executed::Acknowledged(Some(found)) => assert_eq!(found.records, 1, "one of them was done already"),
+        other => panic!("{other:?}"),
+    }
+    let expire = Command::sow_delete("work").bookmarks([bookmarks[3]]).options("expire");
+    assert!(matches!(client.execute(expire).await.unwrap(), Executed::Acknowledged(Some(found)) if found.records == 1));
+    let given_back = client.ack_with("work", [&bookmarks[4]], AckOption::Cancel).await.unwrap().unwrap();
+    assert_eq!(given_back.records, 1);
+    assert_eq!(text(&next(&mut stream).await), "5", "again");
+    // By a filter it is a deletion like others, and stored.
+    let deleted = client.sow_delete_counted(SowDelete::by_filter("work", "1=1")).await.unwrap().unwrap();
+    assert_eq!(deleted.records, 2);
+    depth(&server, 0, 0).await;
+    let sent: Vec<_> = acks(&server).into_iter().map(|ack| (ack.sequence.is_some(), ack.options)).collect();
+    let option = |name: &str| (false, Some(name.to_owned()));
+    assert_eq!(sent, [(false, None), (false, None), option("expire"), option("cancel"), (true, None)]);
+    assert_eq!(client.stray_counts().unexpected, 0);
+}
+
+#[tokio::test]
+async fn an_acknowledgement_by_bookmarks_that_comes_to_nothing_says_so() {
+    let server = server_with(work().leasing(Leasing::Strict)).await;
+    publish(&server, 1..=1).await;
+    let (holder, client) = (client(&server, "holder").await, client(&server, "me").await);
+    let mut stream = holder.subscribe("work").await.unwrap();
+    let bookmark = next(&mut stream).await.bookmark().unwrap();
+    assert_eq!(client.ack("work", [&bookmark]).await.unwrap().unwrap().records, 0, "it is leased to somebody else");
+    let refused = client.ack("no queue", [&bookmark]).await.unwrap_err();
+    assert!(matches!(&refused, CommandError::Refused { topic, .. } if topic == "no queue"), "{refused}");
+    for none in [client.ack("work", []).await, client.ack("", [&bookmark]).await] {
+        assert!(matches!(none, Err(CommandError::Invalid { .. })), "{none:?}");
+    }
+    // The connection dies before the answer.
+    server.faults(|faults| faults.ignore(MessageKind::SowDelete, true));
+    let sent = acks(&server).len();
+    let asked = client.ack("work", [&bookmark]);
+    let cut = async {
+        server.wait_for(|stats| stats.commands.iter().any(|c| c.bookmark.is_some() && c.options.is_none())).await;
+        while acks(&server).len() == sent {
+            tokio::task::yield_now().await;
+        }
+        assert!(server.kick("me"));
+    };
+    let (answer, ()) = timeout(SOON, async { tokio::join!(asked, cut) }).await.unwrap();
+    assert!(matches!(answer, Err(CommandError::Disconnected)), "{answer:?}");
+    timeout(SOON, client.flush()).await.unwrap().unwrap();
+    client.subscribe("t").await.unwrap();
+    assert_eq!(acks(&server).len(), sent + 1, "not sent again");
+    server.faults(|faults| faults.ignore(MessageKind::SowDelete, false));
+    client.close(SOON).await;
+    assert!(matches!(client.ack("work", [&bookmark]).await, Err(CommandError::Closed)));
+}
+
+/// Of two messages whose leases would end at one time, only that whose lease was not
+/// made longer comes again.
+#[tokio::test]
+async fn a_lease_can_be_made_longer() {
+    let server = server_with(work().lease(Duration::from_millis(300))).await;
+    publish(&server, 1..=2).await;
+    let client = client(&server, "me").await;
+    let mut stream = client.subscribe(Subscribe::to("work").max_backlog(2)).await.unwrap();
+    let messages = take(&mut stream, 2).await;
+    let longer = AckOption::Extend(Duration::from_secs(600));
+    assert!(stream.ack_with(&messages[0], longer));
+    stream.flush_acks().await.unwrap();
+    assert_eq!(text(&next(&mut stream).await), "2");
+    let bookmark = messages[0].bookmark().unwrap();
+    let found = client.ack_with("work", [&bookmark], longer).await.unwrap().unwrap();
+    assert_eq!(found.records, 1, "it is leased all the time");
+    assert!(stream.ack(&messages[0]));
 }
 
 /// A planned move takes them along too.

@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use amps_client::{Client, CommandError, ConnectionState, Message, Sow, StartAt, Subscribe, SubscriptionEvent};
+use amps_client::{
+    BookmarkStore, Client, CommandError, ConnectionState, Message, OnFull, Sow, StartAt, Subscribe, SubscriptionEvent,
+};
 use amps_core::header::FrameWriter;
 use amps_core::message::MessageKind;
 use amps_core::{Field, FrameDecoder};
@@ -39,6 +41,8 @@ async fn a_message_for_two_subscriptions_reaches_both_and_shares_its_bytes() {
         let (first, second) = (next(&mut one).await, next(&mut other).await);
         assert_eq!((first.data(), second.data()), (id.to_string().as_bytes(), id.to_string().as_bytes()));
         assert_eq!(first.data().as_ptr(), second.data().as_ptr());
+        // One frame came, with the ids of both.
+        assert_eq!((first.subscription_ids().count(), first.size()), (2, second.size()));
     }
     let frames = server.stats().commands.iter().filter(|command| command.kind == MessageKind::Publish).count();
     assert_eq!((frames, one.depth(), other.depth()), (10, 0, 0));
@@ -58,11 +62,85 @@ async fn a_bounded_queue_never_holds_more_and_loses_nothing() {
         publisher.enqueue_wait("t", body(id)).await.unwrap();
     }
     publisher.flush().await.unwrap();
+    let unsent = || server.with_engine(|engine, _| engine.unsent("me")).unwrap();
+    assert!(unsent() > 0, "the client reads no more, and TCP holds the server back");
     for id in 0..total {
         assert!(messages.depth() <= 10, "{}", messages.depth());
         assert_eq!(next(&mut messages).await.data(), body(id).as_bytes());
     }
-    assert_eq!((client.reconnects(), messages.stats().duplicates), (0, 0));
+    assert_eq!((client.reconnects(), messages.stats().duplicates, unsent()), (0, 0, 0));
+}
+
+/// A stream that nobody reads and that may miss messages holds up no other, and says
+/// what it missed.
+#[tokio::test]
+async fn a_stream_that_may_miss_messages_holds_up_nobody() {
+    let server = server().await;
+    let client = connect(&server).await;
+    let dropping = Subscribe::to("t").queue(10, 1 << 20).on_full(OnFull::DropOldest);
+    let mut slow = client.subscribe(dropping).await.unwrap();
+    let mut other = client.subscribe("t").await.unwrap();
+    for id in 0..1_000 {
+        client.publish("t", id.to_string()).await.unwrap();
+    }
+    for id in 0..1_000 {
+        assert_eq!(next(&mut other).await.data(), id.to_string().as_bytes());
+    }
+    assert_eq!(slow.stats().missed, 990);
+    let missed = tokio::time::timeout(SOON, slow.next()).await.unwrap().unwrap().unwrap();
+    assert!(matches!(missed, SubscriptionEvent::Missed { messages: 990 }), "{missed:?}");
+    for id in 990..1_000 {
+        assert_eq!(next(&mut slow).await.data(), id.to_string().as_bytes());
+    }
+    client.publish("t", "after").await.unwrap();
+    assert_eq!(next(&mut slow).await.data(), b"after");
+}
+
+/// One that is to end when it is not read is unsubscribed, and not entered again; a
+/// bookmark subscription goes on where it was read to.
+#[tokio::test]
+async fn a_stream_that_is_to_end_when_it_is_full_misses_nothing_from_there_on() {
+    let server = server().await;
+    let dir = tempfile::tempdir().unwrap();
+    let builder = Client::builder("me").server(server.uri()).bookmark_store(BookmarkStore::sled(dir.path()));
+    let client = builder.connect().await.unwrap();
+    let ending = || Subscribe::to("t").bookmark(StartAt::Epoch).id("audit").queue(10, 1 << 20).on_full(OnFull::End);
+    let mut slow = client.subscribe(ending()).await.unwrap();
+    let mut other = client.subscribe("t").await.unwrap();
+    for id in 0..100 {
+        client.publish("t", id.to_string()).await.unwrap();
+    }
+    for id in 0..100 {
+        assert_eq!(next(&mut other).await.data(), id.to_string().as_bytes());
+    }
+    let unsubscribed = |stats: &amps_testserver::Stats| {
+        stats.commands.iter().filter(|command| command.kind == MessageKind::Unsubscribe).count() == 1
+    };
+    tokio::time::timeout(SOON, server.wait_for(unsubscribed)).await.unwrap();
+    assert!(server.kick("me"));
+    let event = tokio::time::timeout(SOON, other.next()).await.unwrap().unwrap().unwrap();
+    assert!(matches!(event, SubscriptionEvent::Reconnected { .. }), "{event:?}");
+    let mut read = 0;
+    let ended = loop {
+        match tokio::time::timeout(SOON, slow.next()).await.unwrap().unwrap() {
+            Ok(SubscriptionEvent::Message(message)) => {
+                assert_eq!(message.data(), read.to_string().as_bytes());
+                slow.discard(&message);
+                read += 1;
+            }
+            Ok(other) => panic!("{other:?}"),
+            Err(error) => break error,
+        }
+    };
+    assert!(matches!(&ended, CommandError::QueueFull { topic } if topic == "t"), "{ended}");
+    assert_eq!(read, 10);
+    assert!(slow.next().await.is_none());
+    slow.discarded().await.unwrap();
+    drop(slow);
+    let mut again = client.subscribe(ending().queue(1_000, 1 << 20)).await.unwrap();
+    for id in read..100 {
+        assert_eq!(next(&mut again).await.data(), id.to_string().as_bytes());
+    }
 }
 
 /// A server that gives a slow client up: the loss is told with its cause, the

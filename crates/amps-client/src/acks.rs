@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use amps_core::Message;
-use amps_ha::client_core::Request;
+use amps_core::{Bookmark, Message};
+use amps_ha::client_core::{Deleted, Request};
 use amps_ha::error::CommandError;
-use amps_ha::subscriptions::{AckOption, Added};
+use amps_ha::subscriptions::{ACK_BATCH_MAX, AckBatch, AckOption, Added};
 use tokio::sync::oneshot;
 
 use crate::client::Client;
@@ -96,8 +96,9 @@ impl Subscription {
         self.handle().ack(message)
     }
 
-    /// Gives a message back to its queue, or has it expire; sent at once and by
-    /// itself. Without effect on the server when the queue delivers at most
+    /// Gives a message back to its queue, has it expire, or has its lease last
+    /// longer; sent at once and by itself, and not answered
+    /// ([`Client::ack_with`] waits for the answer). Without effect on the server when the queue delivers at most
     /// once. Answers as [`ack`](Self::ack).
     pub fn ack_with(&self, message: &Message, option: AckOption) -> bool {
         self.handle().ack_with(message, option)
@@ -155,6 +156,78 @@ impl Subscription {
 }
 
 impl Client {
+    /// Acknowledges messages of a queue by their bookmarks, whoever received them,
+    /// and waits for the answer: how many of them the server acknowledged, `None`
+    /// where it does not count (AMPS developer guides, "Manual Acknowledgement").
+    /// Sent at once on the connection there is; kept in no store, and never sent
+    /// again.
+    ///
+    /// Whether a message that is leased to somebody else is acknowledged too is the
+    /// queue's configuration (AMPS User Guide, "Message Queues": leasing).
+    /// [`Subscription::ack`] knows which connection a message came on, and is sent
+    /// together with others.
+    ///
+    /// ```no_run
+    /// # async fn example(client: amps_client::Client) -> Result<(), amps_client::Error> {
+    /// use amps_client::BookmarkList;
+    /// let done: BookmarkList = "77|3|,77|5|".parse()?;
+    /// client.ack("work", done.as_slice()).await?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// [`CommandError::Disconnected`]: not sent, or the connection was lost before
+    /// the answer, and the messages may come again. [`CommandError::Refused`],
+    /// [`CommandError::TimedOut`], [`CommandError::WouldDeadlock`];
+    /// [`CommandError::Invalid`] for no bookmarks, or more than 10,000.
+    ///
+    /// # Cancel safety
+    /// A dropped call may have acknowledged them, or not.
+    pub async fn ack<'b>(
+        &self,
+        topic: &str,
+        bookmarks: impl IntoIterator<Item = &'b Bookmark>,
+    ) -> Result<Option<Deleted>, CommandError> {
+        self.acknowledge(topic, bookmarks, None).await
+    }
+
+    /// As [`ack`](Self::ack), to give messages back, have them expire, or have
+    /// their leases last longer.
+    ///
+    /// # Errors
+    /// As for [`ack`](Self::ack).
+    ///
+    /// # Cancel safety
+    /// As for [`ack`](Self::ack).
+    pub async fn ack_with<'b>(
+        &self,
+        topic: &str,
+        bookmarks: impl IntoIterator<Item = &'b Bookmark>,
+        option: AckOption,
+    ) -> Result<Option<Deleted>, CommandError> {
+        self.acknowledge(topic, bookmarks, Some(option)).await
+    }
+
+    pub(crate) async fn acknowledge<'b>(
+        &self,
+        topic: &str,
+        bookmarks: impl IntoIterator<Item = &'b Bookmark>,
+        option: Option<AckOption>,
+    ) -> Result<Option<Deleted>, CommandError> {
+        let batch = AckBatch { topic: topic.to_owned(), bookmarks: bookmarks.into_iter().copied().collect(), option };
+        let rule = match batch.bookmarks.len() {
+            _ if topic.is_empty() => Some("a topic is missing"),
+            1..=ACK_BATCH_MAX => None,
+            _ => Some("an acknowledgement names 1 to 10,000 messages"),
+        };
+        if let Some(rule) = rule {
+            return Err(CommandError::Invalid { command: "sow_delete", topic: batch.topic, rule });
+        }
+        let (reply, answer) = oneshot::channel();
+        self.inner.inbox.push(Request::Acknowledge { batch, reply });
+        answer.await.unwrap_or(Err(CommandError::Closed))
+    }
+
     /// Sends the acknowledgements that wait in all subscriptions to queues, and
     /// waits until the server has processed them; see
     /// [`Subscription::flush_acks`].

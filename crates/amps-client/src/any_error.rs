@@ -1,4 +1,4 @@
-use amps_core::Field;
+use amps_core::{BookmarkError, Field};
 use amps_ha::error::{CommandError, MoveError};
 
 use crate::error::{ConnectError, OpenError, PublishError};
@@ -63,6 +63,12 @@ pub enum ErrorKind {
     Closed,
 }
 
+impl From<BookmarkError> for Error {
+    fn from(error: BookmarkError) -> Self {
+        Self::Command(error.into())
+    }
+}
+
 impl Error {
     /// Who has to act.
     pub fn kind(&self) -> ErrorKind {
@@ -86,7 +92,9 @@ impl Error {
                 PublishError::Closed => ErrorKind::Closed,
             },
             Self::Command(error) => match error {
-                CommandError::TimedOut { .. } | CommandError::WouldDeadlock { .. } => ErrorKind::Busy,
+                CommandError::TimedOut { .. } | CommandError::WouldDeadlock { .. } | CommandError::QueueFull { .. } => {
+                    ErrorKind::Busy
+                }
                 CommandError::Disconnected | CommandError::NotConnected { .. } | CommandError::Corrupt(_) => {
                     ErrorKind::Connection
                 }
@@ -162,6 +170,7 @@ mod tests {
             (refused(Reason::BadFilter).into(), ErrorKind::Refused, false),
             (refused(Reason::Unknown("odd".into())).into(), ErrorKind::Refused, true),
             (CommandError::TimedOut { command: "flush", after }.into(), ErrorKind::Busy, true),
+            (CommandError::QueueFull { topic: "t".into() }.into(), ErrorKind::Busy, true),
             (CommandError::Disconnected.into(), ErrorKind::Connection, true),
             (CommandError::NotConnected { cause: lost() }.into(), ErrorKind::Connection, true),
             (CommandError::IdInUse { id: "a".into() }.into(), ErrorKind::Usage, false),

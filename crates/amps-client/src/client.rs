@@ -244,7 +244,7 @@ impl Client {
         bookmarks: Option<Bookmarks>,
     ) -> Result<Subscription, CommandError> {
         let queue = SubscriptionQueue::new(limits, bookmarks, Arc::clone(&self.inner.wake)).at_most(spec.most());
-        let queue = queue.conflating(spec.conflates);
+        let queue = queue.conflating(spec.conflates).when_full(spec.on_full, &spec.topic);
         let queue = queue.ack_batching(batching);
         let queue = Arc::new(queue.duplicates_to(self.inner.strays.duplicates.clone()));
         // Made before the wait, so that a dropped call ends it again.

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use amps_core::{AckType, AckTypes, Command, CommandKind, Field, StartAt};
+use amps_core::{AckType, AckTypes, BookmarkList, Command, CommandKind, Field, StartAt};
+use amps_ha::client_core::Deleted;
 use amps_ha::error::CommandError;
-use amps_ha::subscriptions::SubscriptionSpec;
+use amps_ha::subscriptions::{AckOption, SubscriptionSpec};
 
 use crate::any_error::Error;
 use crate::client::Client;
@@ -22,6 +23,9 @@ pub enum Executed {
     Written(Receipt),
     /// A flush: everything published before is settled.
     Flushed,
+    /// An acknowledgement of a queue's messages, and how many the server
+    /// acknowledged, if it counts.
+    Acknowledged(Option<Deleted>),
 }
 
 impl Executed {
@@ -40,6 +44,9 @@ impl Client {
     /// back after a failover, and what is published goes through the publish
     /// store.
     ///
+    /// A `sow_delete` with bookmarks [acknowledges](Self::ack) messages of a queue,
+    /// with the options `cancel`, `expire` and `lease_extension` too.
+    ///
     /// Ids of commands and queries, and sequences, are the client's own. A
     /// subscription id is the [id](Subscribe::id) under which the bookmark store
     /// keeps the subscription. Acknowledgements asked for come as items of the
@@ -47,9 +54,8 @@ impl Client {
     ///
     /// ```no_run
     /// # async fn example(client: amps_client::Client) -> Result<(), amps_client::Error> {
-    /// use amps_client::{Command, CommandKind, Field};
-    /// let command = Command::new(CommandKind::SowAndSubscribe).topic("orders");
-    /// let command = command.text(Field::Filter, "/qty > 100").text(Field::Options, "oof");
+    /// use amps_client::{Command, CommandKind};
+    /// let command = Command::new(CommandKind::SowAndSubscribe).topic("orders").filter("/qty > 100").options("oof");
     /// if let Some(mut orders) = client.execute(command).await?.stream() {
     ///     while let Some(message) = orders.next_message().await? {
     ///         println!("{message:?}");
@@ -59,31 +65,39 @@ impl Client {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Field`] when the command does not take one of its fields;
-    /// [`CommandError::Invalid`] for `logon`, `heartbeat` and `unsubscribe`, which
-    /// the client sends by itself; otherwise those of
-    /// [`subscribe`](Self::subscribe), [`sow`](Self::sow), [`write`](Self::write)
-    /// and [`flush`](Self::flush).
+    /// [`Error::Field`] and [`CommandError::Invalid`] for what
+    /// [`Command::check`] finds wrong, for values that are the client's own, and for
+    /// `logon`, `heartbeat` and `unsubscribe`, which the client sends by itself;
+    /// otherwise those of [`subscribe`](Self::subscribe), [`sow`](Self::sow),
+    /// [`write`](Self::write), [`flush`](Self::flush) and [`ack`](Self::ack).
     ///
     /// # Cancel safety
     /// As for the method of its kind.
     pub async fn execute(&self, command: Command) -> Result<Executed, Error> {
+        if let Some(field) = command.fields().find(|field| is_own(command.kind(), *field)) {
+            return Err(self::field(&command, field, "the client gives it a value of its own"));
+        }
+        match command.kind() {
+            CommandKind::Unsubscribe => return Err(invalid(&command, "dropping a stream unsubscribes it")),
+            CommandKind::Logon | CommandKind::Heartbeat => {
+                return Err(invalid(&command, "the client sends it by itself"));
+            }
+            _ => {}
+        }
+        command.check().map_err(|wrong| match wrong.field {
+            Some(of) => field(&command, of, wrong.rule),
+            None => invalid(&command, wrong.rule),
+        })?;
         match command.kind() {
             CommandKind::Sow => Ok(Executed::Stream(self.sow(query(&command)?).await?)),
             CommandKind::Publish | CommandKind::DeltaPublish => self.execute_write(publish(&command)?).await,
+            CommandKind::SowDelete if command.get(Field::Bookmark).is_some() => self.execute_ack(&command).await,
             CommandKind::SowDelete => self.execute_write(delete(&command)?).await,
             CommandKind::Flush => {
-                takes(&command, &[])?;
-                has_no_body(&command)?;
                 self.flush().await?;
                 Ok(Executed::Flushed)
             }
-            CommandKind::Unsubscribe => Err(invalid(&command, "dropping a stream unsubscribes it")),
-            CommandKind::Subscribe
-            | CommandKind::DeltaSubscribe
-            | CommandKind::SowAndSubscribe
-            | CommandKind::SowAndDeltaSubscribe => Ok(Executed::Stream(self.subscribe(subscription(&command)?).await?)),
-            _ => Err(invalid(&command, "the client sends it by itself")),
+            _ => Ok(Executed::Stream(self.subscribe(subscription(&command)?).await?)),
         }
     }
 
@@ -92,10 +106,32 @@ impl Client {
         receipt.durable().await?;
         Ok(Executed::Written(receipt))
     }
+
+    async fn execute_ack(&self, command: &Command) -> Result<Executed, Error> {
+        let get = |field| command.get(field).unwrap_or_default();
+        let option = match get(Field::Options) {
+            "" => None,
+            text => Some(text.parse::<AckOption>().map_err(|rule| field(command, Field::Options, rule))?),
+        };
+        let bookmarks: BookmarkList = get(Field::Bookmark).parse()?;
+        let found = self.acknowledge(get(Field::Topic), bookmarks.as_slice(), option).await?;
+        Ok(Executed::Acknowledged(found))
+    }
+}
+
+/// Whether a field is the client's own to set.
+fn is_own(kind: CommandKind, field: Field) -> bool {
+    match field {
+        Field::CommandId | Field::QueryId | Field::Sequence => true,
+        // Of subscriptions it is the name of what the bookmark store keeps.
+        Field::SubscriptionId => !kind.subscribes(),
+        // What is flushed is this client's.
+        Field::ClientName => kind == CommandKind::Flush,
+        _ => false,
+    }
 }
 
 fn subscription(command: &Command) -> Result<Subscribe, Error> {
-    takes_query(command, &[Field::SubscriptionId])?;
     let topic = command.get(Field::Topic).unwrap_or_default();
     let mut subscribe = match command.kind() {
         CommandKind::DeltaSubscribe => Subscribe::deltas_of(topic),
@@ -109,7 +145,6 @@ fn subscription(command: &Command) -> Result<Subscribe, Error> {
 }
 
 fn query(command: &Command) -> Result<Sow, Error> {
-    takes_query(command, &[])?;
     let Sow { spec } = Sow::of(command.get(Field::Topic).unwrap_or_default());
     Ok(Sow { spec: filled(command, spec)? })
 }
@@ -134,7 +169,6 @@ fn filled(command: &Command, mut spec: SubscriptionSpec) -> Result<SubscriptionS
 }
 
 fn publish(command: &Command) -> Result<Publish<'_>, Error> {
-    takes(command, &[Field::Topic, Field::CorrelationId, Field::Expiration, Field::SowKey])?;
     check_acks(command)?;
     let topic = command.get(Field::Topic).unwrap_or_default();
     let mut publish = match command.kind() {
@@ -154,18 +188,14 @@ fn publish(command: &Command) -> Result<Publish<'_>, Error> {
 }
 
 fn delete(command: &Command) -> Result<SowDelete<'_>, Error> {
-    if command.get(Field::Bookmark).is_some() {
-        return Err(field(command, Field::Bookmark, "messages of a queue are acknowledged by their subscription"));
-    }
-    takes(command, &[Field::Topic, Field::Filter, Field::SowKeys])?;
     check_acks(command)?;
     let topic = command.get(Field::Topic).unwrap_or_default();
-    match (command.get(Field::Filter), command.get(Field::SowKeys), command.data()) {
-        (Some(filter), None, []) => Ok(SowDelete::by_filter(topic, filter)),
-        (None, Some(keys), []) => Ok(SowDelete::by_keys(topic, [keys])),
-        (None, None, data) => Ok(SowDelete::by_data(topic, data)),
-        _ => Err(invalid(command, "it names records by one of filter, keys and data")),
-    }
+    // One of them is there: that was checked.
+    Ok(match (command.get(Field::Filter), command.get(Field::SowKeys)) {
+        (Some(filter), _) => SowDelete::by_filter(topic, filter),
+        (None, Some(keys)) => SowDelete::by_keys(topic, [keys]),
+        (None, None) => SowDelete::by_data(topic, command.data()),
+    })
 }
 
 /// A write is over when it is persisted, which its receipt tells.
@@ -176,36 +206,6 @@ fn check_acks(command: &Command) -> Result<(), Error> {
             Err(field(command, Field::AckType, "what is written is acknowledged as persisted, which its receipt tells"))
         }
     }
-}
-
-fn takes_query(command: &Command, more: &[Field]) -> Result<(), Error> {
-    const COMMON: [Field; 8] = [
-        Field::Topic,
-        Field::Filter,
-        Field::Options,
-        Field::Bookmark,
-        Field::BatchSize,
-        Field::TopN,
-        Field::OrderBy,
-        Field::SowKeys,
-    ];
-    has_no_body(command)?;
-    takes(command, &[&COMMON, more].concat())
-}
-
-fn has_no_body(command: &Command) -> Result<(), Error> {
-    if command.data().is_empty() { Ok(()) } else { Err(invalid(command, "it takes no body")) }
-}
-
-fn takes(command: &Command, fields: &[Field]) -> Result<(), Error> {
-    let Some(other) = command.fields().find(|field| !fields.contains(field)) else { return Ok(()) };
-    let rule = match other {
-        Field::CommandId | Field::QueryId | Field::Sequence | Field::SubscriptionId => {
-            "the client gives it a value of its own"
-        }
-        _ => "it does not take it (AMPS Command Reference)",
-    };
-    Err(field(command, other, rule))
 }
 
 fn number(command: &Command, of: Field) -> Result<Option<u64>, Error> {

@@ -52,9 +52,9 @@ pub use amps_core::payload;
 pub use amps_core::tls;
 pub use amps_core::uri::{Compression, IpFamily, Options, mask};
 pub use amps_core::{
-    AckType, AckTypes, Bookmark, BookmarkList, BookmarkRange, Command, CommandKind, CommandOptions, Conflation,
-    Connector, Direction, Field, LastHeaders, Message, Rate, Reason, SeenHeader, SocketConnector, StartAt, Tap, Uri,
-    UriError, Version, VersionError,
+    AckType, AckTypes, Bookmark, BookmarkError, BookmarkList, BookmarkRange, Command, CommandKind, CommandOptions,
+    Conflation, Connector, Direction, Field, InvalidCommand, LastHeaders, Message, Rate, Reason, SeenHeader,
+    SocketConnector, StartAt, Status, Tap, Uri, UriError, Version, VersionError, quote, quote_list,
 };
 pub use amps_ha::bookmarks::store::{AdapterError, BookmarkStoreError, RecoveryPointAdapter};
 pub use amps_ha::client_core::{Deleted, StrayCounts};
@@ -64,7 +64,7 @@ pub use amps_ha::publish_log::{
     Durability, FailedWrite, Full, MemoryPart, OnPublishGap, OnStoreFull, Resize, StoreError,
 };
 pub use amps_ha::subscriptions::{
-    AckOption, FailedResubscribe, FailedResubscribeHandler, OnFailedResubscribe, OnUnknownBookmark, QueueStats,
+    AckOption, FailedResubscribe, FailedResubscribeHandler, OnFailedResubscribe, OnFull, OnUnknownBookmark, QueueStats,
     Replacement,
 };
 pub use amps_ha::user_code::{Panicked, UserError};

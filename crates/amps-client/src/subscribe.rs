@@ -9,7 +9,7 @@ use amps_ha::bookmarks::store::Changes;
 use amps_ha::client_core::Request;
 use amps_ha::error::CommandError;
 use amps_ha::subscriptions::{
-    ACK_TIMEOUT, AckBatching, Item, OnUnknownBookmark, QueueLimits, QueueReader, QueueStats, SubscriptionKind,
+    ACK_TIMEOUT, AckBatching, Item, OnFull, OnUnknownBookmark, QueueLimits, QueueReader, QueueStats, SubscriptionKind,
     SubscriptionQueue, SubscriptionSpec,
 };
 use futures_core::Stream;
@@ -205,12 +205,26 @@ impl Subscribe {
         self
     }
 
-    /// Bounds the queue: messages and bytes. At either bound the client stops
-    /// reading from the server until the stream is read; 10,000 messages or
-    /// 16 MiB by default.
+    /// Bounds the queue: messages and bytes; 10,000 messages or 16 MiB by default.
+    /// What happens at either bound says [`on_full`](Self::on_full).
     #[must_use]
     pub fn queue(mut self, messages: usize, bytes: usize) -> Self {
         self.limits = QueueLimits { messages: messages.max(1), bytes };
+        self
+    }
+
+    /// What becomes of messages for which the [queue](Self::queue) has no room. By
+    /// default the client stops reading from the server until the stream is read:
+    /// nothing is lost, and the connection's other streams wait too.
+    ///
+    /// ```
+    /// use amps_client::{OnFull, Subscribe};
+    /// // A screen that shows the newest quotes, and how many it did not show.
+    /// Subscribe::to("quotes").queue(100, 1 << 20).on_full(OnFull::DropOldest);
+    /// ```
+    #[must_use]
+    pub fn on_full(mut self, policy: OnFull) -> Self {
+        self.spec.on_full = policy;
         self
     }
 
@@ -388,7 +402,8 @@ impl Subscription {
         std::future::poll_fn(|context| self.poll_event(context)).await
     }
 
-    /// The next message, passing over other events; `None` at the end.
+    /// The next message, passing over other events, also over those that say that
+    /// messages may be missing; `None` at the end.
     ///
     /// # Errors
     /// [`CommandError`] says why the subscription ended.

@@ -47,6 +47,7 @@ use undelivered::Undelivered;
 pub use changes::Flow;
 pub use commands::Request;
 pub use deletions::{Counted, Deleted, Deletions};
+pub use queue_acks::AckReply;
 pub use strays::{StrayCounts, Strays};
 
 /// How many messages wait outside their full queues, at most, while recovery
@@ -108,6 +109,7 @@ enum Waiter {
     Heartbeat,
     Drain,
     Flush(commands::Reply),
+    Acknowledge(queue_acks::Acknowledging),
     Flow(changes::Flowing),
     Unsubscribe,
 }
@@ -116,7 +118,7 @@ impl Waiter {
     /// Whether somebody outside waits.
     fn is_awaited(&self) -> bool {
         match self {
-            Self::Flush(_) => true,
+            Self::Flush(_) | Self::Acknowledge(_) => true,
             Self::Flow(flowing) => flowing.is_awaited(),
             _ => false,
         }
@@ -126,6 +128,7 @@ impl Waiter {
     fn command(&self) -> &'static str {
         match self {
             Self::Flow(flowing) => flowing.command(),
+            Self::Acknowledge(_) => "sow_delete",
             _ => "flush",
         }
     }

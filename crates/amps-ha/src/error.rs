@@ -198,6 +198,13 @@ pub enum CommandError {
         /// The topic of the subscription nobody reads.
         topic: String,
     },
+    /// The stream was not read fast enough, and was to end then
+    /// ([`OnFull::End`](crate::subscriptions::OnFull::End)).
+    #[error("the subscription to '{topic}' ended: its queue is full, since it was not read fast enough")]
+    QueueFull {
+        /// The topic.
+        topic: String,
+    },
     /// The result was cut short by a malformed record.
     #[error("the server sent a corrupt record: {0}")]
     Corrupt(#[from] MessageError),

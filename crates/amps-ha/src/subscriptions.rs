@@ -8,6 +8,8 @@ mod conflation;
 #[cfg(test)]
 mod conflation_tests;
 mod item;
+#[cfg(test)]
+mod overflow_tests;
 mod queue;
 mod reader;
 mod refused;
@@ -17,8 +19,8 @@ mod table;
 #[cfg(test)]
 mod tests;
 
-pub use acks::{ACK_TIMEOUT, AckBatch, AckBatching, AckOption, Added, QueueAcks};
-pub use item::{EndCause, Item, QueueLimits, QueueStats, Waiting};
+pub use acks::{ACK_BATCH_MAX, ACK_TIMEOUT, AckBatch, AckBatching, AckOption, Added, QueueAcks};
+pub use item::{EndCause, Item, OnFull, QueueLimits, QueueStats, Waiting};
 pub use queue::{About, QueueLook, SubscriptionQueue};
 pub use reader::QueueReader;
 pub use refused::{FailedResubscribe, FailedResubscribeHandler, OnFailedResubscribe};

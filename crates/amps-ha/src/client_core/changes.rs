@@ -211,6 +211,7 @@ impl ClientCore {
         for waiter in self.pending.drain() {
             match waiter {
                 Waiter::Flush(reply) => reply.answer(Err(CommandError::Disconnected)),
+                Waiter::Acknowledge(waiter) => waiter.fail(CommandError::Disconnected),
                 Waiter::Flow(Flowing { flow, queues, waiter: Some((reply, deadline)), .. }) => {
                     self.unanswered(deadline, Request::Flow { flow, queues, reply });
                 }

@@ -7,12 +7,12 @@ use tokio::sync::oneshot;
 use amps_core::connection::command_id;
 use amps_core::{AckType, Command, CommandKind, Field, Uri};
 
-use super::{ClientCore, Flow, Waiter};
+use super::{AckReply, ClientCore, Flow, Waiter};
 use crate::authenticator::Answer;
 use crate::error::{Cause, CommandError, MoveError};
 use crate::server_chooser::Server;
 use crate::subscriptions::{
-    EndCause, Entered, Replacement, Route, SubscriptionKind, SubscriptionQueue, SubscriptionSpec,
+    AckBatch, EndCause, Entered, Replacement, Route, SubscriptionKind, SubscriptionQueue, SubscriptionSpec,
 };
 
 /// Where a command's result goes; the asker may have stopped waiting.
@@ -79,6 +79,13 @@ pub enum Request {
         /// The answer.
         reply: Reply,
     },
+    /// Acknowledge these messages of a queue on the connection there is.
+    Acknowledge {
+        /// The messages, and what is to become of them.
+        batch: AckBatch,
+        /// The answer.
+        reply: AckReply,
+    },
     /// Drain the connection and go on at another server.
     Move {
         /// Where.
@@ -109,6 +116,7 @@ impl Request {
             }
             Self::Flush { reply, .. } | Self::FlushAcks { reply, .. } => reply.answer(Err(error)),
             Self::Replace { reply, .. } | Self::Flow { reply, .. } => drop(reply.send(Err(error))),
+            Self::Acknowledge { reply, .. } => drop(reply.send(Err(error))),
             Self::Move { reply, .. } => drop(reply.send(Err(MoveError::Closed))),
             Self::Reconnect { .. }
             | Self::Leave(_)
@@ -152,6 +160,7 @@ impl ClientCore {
             Request::Probed(uri) => self.session.probed(now, &uri),
             Request::Acks(queue) => self.send_acks(now, &queue),
             Request::FlushAcks { queue, reply } => self.flush_acks(now, queue, reply),
+            Request::Acknowledge { batch, reply } => self.acknowledge(now, &batch, reply),
             _ if (request.needs_connection() || matches!(request, Request::Enter { .. }))
                 && self.session.is_idle()
                 && self.down().is_some() =>
@@ -289,6 +298,7 @@ impl ClientCore {
     fn fail_waiter(&mut self, id: u64, waiter: Waiter, error: CommandError) {
         match waiter {
             Waiter::Flush(reply) => reply.answer(Err(error)),
+            Waiter::Acknowledge(waiter) => waiter.fail(error),
             Waiter::Flow(mut flowing) => {
                 flowing.fail(error);
                 self.pending.insert(id, None, Waiter::Flow(flowing));

@@ -14,12 +14,23 @@ use super::recovery::reason_of;
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Deleted {
-    /// Records that were deleted.
+    /// Records that were deleted, or messages of a queue that were acknowledged.
     pub records: u64,
     /// Records that the deletion named.
     pub matches: u64,
     /// Records in the topics it was for.
     pub topic_matches: u64,
+}
+
+impl Deleted {
+    /// What a `stats` ack says.
+    pub(super) fn counted(ack: &Message) -> Self {
+        Self {
+            records: ack.records_deleted().unwrap_or_default(),
+            matches: ack.matches().unwrap_or_default(),
+            topic_matches: ack.topic_matches().unwrap_or_default(),
+        }
+    }
 }
 
 /// What becomes of a deletion: its counts; `None` when the connection it was
@@ -78,11 +89,7 @@ impl ClientCore {
         let number = ack.command_id().and_then(|id| id.strip_prefix('d')?.parse().ok());
         let Some(number) = number else { return false };
         let counted = match ack.status() {
-            Status::Success => Ok(Some(Deleted {
-                records: ack.records_deleted().unwrap_or_default(),
-                matches: ack.matches().unwrap_or_default(),
-                topic_matches: ack.topic_matches().unwrap_or_default(),
-            })),
+            Status::Success => Ok(Some(Deleted::counted(ack))),
             _ => Err(reason_of(ack)),
         };
         if let Some(sender) = self.deletions.lock().remove(&number) {

@@ -21,6 +21,9 @@ pub(super) struct Logon {
     request: LogonRequest,
     /// How often the server asked for other credentials.
     retries: u32,
+    /// The id of the first command of it, which the others have too: a server may
+    /// answer with either.
+    id: Option<u64>,
 }
 
 /// An authenticator, if there is one.
@@ -38,7 +41,7 @@ impl ClientCore {
         self.authenticating = OfClient(server.authenticator_or(self.authenticator.0.as_ref()));
         let request = LogonRequest { uri: server.uri().clone(), client_name: self.config.name.clone() };
         let credentials = Credentials::maybe(request.uri.user(), request.uri.password());
-        self.ask_or_send(now, Logon { request, retries: 0 }, None, &credentials);
+        self.ask_or_send(now, Logon { request, retries: 0, id: None }, None, &credentials);
     }
 
     /// Asks the authenticator, or sends the logon with what there is.
@@ -62,8 +65,9 @@ impl ClientCore {
         }
     }
 
-    fn send_logon(&mut self, now: Instant, logon: Logon, credentials: &Credentials) {
-        let id = self.id();
+    fn send_logon(&mut self, now: Instant, mut logon: Logon, credentials: &Credentials) {
+        let id = logon.id.unwrap_or_else(|| self.id());
+        logon.id = Some(id);
         let conflation = self.config.ack_conflation.map(|time| format!("ack_conflation={}ms", time.as_millis()));
         let pretty = (logon.request.uri.options().pretty == Some(true)).then(|| "pretty=true".to_owned());
         let options: Vec<_> = conflation.into_iter().chain(pretty).collect();

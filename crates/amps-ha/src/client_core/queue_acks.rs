@@ -4,13 +4,37 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use amps_core::connection::command_id;
-use amps_core::{AckType, Command, CommandKind, Field, Message};
+use amps_core::connection::{command_id, command_number};
+use amps_core::{AckType, Command, CommandKind, Field, Message, Status};
+
+use tokio::sync::oneshot;
 
 use super::commands::Reply;
-use super::{ClientCore, Waiter};
+use super::recovery::reason_of;
+use super::{ClientCore, Deleted, Waiter};
 use crate::error::CommandError;
-use crate::subscriptions::SubscriptionQueue;
+use crate::subscriptions::{AckBatch, SubscriptionQueue};
+
+/// Whoever is told what became of an acknowledgement that was put together by
+/// hand: what it found, or `None` where the server does not count.
+pub type AckReply = oneshot::Sender<Result<Option<Deleted>, CommandError>>;
+
+/// An acknowledgement whose answer somebody waits for.
+#[derive(Debug)]
+pub(super) struct Acknowledging {
+    topic: String,
+    reply: AckReply,
+    deadline: Instant,
+    /// The server took it; its counts are still to come.
+    accepted: bool,
+}
+
+impl Acknowledging {
+    pub(super) fn fail(self, error: CommandError) {
+        let timed_out = matches!(error, CommandError::TimedOut { .. });
+        let _ = self.reply.send(if self.accepted && timed_out { Ok(None) } else { Err(error) });
+    }
+}
 
 impl ClientCore {
     /// Sends what a subscription has ready; what waits for a full batch only
@@ -60,6 +84,38 @@ impl ClientCore {
         let flush = Command::new(CommandKind::Flush).id(command_id(id)).acks(AckType::Completed);
         self.pending.insert(id, Some(now + self.config.command_timeout), Waiter::Flush(reply));
         self.send(&flush);
+    }
+
+    /// Sends an acknowledgement that was put together by hand, on this connection
+    /// or not at all.
+    pub(super) fn acknowledge(&mut self, now: Instant, batch: &AckBatch, reply: AckReply) {
+        if !self.session.is_live() {
+            return drop(reply.send(Err(CommandError::Disconnected)));
+        }
+        let (id, deadline) = (self.id(), now + self.config.command_timeout);
+        let command = batch.command().id(command_id(id)).acks(AckType::Processed | AckType::Stats);
+        let waiter = Acknowledging { topic: batch.topic.clone(), reply, deadline, accepted: false };
+        self.pending.insert(id, Some(deadline), Waiter::Acknowledge(waiter));
+        self.acknowledged_messages = true;
+        self.send(&command);
+    }
+
+    /// Its answer: first that it was taken, then its counts.
+    pub(super) fn acknowledge_answered(&mut self, mut waiter: Acknowledging, ack: &Message) {
+        let result = match (ack.status(), ack.ack_type()) {
+            (Status::Success, Some(AckType::Stats)) => Ok(Some(Deleted::counted(ack))),
+            (Status::Success, _) => {
+                let Some(id) = ack.command_id().and_then(command_number) else { return };
+                waiter.accepted = true;
+                let deadline = waiter.deadline;
+                return self.pending.insert(id, Some(deadline), Waiter::Acknowledge(waiter));
+            }
+            _ => {
+                let topic = std::mem::take(&mut waiter.topic);
+                Err(CommandError::Refused { command: "sow_delete", topic, reason: reason_of(ack) })
+            }
+        };
+        let _ = waiter.reply.send(result);
     }
 
     /// Batches that have waited long enough.

@@ -49,6 +49,7 @@ impl ClientCore {
                     true => route.queue.push_messages(now, messages, range.clone()),
                     false => range.start,
                 };
+                self.over |= route.is_overrun();
                 self.undelivered.push(route.id, Waiting::Messages(messages.clone(), taken..range.end));
                 return Ok(());
             }
@@ -79,6 +80,7 @@ impl ClientCore {
             if !self.undelivered.is_empty() || route.queue.push_messages(now, messages, one.clone()) == index {
                 self.undelivered.push(route.id, Waiting::Messages(messages.clone(), one));
             }
+            self.over |= route.is_overrun();
         }
         if !known {
             self.stray(&message, message.subscription_ids().next());
@@ -99,11 +101,16 @@ impl ClientCore {
 
     fn marker(&mut self, message: &Message, item: Item) {
         let Some(id) = self.query_of(message) else { return self.stray(message, query_id(message)) };
-        let markers = self.subscriptions.get_mut(id).map(|route| &mut route.markers);
-        let shown = markers.is_none_or(|markers| match item {
-            Item::SnapshotBegin => markers.begin(),
-            _ => markers.end(),
-        });
+        let Some(route) = self.subscriptions.get_mut(id) else { return };
+        let shown = match item {
+            Item::SnapshotBegin => route.markers.begin(),
+            _ => route.markers.end(),
+        };
+        // A query whose answers came before the end of its records is over now.
+        if route.spec.kind == SubscriptionKind::Sow && route.owed.is_empty() && !route.markers.are_open() {
+            route.is_over = true;
+            self.over = true;
+        }
         if shown {
             self.undelivered.push_control(id, item);
         }
@@ -116,17 +123,20 @@ impl ClientCore {
     /// Delivers what waits. `false` when a queue is full.
     fn deliver(&mut self, now: Instant) -> bool {
         while let Some((id, waiting)) = self.undelivered.front() {
-            let taken = match (self.subscriptions.get_mut(*id), waiting) {
+            let (taken, overrun) = match (self.subscriptions.get_mut(*id), waiting) {
                 (Some(route), Waiting::Messages(messages, range)) => {
-                    route.queue.push_messages(now, messages, range.clone()) - range.start
+                    let taken = route.queue.push_messages(now, messages, range.clone()) - range.start;
+                    (taken, route.is_overrun())
                 }
                 (Some(route), Waiting::Control(item)) => {
                     route.queue.push_control(item.clone());
-                    1
+                    (1, false)
                 }
-                (None, gone) => gone.len(),
+                (None, gone) => (gone.len(), false),
             };
-            let full = taken < waiting.len();
+            // One that has ended takes the rest as well.
+            let full = taken < waiting.len() && !overrun;
+            self.over |= overrun;
             self.undelivered.take_front(taken);
             if full {
                 self.reading(now, !self.held_back());
@@ -134,7 +144,7 @@ impl ClientCore {
                 return false;
             }
         }
-        self.end_ranges(now);
+        self.end_what_is_over(now);
         self.reading(now, true);
         if self.stalled_since.take().is_some() {
             self.stalled.send_if_modified(|stalled| stalled.take().is_some());
@@ -142,14 +152,23 @@ impl ClientCore {
         true
     }
 
-    /// Ends the subscriptions whose ranges are over, behind their last messages.
-    fn end_ranges(&mut self, now: Instant) {
+    /// Ends what is over, behind its last messages: ranges, queries, subscriptions
+    /// whose full queues end them.
+    fn end_what_is_over(&mut self, now: Instant) {
         if !std::mem::take(&mut self.over) {
             return;
         }
         let over: Vec<u64> =
-            self.subscriptions.iter_mut().filter(|route| route.is_over).map(|route| route.id).collect();
-        over.into_iter().for_each(|id| self.leave(now, id));
+            self.subscriptions.iter_mut().filter(|route| route.is_over || route.is_overrun()).map(|r| r.id).collect();
+        for id in over {
+            match self.subscriptions.get_mut(id) {
+                Some(route) if route.spec.kind == SubscriptionKind::Sow => {
+                    route.queue.end(EndCause::Complete);
+                    self.subscriptions.remove(id);
+                }
+                _ => self.leave(now, id),
+            }
+        }
     }
 
     /// Delivers controls as far as nothing else is in front of them.
@@ -172,11 +191,13 @@ impl ClientCore {
         if ack.ack_type() == Some(AckType::Stats) && self.deletion_counted(ack) {
             return Ok(());
         }
-        let id = ack.raw(Field::SubscriptionId).or_else(|| ack.command_id());
         if let Some(waiter) = ack.command_id().and_then(|id| self.pending.take(id)) {
             return self.answered(now, ack, waiter);
         }
-        if let Some(id) = id.and_then(|id| self.subscriptions.by_wire_id(id)).map(|route| route.id) {
+        // Which of them an answer carries the documents say in several ways.
+        let mut ids = [ack.subscription_id(), ack.command_id(), ack.query_id()].into_iter().flatten();
+        let id = ids.clone().find(|id| self.was_ours(id));
+        if let Some(id) = ids.find_map(|id| self.subscriptions.by_wire_id(id).map(|route| route.id)) {
             return self.subscription_ack(now, id, ack);
         }
         match (ack.ack_type(), ack.sequence()) {
@@ -193,6 +214,10 @@ impl ClientCore {
             Waiter::Heartbeat => self.heartbeat_answered(now, ack),
             Waiter::Unsubscribe | Waiter::Drain => Ok(()),
             Waiter::Flow(flowing) => self.flow_answered(now, flowing, ack),
+            Waiter::Acknowledge(waiter) => {
+                self.acknowledge_answered(waiter, ack);
+                Ok(())
+            }
             Waiter::Flush(reply) => {
                 reply.answer(match ack.status() {
                     Status::Success => Ok(()),
@@ -205,13 +230,10 @@ impl ClientCore {
 
     fn subscription_ack(&mut self, now: Instant, id: u64, ack: &Message) -> Result<(), Cause> {
         let bookmark = ack.bookmark();
+        self.give_ack(id, ack);
         match ack.ack_type() {
-            Some(AckType::Processed) => {
-                self.give_ack(id, ack);
-                return self.enter_answered(now, id, ack);
-            }
+            Some(AckType::Processed) => return self.enter_answered(now, id, ack),
             Some(kind @ (AckType::Completed | AckType::Stats)) => {
-                self.give_ack(id, ack);
                 let Some(route) = self.subscriptions.get_mut(id) else { return Ok(()) };
                 if kind == AckType::Completed {
                     let empty = ack.raw(Field::Bookmark) == Some("0");
@@ -241,21 +263,33 @@ impl ClientCore {
         Ok(())
     }
 
-    /// An acknowledgement the application asked for, behind what came before it.
+    /// An acknowledgement the application asked for, behind what came before it. A
+    /// failure that ends the call or the stream is told as the error there; any
+    /// other that nobody asked for is unexpected.
     fn give_ack(&mut self, id: u64, ack: &Message) {
-        let wanted = |kind| self.subscriptions.get_mut(id).is_some_and(|route| route.spec.acks.contains(kind));
-        if ack.status() == Status::Success && ack.ack_type().is_some_and(wanted) {
-            self.undelivered.push_control(id, Item::Ack(ack.detached()));
-            self.deliver_controls();
+        let Some(route) = self.subscriptions.get_mut(id) else { return };
+        let wanted = ack.ack_type().is_some_and(|kind| route.spec.acks.contains(kind));
+        let ends = ack.ack_type() == Some(AckType::Processed) || route.spec.kind == SubscriptionKind::Sow;
+        match ack.status() {
+            Status::Success if !wanted => {}
+            Status::Success => self.push_ack(id, ack),
+            _ if ends => {}
+            _ if wanted => self.push_ack(id, ack),
+            _ => self.stray(ack, None),
         }
     }
 
-    /// A query ends with the last acknowledgement it asked for, or the first
-    /// that says it failed.
+    fn push_ack(&mut self, id: u64, ack: &Message) {
+        self.undelivered.push_control(id, Item::Ack(ack.detached()));
+        self.deliver_controls();
+    }
+
+    /// A query ends with the last acknowledgement it asked for, but not within its
+    /// records, or with the first that says it failed.
     fn end_query(&mut self, id: u64, ack: &Message) {
         let Some(route) = self.subscriptions.get_mut(id) else { return };
         let cause = match ack.status() {
-            Status::Success if !route.owed.is_empty() => return,
+            Status::Success if !route.owed.is_empty() || route.markers.are_open() => return,
             Status::Success => EndCause::Complete,
             _ => {
                 let (command, topic) = ("sow", route.spec.topic.clone());

@@ -80,13 +80,16 @@ impl ClientCore {
     /// A message or answer for the subscription or command `id`, which there
     /// is not, or not any more.
     pub(super) fn stray(&mut self, message: &Message, id: Option<&str>) {
-        let ended = |id: &str| {
-            self.subscriptions.was_issued(id) || command_number(id).is_some_and(|number| number < self.next_id)
-        };
-        match id.is_some_and(ended) {
+        match id.is_some_and(|id| self.was_ours(id)) {
             true => self.strays.late(),
             false => self.strays.unexpected(message),
         }
+    }
+
+    /// Whether an id is one of a subscription or command of this client, ended or
+    /// not.
+    pub(super) fn was_ours(&self, id: &str) -> bool {
+        self.subscriptions.was_issued(id) || command_number(id).is_some_and(|number| number < self.next_id)
     }
 
     /// A failure of something published that the log does not know, or has

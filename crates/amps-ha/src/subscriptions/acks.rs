@@ -2,6 +2,8 @@
 //! connection (AMPS developer guides, "Acknowledging Messages").
 
 use std::collections::VecDeque;
+use std::fmt;
+use std::str::FromStr;
 use std::time::{Duration, Instant};
 
 use amps_core::{Bookmark, Command, Field, Message, planted};
@@ -10,7 +12,7 @@ use amps_core::{Bookmark, Command, Field, Message, planted};
 pub const ACK_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The largest batch: as many bookmarks make a header of some 400 KiB.
-const ACK_BATCH_MAX: usize = 10_000;
+pub const ACK_BATCH_MAX: usize = 10_000;
 
 /// So many acknowledgements wait for the connection at most. A server never
 /// leases as many; only acknowledging the same message again and again gets
@@ -20,18 +22,48 @@ const WAITING_MAX: usize = 100_000;
 /// What becomes of a message other than being done (AMPS Command Reference,
 /// "sow_delete").
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum AckOption {
     /// It goes back to the queue, as if its lease had ended.
     Cancel,
     /// It is removed, and treated as one that was too old.
     Expire,
+    /// Its lease lasts so much longer from now on, rounded up to whole
+    /// milliseconds. Only the pages of the JavaScript client name this option
+    /// (`lease_extension`); a server that does not know it refuses it.
+    Extend(Duration),
 }
 
-impl AckOption {
-    fn as_str(self) -> &'static str {
+impl fmt::Display for AckOption {
+    /// As the option on the wire.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Cancel => "cancel",
-            Self::Expire => "expire",
+            Self::Cancel => f.write_str("cancel"),
+            Self::Expire => f.write_str("expire"),
+            Self::Extend(time) if time.subsec_nanos() == 0 => write!(f, "lease_extension={}s", time.as_secs()),
+            Self::Extend(time) => write!(f, "lease_extension={}ms", time.as_nanos().div_ceil(1_000_000)),
+        }
+    }
+}
+
+impl FromStr for AckOption {
+    type Err = &'static str;
+
+    /// Reads the option as it stands on the wire. The error is the rule.
+    fn from_str(text: &str) -> Result<Self, &'static str> {
+        const RULE: &str = "the options of an acknowledgement are cancel, expire and lease_extension=TIME, such as 60s";
+        match text.trim() {
+            "cancel" => Ok(Self::Cancel),
+            "expire" => Ok(Self::Expire),
+            other => {
+                let time = other.strip_prefix("lease_extension=").ok_or(RULE)?;
+                let (number, unit): (_, fn(u64) -> Duration) = match (time.strip_suffix("ms"), time.strip_suffix('s')) {
+                    (Some(number), _) => (number, Duration::from_millis),
+                    (None, Some(number)) => (number, Duration::from_secs),
+                    (None, None) => (time, Duration::from_secs),
+                };
+                number.parse().map(unit).map(Self::Extend).map_err(|_| RULE)
+            }
         }
     }
 }
@@ -88,7 +120,7 @@ impl AckBatch {
     /// The command: it carries no sequence, is kept in no store, and dies with
     /// its connection, as the leases do.
     pub fn command(&self) -> Command {
-        let option = self.option.map(AckOption::as_str);
+        let option = self.option.map(|option| option.to_string());
         let bookmarks = self.bookmarks.iter().copied();
         Command::sow_delete(&self.topic).bookmarks(bookmarks).maybe(Field::Options, option)
     }

@@ -110,10 +110,29 @@ fn what_is_given_back_is_sent_at_once_and_by_itself() {
     acks.add(&message(1, "work", 1), None);
     assert!(acks.add(&message(1, "work", 2), Some(AckOption::Cancel)).is_taken());
     acks.add(&message(1, "work", 3), Some(AckOption::Expire));
+    acks.add(&message(1, "work", 4), Some(AckOption::Extend(60 * SECOND)));
     let with = |sequence: u64, option: &str| ack(&[sequence]).replace('}', &format!(r#","o":"{option}"}}"#));
-    assert_eq!(taken(&mut acks), [with(2, "cancel"), with(3, "expire")]);
+    assert_eq!(taken(&mut acks), [with(2, "cancel"), with(3, "expire"), with(4, "lease_extension=60s")]);
     acks.flush();
     assert_eq!(taken(&mut acks), [ack(&[1])]);
+}
+
+#[test]
+fn what_is_to_become_of_a_message_reads_and_writes() {
+    let extend = |millis| AckOption::Extend(Duration::from_millis(millis));
+    for (text, option, wire) in [
+        (" cancel", AckOption::Cancel, "cancel"),
+        ("expire", AckOption::Expire, "expire"),
+        ("lease_extension=60s", extend(60_000), "lease_extension=60s"),
+        ("lease_extension=1500ms", extend(1_500), "lease_extension=1500ms"),
+        ("lease_extension=5", extend(5_000), "lease_extension=5s"),
+    ] {
+        assert_eq!((text.parse(), option.to_string().as_str()), (Ok(option), wire));
+    }
+    assert_eq!(AckOption::Extend(Duration::from_nanos(1)).to_string(), "lease_extension=1ms");
+    for text in ["", "done", "lease_extension", "lease_extension=", "lease_extension=-1s", "cancel,expire"] {
+        assert!(text.parse::<AckOption>().is_err(), "{text}");
+    }
 }
 
 #[test]

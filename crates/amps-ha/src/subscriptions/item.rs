@@ -4,8 +4,7 @@ use amps_core::{Message, Messages, Uri};
 
 use crate::error::CommandError;
 
-/// Bounds of a subscription's queue. At either the reader stops until the
-/// application takes something (policy `block`).
+/// Bounds of a subscription's queue. What happens at either says [`OnFull`].
 #[derive(Debug, Clone, Copy)]
 pub struct QueueLimits {
     /// Messages.
@@ -21,6 +20,25 @@ impl Default for QueueLimits {
     }
 }
 
+/// What becomes of messages for which a subscription's queue has no room, since
+/// its stream is not read fast enough.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum OnFull {
+    /// They wait, and everything else of the connection behind them: the client
+    /// stops reading from the server until the stream is read. Nothing is lost.
+    #[default]
+    Block,
+    /// The oldest that wait are dropped for them. [`Item::Missed`] stands where
+    /// they were. Not for bookmark subscriptions, deltas and queues, of which every
+    /// message counts.
+    DropOldest,
+    /// The subscription ends, behind what waits, with
+    /// [`CommandError::QueueFull`]. With a bookmark store a bookmark subscription
+    /// that is entered again goes on behind what was discarded.
+    End,
+}
+
 /// What a subscription's consumer gets, in order.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
@@ -32,8 +50,15 @@ pub enum Item {
     /// All records of the query were delivered.
     SnapshotEnd,
     /// An acknowledgement the application asked for: `completed` behind the last
-    /// message of a replay, `stats` behind the records of a query.
+    /// message of a replay, `stats` behind the records of a query. One that says
+    /// that something failed has that [status](Message::status) and a reason.
     Ack(Message),
+    /// Messages were dropped here, since the stream was not read:
+    /// [`OnFull::DropOldest`].
+    Missed {
+        /// How many.
+        messages: u64,
+    },
     /// The connection was lost; what follows comes from this server. For a
     /// bookmark subscription nothing is missing in between; any other missed
     /// what was published meanwhile.
@@ -73,6 +98,8 @@ pub struct QueueStats {
     /// Messages replaced by newer ones before they were read; the newer ones do
     /// not count as delivered again.
     pub conflated: u64,
+    /// Of those delivered, messages that were dropped before they were read.
+    pub missed: u64,
 }
 
 /// What waits for a consumer: messages of one read, or something else.

@@ -1,4 +1,5 @@
 mod look;
+mod overflow;
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -12,7 +13,7 @@ use tokio::sync::{Notify, broadcast};
 
 use super::acks::{AckBatching, QueueAcks};
 use super::conflation::{self, Conflation};
-use super::item::{EndCause, Item, QueueLimits, QueueStats, Waiting};
+use super::item::{EndCause, Item, OnFull, QueueLimits, QueueStats, Waiting};
 use crate::bookmarks::store::ChangeSource;
 use crate::bookmarks::{BookmarkState, Bookmarks, Receipt};
 use crate::error::CommandError;
@@ -36,6 +37,8 @@ const DISCARDS: usize = 256;
 /// stream, with the subscription's bookmark state.
 pub struct SubscriptionQueue {
     limits: QueueLimits,
+    /// What becomes of messages there is no room for, and the topic, for an error.
+    on_full: (OnFull, String),
     driver: Arc<Notify>,
     /// Copies of duplicates go there.
     duplicates: Option<broadcast::Sender<Message>>,
@@ -113,6 +116,7 @@ impl SubscriptionQueue {
         };
         Self {
             limits,
+            on_full: Default::default(),
             driver,
             duplicates: None,
             has_bookmarks,
@@ -135,6 +139,14 @@ impl SubscriptionQueue {
     #[must_use]
     pub fn conflating(self, conflates: bool) -> Self {
         self.lock().conflation = conflates.then(Conflation::default);
+        self
+    }
+
+    /// What becomes of messages there is no room for, in the queue of a
+    /// subscription to this topic.
+    #[must_use]
+    pub fn when_full(mut self, on_full: OnFull, topic: &str) -> Self {
+        self.on_full = (on_full, topic.to_owned());
         self
     }
 
@@ -164,8 +176,9 @@ impl SubscriptionQueue {
 
     /// Queues messages that came one behind the other, but not those that were
     /// delivered before. Answers the first there was no room for: keep it and
-    /// stop reading. A larger message than the whole bound is let into an empty
-    /// queue; a consumer that is gone takes everything.
+    /// stop reading, unless the queue [has ended](Self::has_ended). A larger message
+    /// than the whole bound is let into an empty queue; a consumer that is gone takes
+    /// everything.
     pub fn push_messages(&self, now: Instant, messages: &Messages, range: Range<usize>) -> usize {
         let mut state = self.lock();
         if state.is_over() {
@@ -173,23 +186,49 @@ impl SubscriptionQueue {
         }
         if state.conflation.is_some() {
             let end = state.conflate(&self.limits, messages, range.clone());
-            state.note_refused(now, end < range.end);
+            self.full(now, &mut state, end < range.end);
             wake(state);
             return end;
         }
+        if self.on_full.0 == OnFull::DropOldest {
+            state.push(now, messages, range.clone(), false);
+            state.drop_oldest(&self.limits);
+            wake(state);
+            return range.end;
+        }
         let end = state.fitting(&self.limits, messages, range.clone());
-        state.note_refused(now, end < range.end);
+        let is_full = end < range.end;
         if end > range.start {
             let listener = self.duplicates.as_ref().filter(|listener| listener.receiver_count() > 0);
             let duplicates = state.push(now, messages, range.start..end, listener.is_some());
+            self.full(now, &mut state, is_full);
             wake(state);
             if let Some(listener) = listener {
                 for message in duplicates {
                     let _ = listener.send(message);
                 }
             }
+        } else {
+            self.full(now, &mut state, is_full);
+            wake(state);
         }
         end
+    }
+
+    /// There was no room, if `is_full`: the reader stops, or this ends.
+    fn full(&self, now: Instant, state: &mut State, is_full: bool) {
+        match &self.on_full {
+            (OnFull::End, topic) if is_full => {
+                let error = CommandError::QueueFull { topic: topic.clone() };
+                state.ended.get_or_insert(EndCause::Failed(error));
+            }
+            _ => state.note_refused(now, is_full),
+        }
+    }
+
+    /// Whether nothing more is taken in.
+    pub fn has_ended(&self) -> bool {
+        self.lock().is_over()
     }
 
     /// Queues something that is not a message; there is always room for it. Of
@@ -242,7 +281,7 @@ impl SubscriptionQueue {
         to: &mut VecDeque<Waiting>,
     ) -> Poll<Option<Result<(), CommandError>>> {
         let mut state = self.lock();
-        state.take(to);
+        state.take(to, self.on_full.0 == OnFull::DropOldest);
         // Half empty, so that reader and consumer do not take turns for every
         // single message.
         let (items, bytes) = state.size();
@@ -463,13 +502,15 @@ impl State {
         range.end
     }
 
-    fn take(&mut self, to: &mut VecDeque<Waiting>) {
+    /// Takes what waits. What a reader has taken nothing replaces any more, and
+    /// it is not dropped: one by one then.
+    fn take(&mut self, to: &mut VecDeque<Waiting>, may_drop: bool) {
         self.taken = (0, 0);
-        // What a reader has taken nothing replaces any more.
-        let most = if self.conflation.is_some() { 1 } else { TAKE };
+        let most = if self.conflation.is_some() || may_drop { 1 } else { TAKE };
         while self.taken.0 < most
             && let Some(waiting) = self.waiting.pop_front()
         {
+            let waiting = if may_drop { self.first_of(waiting) } else { waiting };
             if let Some(conflation) = &mut self.conflation {
                 conflation.took(&waiting);
             }

@@ -1,12 +1,9 @@
-//! What a subscription or query cannot be (AMPS Command Reference, "subscribe",
-//! "sow" and the others).
+//! What a subscription or query cannot be: what no server would take says
+//! [`Command::check`](amps_core::Command::check), the rest is ours.
 
 use amps_core::StartAt;
 
-use super::{SubscriptionKind, SubscriptionSpec};
-
-/// The largest batch a server takes.
-const BATCH_MAX: u64 = 10_000;
+use super::{OnFull, SubscriptionKind, SubscriptionSpec};
 
 /// Options that change a subscription that is there: given with it they would
 /// be lost, or repeated, with the next connection.
@@ -15,13 +12,17 @@ const CHANGES: [&str; 3] = ["replace", "pause", "resume"];
 impl SubscriptionSpec {
     /// The first rule it breaks.
     pub(super) fn broken_rule(&self) -> Option<&'static str> {
-        let own = self.options.check().err();
-        own.or_else(|| self.broken_by_fields()).or_else(|| self.broken_by_options())
+        // Before they are written as one text.
+        let own = self.options.check().err().or_else(|| self.broken_by_wishes());
+        own.or_else(|| {
+            let start = self.start.as_ref().map(StartAt::begin);
+            self.command(0, start, &[], 0).check().err().map(|invalid| invalid.rule)
+        })
     }
 
-    fn broken_by_fields(&self) -> Option<&'static str> {
-        let Self { kind, start, .. } = self;
-        let live = matches!(start.as_ref().map(StartAt::begin), None | Some(StartAt::Now));
+    fn broken_by_wishes(&self) -> Option<&'static str> {
+        let Self { kind, start, options, .. } = self;
+        let has = |name| options.has(name);
         Some(match () {
             () if self.topic.is_empty() => "a topic is missing",
             () if self.paused && !self.can_pause() => "only a bookmark subscription has a place to go on from",
@@ -31,48 +32,27 @@ impl SubscriptionSpec {
             () if self.conflates && start.is_some() => {
                 "a bookmark subscription delivers every message: do not conflate"
             }
-            () if kind.is_delta() && start.is_some() => "deltas are not replayed: give no bookmark",
-            () if self.range().is_some() && *kind != SubscriptionKind::Subscribe => {
-                "a range is for subscriptions to what was published"
+            () if self.on_full == OnFull::DropOldest && kind.is_delta() => {
+                "deltas that are dropped would lose what they changed: do not drop the oldest"
             }
-            () if *kind == SubscriptionKind::Sow && matches!(start, Some(StartAt::MostRecent | StartAt::Now)) => {
+            () if self.on_full == OnFull::DropOldest && start.is_some() => {
+                "a bookmark subscription delivers every message: do not drop the oldest"
+            }
+            () if self.on_full == OnFull::DropOldest && has("max_backlog") => {
+                "messages of a queue are leased until they are acknowledged: do not drop the oldest"
+            }
+            () if self.on_full == OnFull::DropOldest && self.conflates => {
+                "what is conflated waits once for each key: do not drop the oldest"
+            }
+            () if *kind == SubscriptionKind::Sow && matches!(start, Some(StartAt::MostRecent)) => {
                 "a query of the past needs a timestamp or a bookmark"
             }
-            () if self.batch_size.is_some_and(|size| size == 0 || size > BATCH_MAX) => "the batch size is 1 to 10,000",
-            () if self.top_n.is_some() && !kind.queries() && live => {
-                "top_n bounds a query, or a replay from a bookmark"
-            }
             () if self.batch_size.is_some() && !kind.queries() => "only a query has batches",
-            () if self.order_by.is_some() && !kind.queries() => "only a query has an order",
-            () if self.sow_keys.is_some() && !kind.queries() => "only a query takes SOW keys",
-            () if self.sow_keys.is_some() && self.filter.is_some() => "give either SOW keys or a filter",
-            () => return None,
-        })
-    }
-
-    fn broken_by_options(&self) -> Option<&'static str> {
-        let Self { kind, start, options, .. } = self;
-        let has = |name| options.has(name);
-        let from_log = kind.subscribes() && start.is_some();
-        Some(match () {
             () if CHANGES.into_iter().any(has) => {
                 "replace, pause and resume have methods of their own: Subscribe::paused, and SubscriptionHandle's"
             }
-            () if has("oof") && from_log => "a bookmark subscription is not told what is out of focus",
-            () if (has("live") || has("fully_durable") || has("rate")) && !from_log => {
-                "live, fully_durable and rate are for bookmark subscriptions"
-            }
-            () if has("live") && (has("rate") || self.paused) => "live goes with neither rate nor pause",
-            () if has("live") && self.range().is_some() => "a range has an end: it is not live",
+            () if has("live") && self.paused => "live goes with neither rate nor pause",
             () if has("bookmark_not_found") => "use on_unknown_bookmark instead of bookmark_not_found",
-            () if has("no_empties") && !kind.is_delta() => "no_empties is for deltas",
-            () if has("skip_n") && !(has("top_n") || self.top_n.is_some()) => "skip_n needs top_n",
-            () if has("skip_n") && !kind.queries() => "skip_n is for queries",
-            () if has("top_n") && !kind.queries() => "a replay is bounded by Subscribe::top_n",
-            () if has("projection") != has("grouping") => "projection and grouping go together",
-            () if has("projection") && from_log => "aggregates are not replayed: give no bookmark",
-            () if has("conflation_key") && !has("conflation") => "conflation_key needs conflation",
-            () if has("max_backlog") && kind.queries() => "max_backlog is for subscriptions to queues",
             () => return None,
         })
     }
@@ -81,7 +61,7 @@ impl SubscriptionSpec {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use amps_core::CommandOptions;
+    use amps_core::{AckType, CommandOptions};
 
     fn spec(kind: SubscriptionKind, start: Option<&str>, options: &str) -> SubscriptionSpec {
         let mut spec = SubscriptionSpec::new(kind, "t");
@@ -116,7 +96,7 @@ mod tests {
             (Subscribe, Some("0"), "bookmark_not_found=now", Some("on_unknown_bookmark")),
             (Subscribe, None, "no_empties", Some("for deltas")),
             (Sow, None, "skip_n=5", Some("needs top_n")),
-            (Subscribe, Some("0"), "top_n=5", Some("Subscribe::top_n")),
+            (Subscribe, Some("0"), "top_n=5", Some("the field top_n")),
             (Subscribe, None, "top_n=5,skip_n=5", Some("for queries")),
             (Sow, None, "grouping=[/a]", Some("go together")),
             (SowAndSubscribe, Some("0"), "projection=[/a],grouping=[/a]", Some("not replayed")),
@@ -125,6 +105,7 @@ mod tests {
             (DeltaSubscribe, Some("0"), "", Some("not replayed")),
             (Sow, Some("recent"), "", Some("of the past")),
             (Subscribe, None, "select=[/a", Some("brackets")),
+            (Subscribe, None, "select=[/a,b]", Some("lists of fields")),
         ] {
             let broken = spec(kind, start, options).broken_rule();
             let expected = rule.is_none_or(|part| broken.is_some_and(|rule| rule.contains(part)));
@@ -151,6 +132,28 @@ mod tests {
         }
     }
 
+    /// As with those, only whole messages that need not all be seen are dropped.
+    #[test]
+    fn what_must_not_be_missed_is_not_dropped() {
+        use SubscriptionKind::{DeltaSubscribe, SowAndSubscribe, Subscribe};
+        for (kind, start, options, rule) in [
+            (Subscribe, None, "", None),
+            (SowAndSubscribe, None, "oof", None),
+            (DeltaSubscribe, None, "", Some("deltas")),
+            (Subscribe, Some("0"), "", Some("every message")),
+            (Subscribe, None, "max_backlog=2", Some("acknowledged")),
+        ] {
+            let mut spec = spec(kind, start, options);
+            assert_eq!(spec.broken_rule(), None);
+            spec.on_full = OnFull::End;
+            assert_eq!(spec.broken_rule(), None, "it ends with an error");
+            spec.on_full = OnFull::DropOldest;
+            let broken = spec.broken_rule();
+            assert_eq!(broken.is_some(), rule.is_some(), "{kind:?} {start:?} {options}: {broken:?}");
+            assert!(rule.is_none_or(|part| broken.is_some_and(|broken| broken.contains(part))));
+        }
+    }
+
     #[test]
     fn fields_have_their_bounds() {
         let broken = |change: &dyn Fn(&mut SubscriptionSpec), kind| {
@@ -163,7 +166,7 @@ mod tests {
         assert_eq!(broken(&|spec| (spec.top_n, spec.order_by) = (Some(0), Some("/a DESC".to_owned())), query), None);
         assert_eq!(broken(&|spec| (spec.start, spec.top_n) = (Some(StartAt::Epoch), Some(5)), plain), None);
         type Change = &'static dyn Fn(&mut SubscriptionSpec);
-        let changes: [(Change, _); 8] = [
+        let changes: [(Change, _); 11] = [
             (&|spec| spec.topic.clear(), query),
             (&|spec| spec.batch_size = Some(0), query),
             (&|spec| spec.batch_size = Some(10_001), query),
@@ -172,6 +175,9 @@ mod tests {
             (&|spec| spec.order_by = Some("/a".to_owned()), plain),
             (&|spec| spec.sow_keys = Some("1".to_owned()), plain),
             (&|spec| (spec.sow_keys, spec.filter) = (Some("1".to_owned()), Some("/a = 1".to_owned())), query),
+            (&|spec| spec.start = Some(StartAt::Timestamp("yesterday".to_owned())), query),
+            (&|spec| spec.acks = AckType::Persisted.into(), query),
+            (&|spec| spec.acks = AckType::Completed.into(), plain),
         ];
         for (at, (change, kind)) in changes.into_iter().enumerate() {
             assert!(broken(change, kind).is_some(), "{at}");

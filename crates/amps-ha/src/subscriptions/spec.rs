@@ -1,5 +1,6 @@
 use amps_core::{AckType, AckTypes, BookmarkRange, Command, CommandKind, CommandOptions, Field, StartAt};
 
+use super::item::OnFull;
 use crate::error::CommandError;
 
 /// What to do when a server does not know any of a subscription's bookmarks.
@@ -150,6 +151,8 @@ pub struct SubscriptionSpec {
     pub sow_keys: Option<String>,
     /// A message that is not read yet gives way to a newer one with its SOW key.
     pub conflates: bool,
+    /// What becomes of messages for which there is no room.
+    pub on_full: OnFull,
     /// Acknowledgements that are given to the application as items.
     pub acks: AckTypes,
 }
@@ -170,6 +173,7 @@ impl SubscriptionSpec {
             order_by: None,
             sow_keys: None,
             conflates: false,
+            on_full: OnFull::default(),
             acks: AckTypes::NONE,
         }
     }

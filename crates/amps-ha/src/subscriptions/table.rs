@@ -5,7 +5,7 @@ use amps_core::connection::Router;
 use amps_core::{AckTypes, StartAt};
 use tokio::sync::oneshot;
 
-use super::{Replacement, SubscriptionKind, SubscriptionQueue, SubscriptionSpec};
+use super::{OnFull, Replacement, SubscriptionKind, SubscriptionQueue, SubscriptionSpec};
 use crate::error::CommandError;
 
 /// How far entering a subscription is.
@@ -35,7 +35,8 @@ pub struct Route {
     pub entered: Entered,
     /// Who waits for the first confirmation, and until when.
     pub(crate) waiter: Option<Waiting>,
-    /// The server says that nothing more comes on this connection.
+    /// The server says that nothing more comes on this connection, or, of a query,
+    /// at all.
     pub(crate) is_over: bool,
     /// Order of creation.
     pub serial: u64,
@@ -61,6 +62,8 @@ pub(crate) struct Markers {
     replaced: u32,
     /// Their records come now.
     within: bool,
+    /// Records have begun and not ended.
+    open: bool,
 }
 
 impl Markers {
@@ -71,6 +74,7 @@ impl Markers {
 
     /// Whether to show that records begin.
     pub(crate) fn begin(&mut self) -> bool {
+        self.open = true;
         self.within = self.replaced > 0;
         self.replaced = self.replaced.saturating_sub(1);
         !self.within
@@ -78,7 +82,13 @@ impl Markers {
 
     /// Whether to show that they end.
     pub(crate) fn end(&mut self) -> bool {
+        self.open = false;
         !std::mem::take(&mut self.within)
+    }
+
+    /// Whether records have begun and not ended.
+    pub(crate) fn are_open(&self) -> bool {
+        self.open
     }
 }
 
@@ -114,6 +124,11 @@ impl Route {
     /// Lets whoever looks at the queue know what it is for.
     fn show(&self) {
         self.queue.show(&self.spec, self.entered);
+    }
+
+    /// Its full queue has ended it.
+    pub(crate) fn is_overrun(&self) -> bool {
+        self.spec.on_full == OnFull::End && self.queue.has_ended()
     }
 
     /// What is still to be answered on this connection.

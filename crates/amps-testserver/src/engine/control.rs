@@ -67,6 +67,13 @@ impl Engine {
         true
     }
 
+    /// Bytes that wait to be sent to the client of that name, since it does not read
+    /// them; `None` when it is not there.
+    pub fn unsent(&self, client_name: &str) -> Option<usize> {
+        let id = self.names.get(client_name)?;
+        self.connections.get(id).map(|connection| connection.outbox.buffered())
+    }
+
     /// Whether the user of a connection may do that.
     pub(super) fn may(&self, id: ConnId, access: Access, topic: &str) -> bool {
         self.faults.entitled(self.user(id), access, topic)

@@ -1,5 +1,8 @@
-//! `sow_delete` on a queue: acknowledging messages, giving them back, and
-//! expiring them (AMPS Command Reference, "sow_delete").
+//! `sow_delete` on a queue: acknowledging messages, giving them back, expiring
+//! them (AMPS Command Reference, "sow_delete"), and making their leases longer
+//! (the pages of AMPS's JavaScript client).
+
+use std::time::Duration;
 
 use amps_core::{Bookmark, BookmarkList, Field, Message};
 
@@ -10,6 +13,7 @@ use super::super::{ConnId, Engine};
 use super::state::End;
 use crate::faults::Access;
 use crate::filter::{Filter, Subject};
+use crate::interval::parse_interval;
 use crate::queue_config::{Delivery, Leasing};
 
 /// What is to become of messages.
@@ -18,6 +22,19 @@ enum Verdict {
     Done,
     Cancel,
     Expire,
+    /// The lease lasts so long from now on.
+    Extend(Duration),
+}
+
+impl Verdict {
+    fn read(options: &str) -> Option<Self> {
+        match options.trim() {
+            "" | "none" => Some(Self::Done),
+            "cancel" => Some(Self::Cancel),
+            "expire" => Some(Self::Expire),
+            other => other.strip_prefix("lease_extension=").and_then(parse_interval).map(Self::Extend),
+        }
+    }
 }
 
 impl Engine {
@@ -48,12 +65,7 @@ impl Engine {
         if !self.may(id, Access::Read, &topic) {
             return Err("not entitled");
         }
-        let verdict = match message.text(Field::Options).unwrap_or_default().trim() {
-            "" | "none" => Verdict::Done,
-            "cancel" => Verdict::Cancel,
-            "expire" => Verdict::Expire,
-            _ => return Err("invalid options"),
-        };
+        let verdict = Verdict::read(&message.text(Field::Options).unwrap_or_default()).ok_or("invalid options")?;
         deleted.compared = self.queues.list[ix].len() as u64;
         for position in self.acknowledged(ix, id, message, &topic)? {
             deleted.deleted += u64::from(self.settle_message(ix, position, id, verdict));
@@ -104,6 +116,10 @@ impl Engine {
         match (verdict, holder) {
             (Verdict::Done | Verdict::Expire, _) if !(once && verdict == Verdict::Expire) => {
                 self.dequeue(ix, position);
+                true
+            }
+            (Verdict::Extend(time), Some(_)) if own && !once => {
+                queue.extend(position, now + time);
                 true
             }
             (Verdict::Cancel, Some(holder)) if !once => {

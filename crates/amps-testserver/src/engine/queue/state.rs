@@ -247,6 +247,13 @@ impl Queue {
         keeps
     }
 
+    /// Has a lease that ends by time end then.
+    pub(super) fn extend(&mut self, position: usize, until: Instant) {
+        if let Some(ends) = self.leases.get_mut(&position).and_then(|lease| lease.ends.as_mut()) {
+            *ends = until;
+        }
+    }
+
     /// Leases for which that holds.
     pub(super) fn leases_where(&self, holds: impl Fn(&Lease) -> bool) -> Vec<usize> {
         self.leases.iter().filter(|(_, lease)| holds(lease)).map(|(position, _)| *position).collect()
