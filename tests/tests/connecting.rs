@@ -9,8 +9,8 @@ use std::time::Duration;
 use amps_client::reconnect::FixedReconnect;
 use amps_client::server_chooser::{ListChooser, RefuseGaps, Report, Server, ServerChooser};
 use amps_client::{
-    Cause, Client, ClientBuilder, CommandError, ConnectError, ConnectionState, Connector, Event, Events, Reason,
-    SocketConnector, Uri,
+    Cause, Client, ClientBuilder, CommandError, ConnectError, ConnectionState, Connector, Event, Events, LastHeaders,
+    Reason, SocketConnector, StartAt, Subscribe, Uri,
 };
 use amps_core::message::MessageKind;
 use amps_core::transport::Connecting;
@@ -404,6 +404,26 @@ async fn the_first_command_is_a_logon_and_its_answer_has_the_servers_version() {
     assert_eq!((first.kind, first.acks.as_deref()), (MessageKind::Logon, Some("processed")));
     client.close(SOON).await;
     assert_eq!(client.server_version(), None);
+}
+
+/// A client knows its own messages, also before a failover, and a server shows what
+/// the client said of itself.
+#[tokio::test]
+async fn a_client_knows_its_number_and_says_what_it_is_told_to_say() {
+    let server = TestServer::builder().start().await.unwrap();
+    let headers = LastHeaders::new(100);
+    let builder = Client::builder("me").server(server.uri()).logon_correlation_id("desk+7");
+    let client = builder.connector(SocketConnector::new().tap(headers.tap())).start().unwrap();
+    assert_eq!(client.name_hash(), None);
+    client.connected().await.unwrap();
+    let mut own = client.subscribe(Subscribe::to("t").bookmark(StartAt::Epoch)).await.unwrap();
+    client.publish("t", "x").await.unwrap();
+    let message = own.next_message().await.unwrap().unwrap();
+    assert_eq!(client.name_hash(), Some(message.bookmark().unwrap().publisher));
+    let logon = headers.list().remove(0).header;
+    assert!(logon.starts_with(r#"{"c":"logon""#) && logon.contains(r#""x":"desk+7""#), "{logon}");
+    client.close(SOON).await;
+    assert!(client.name_hash().is_some());
 }
 
 /// Covers 3#4.

@@ -4,11 +4,11 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use amps_client::{
-    AckType, Client, Command, CommandKind, CommandOptions, Conflation, Direction, ErrorKind, Executed, Field, Publish,
-    Rate, Replacement, SocketConnector, Sow, SowDelete, StartAt, Subscribe, Tap, Write,
+    AckOption, AckType, Client, Command, CommandKind, CommandOptions, Conflation, Direction, ErrorKind, Executed,
+    Field, Publish, Rate, Replacement, SocketConnector, Sow, SowDelete, StartAt, Subscribe, Tap, Write,
 };
 use amps_core::{FrameDecoder, Message};
-use amps_testserver::TestServer;
+use amps_testserver::{QueueConfig, TestServer};
 
 const SOON: Duration = Duration::from_secs(20);
 
@@ -116,6 +116,65 @@ async fn every_command_has_its_bytes() {
         ]
     );
     client.close(SOON).await;
+}
+
+/// A logon with everything that it can be asked to say; and what a client without
+/// anything to say sends, a beat, and the acknowledgement of a queue's message.
+///
+/// Covers 12#1.
+#[tokio::test]
+async fn logons_beats_and_acknowledgements_have_their_bytes() {
+    let queue = QueueConfig::new("work").max_per_subscription_backlog(5);
+    let server = TestServer::builder().queue(queue).ack_conflation(Duration::from_millis(5)).start().await.unwrap();
+    let sent = Sent::default();
+    let connector = || SocketConnector::new().tap(sent.tap());
+    let full = Client::builder("me").server(format!("{}?pretty=true", server.uri())).connector(connector());
+    let full = full.ack_conflation(Duration::from_millis(100)).logon_correlation_id("desk7");
+    let client = full.heartbeat(Duration::from_millis(1_500), Duration::from_secs(9)).connect().await.unwrap();
+    assert_eq!(
+        sent.take(),
+        [
+            r#"{"c":"logon","cid":"c1","client_name":"me","mt":"json","x":"desk7","o":"ack_conflation=100ms,pretty=true","version":"rust:V","a":"processed"}"#,
+            r#"{"c":"heartbeat","cid":"c2","o":"start,2","a":"processed"}"#,
+        ]
+    );
+    client.publish("work", "x").await.unwrap();
+    client.flush().await.unwrap();
+    let mut work = client.subscribe(Subscribe::to("work").max_backlog(2)).await.unwrap();
+    let message = work.next_message().await.unwrap().unwrap();
+    let bookmark = message.bookmark().unwrap();
+    sent.take();
+    work.ack_with(&message, AckOption::Cancel);
+    let message = work.next_message().await.unwrap().unwrap();
+    client.ack("work", [&bookmark]).await.unwrap();
+    work.ack(&message);
+    work.flush_acks().await.unwrap();
+    let headers: Vec<_> = sent.take().iter().map(|header| header.replace(&bookmark.to_string(), "BM")).collect();
+    assert_eq!(
+        headers,
+        [
+            r#"{"c":"sow_delete","t":"work","bm":"BM","o":"cancel"}"#,
+            r#"{"c":"sow_delete","t":"work","bm":"BM","cid":"c3","a":"processed,stats"}"#,
+            r#"{"c":"sow_delete","t":"work","bm":"BM"}"#,
+            r#"{"c":"flush","cid":"c4","a":"completed"}"#,
+        ]
+    );
+    let beat = async {
+        while sent.take().last().is_none_or(|header| header != r#"{"c":"heartbeat","o":"beat"}"#) {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(SOON, beat).await.unwrap();
+    client.close(SOON).await;
+    sent.take();
+    let uri = server.uri().replace("/amps/json", "/amps");
+    let bare = Client::plain("").server(uri).no_heartbeat().connector(connector()).connect().await.unwrap();
+    assert_eq!(
+        sent.take(),
+        [r#"{"c":"logon","cid":"c1","client_name":"","version":"rust:V","a":"processed"}"#],
+        "nothing is said of what was not given"
+    );
+    bare.close(SOON).await;
 }
 
 fn command(kind: CommandKind, fields: &[(Field, &str)]) -> Command {

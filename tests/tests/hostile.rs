@@ -176,6 +176,7 @@ fn core(stage: u8, now: Instant) -> (ClientCore, broadcast::Receiver<Event>) {
         heartbeat: Some((5 * SECOND, 10 * SECOND)),
         command_timeout: 10 * SECOND,
         ack_conflation: None,
+        logon_correlation: None,
         on_publish_gap: OnPublishGap::Refuse,
         frame_limit: 1 << 16,
         deadlock_after: SECOND,

@@ -71,6 +71,24 @@ async fn a_bounded_queue_never_holds_more_and_loses_nothing() {
     assert_eq!((client.reconnects(), messages.stats().duplicates, unsent()), (0, 0, 0));
 }
 
+/// What a subscription does not say for itself is said for the client.
+#[tokio::test]
+async fn a_client_may_bound_all_its_queues() {
+    let server = server().await;
+    let client = Client::builder("me").server(server.uri()).default_queue(3, 1 << 20).connect().await.unwrap();
+    let dropping = || Subscribe::to("t").on_full(OnFull::DropOldest);
+    let (few, more) = (client.subscribe(dropping()).await.unwrap(), dropping().queue(5, 1 << 20));
+    let more = client.subscribe(more).await.unwrap();
+    let mut all = client.subscribe(Subscribe::to("t").queue(100, 1 << 20)).await.unwrap();
+    for id in 0..10 {
+        client.publish("t", id.to_string()).await.unwrap();
+    }
+    for id in 0..10 {
+        assert_eq!(next(&mut all).await.data(), id.to_string().as_bytes());
+    }
+    assert_eq!((few.stats().missed, more.stats().missed), (7, 5));
+}
+
 /// A stream that nobody reads and that may miss messages holds up no other, and says
 /// what it missed.
 #[tokio::test]

@@ -7,11 +7,16 @@ use std::time::Duration;
 
 use amps_client::tls::{Tls, TlsBuilder, TlsError, Version};
 use amps_client::{
-    Cause, Client, ConnectionState, Direction, Event, LastHeaders, SocketConnector, StartAt, Subscribe, Tap,
+    Cause, Client, ConnectionState, Connector, Direction, Event, LastHeaders, SocketConnector, StartAt, Subscribe, Tap,
 };
+use amps_core::message::MessageKind;
 use amps_testserver::{TestServer, TestServerBuilder};
+use rustls::ServerConfig;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
 
 const SOON: Duration = Duration::from_secs(20);
 
@@ -167,6 +172,92 @@ fn what_is_wrong_with_tls_settings_is_said_before_anything_is_tried() {
     }
     let shown = format!("{:?} {:?}", trusting(), trusting().build().unwrap());
     assert!(!shown.contains("BEGIN"), "{shown}");
+}
+
+/// The oldest version that may be spoken is the oldest that is.
+#[tokio::test]
+async fn an_older_version_of_tls_is_spoken_only_where_it_may_be() {
+    let chain = CertificateDer::pem_slice_iter(pem!("server.pem").as_bytes()).collect::<Result<_, _>>().unwrap();
+    let key = PrivateKeyDer::from_pem_slice(pem!("server.key").as_bytes()).unwrap();
+    let config = ServerConfig::builder_with_protocol_versions(&[&rustls::version::TLS12]).with_no_client_auth();
+    let acceptor = TlsAcceptor::from(Arc::new(config.with_single_cert(chain, key).unwrap()));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let uri = format!("tcps://{}/amps/json", listener.local_addr().unwrap()).parse().unwrap();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            // What the client makes of it is what counts.
+            let _ = acceptor.accept(stream).await;
+        }
+    });
+    for oldest in [None, Some(Version::V1_2)] {
+        let tls = oldest.into_iter().fold(trusting(), TlsBuilder::min_version);
+        with(tls).connect(&uri).await.map(drop).unwrap();
+    }
+    let error = with(trusting().min_version(Version::V1_3)).connect(&uri).await.map(drop).unwrap_err();
+    assert!(error.to_string().starts_with("TLS with '127.0.0.1' failed: "), "{error}");
+}
+
+/// Nobody forgets that certificates are not looked at: each connection says so.
+#[tokio::test]
+async fn not_looking_at_certificates_is_loud() {
+    let log = Log::default();
+    let subscriber = tracing_subscriber::fmt().with_max_level(tracing::Level::WARN).with_writer(log.clone()).finish();
+    let _default = tracing::subscriber::set_default(subscriber);
+    let (server, uri) = shows(pem!("expired.pem"), pem!("expired.key")).await;
+    let connector = with(Tls::builder().dangerously_do_not_verify());
+    let client = Client::builder("me").server(&uri).connector(connector).connect().await.unwrap();
+    assert!(server.kick("me"));
+    client.publish("t", "x").await.unwrap();
+    client.flush().await.unwrap();
+    let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    let warnings = text.lines().filter(|line| line.contains("WARN") && line.contains("TLS WITHOUT VERIFICATION"));
+    assert_eq!(warnings.count(), 2, "{text}");
+}
+
+/// What is logged.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl<'a> tracing_subscriber::fmt::MakeWriter<'a> for Log {
+    type Writer = Self;
+
+    fn make_writer(&'a self) -> Self {
+        self.clone()
+    }
+}
+
+/// A proxy in front of a server is shown the headers that the application gave, and
+/// then the first frame.
+#[tokio::test]
+async fn a_preflight_has_the_applications_headers_and_goes_before_the_logon() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let uri = format!("tcp://{}/amps/json?http_preflight=true", listener.local_addr().unwrap());
+    let connector = SocketConnector::new().http_header("X-Route", "blue").unwrap();
+    let client = Client::builder("me").server(uri).connector(connector).start().unwrap();
+    let (mut stream, _) = tokio::time::timeout(SOON, listener.accept()).await.unwrap().unwrap();
+    let mut request = Vec::new();
+    while !request.ends_with(b"\r\n\r\n") {
+        request.push(stream.read_u8().await.unwrap());
+    }
+    let request = String::from_utf8(request).unwrap();
+    assert!(request.starts_with("GET ") && request.contains("\r\nX-Route: blue\r\n"), "{request}");
+    stream.write_all(b"HTTP/1.1 101 Switching Protocols\r\n\r\n").await.unwrap();
+    let mut frame = vec![0; stream.read_u32().await.unwrap() as usize];
+    stream.read_exact(&mut frame).await.unwrap();
+    let logon = amps_core::Message::decode(frame.into()).unwrap();
+    assert_eq!((logon.kind(), logon.client_name().as_deref()), (MessageKind::Logon, Some("me")));
+    drop(client);
 }
 
 /// What passed a proxy, each way.

@@ -3,7 +3,8 @@
 //! `docs/acceptance.tsv` and `docs/lessons.tsv` have the rules. Each is covered by tests that say so
 //! (see the module `covers`), or `docs/differences.md` says how this client differs.
 //! `docs/parity.md` is written from these, and from `docs/surface.tsv`, which has the names of the
-//! Python client.
+//! Python client. Each name of `docs/names.tsv` has to be there, or among those that
+//! `docs/differences.md` says are not here.
 
 mod bullets;
 mod covers;
@@ -46,7 +47,7 @@ pub(crate) fn parity(args: &Args) -> Result<(), Failure> {
     let root = &workspace();
     let covers = covers(root)?;
     let symbols = surface::symbols(&read(root, "docs/surface.tsv")?)?;
-    let table = table(root, &covers)? + &surface::table(&symbols);
+    let table = table(root, &covers)? + &names(root, &symbols)?;
     if !args.check {
         let path = root.join("docs/parity.md");
         return fs::write(&path, table).map_err(|error| Failure::new(format!("{}: {error}", path.display())));
@@ -70,6 +71,16 @@ pub(crate) fn parity(args: &Args) -> Result<(), Failure> {
 #[cfg(test)]
 pub(crate) fn sources() -> Result<Vec<String>, Failure> {
     covers::texts(&workspace())
+}
+
+/// The table of names, if every one is accounted for.
+fn names(root: &Path, symbols: &[surface::Symbol]) -> Result<String, Failure> {
+    let absent = surface::absent(&read(root, "docs/differences.md")?)?;
+    let wrong = surface::unaccounted(&read(root, "docs/names.tsv")?, symbols, &absent);
+    match wrong.is_empty() {
+        true => Ok(surface::table(symbols, &absent)),
+        false => Err(complaint("not every name fits", wrong)),
+    }
 }
 
 fn named(cover: &Cover) -> String {
@@ -149,7 +160,7 @@ mod tests {
         let root = &workspace();
         let table = table(root, &covers(root).unwrap()).unwrap_or_else(|failure| panic!("{failure}"));
         let symbols = surface::symbols(&read(root, "docs/surface.tsv").unwrap()).unwrap();
-        let table = table + &surface::table(&symbols);
+        let table = table + &names(root, &symbols).unwrap_or_else(|failure| panic!("{failure}"));
         up_to_date(root, &table).unwrap_or_else(|failure| panic!("{failure}"));
     }
 }

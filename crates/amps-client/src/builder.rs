@@ -1,3 +1,5 @@
+mod logon;
+
 use std::fmt;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
@@ -15,7 +17,7 @@ use amps_ha::publish_log::{Durability, Identity, Limits, OnPublishGap, OnStoreFu
 use amps_ha::reconnect::{ExponentialReconnect, ReconnectStrategy};
 use amps_ha::server_chooser::{ListChooser, Server, ServerChooser};
 use amps_ha::session::{Session, SessionConfig};
-use amps_ha::subscriptions::FailedResubscribeHandler;
+use amps_ha::subscriptions::{FailedResubscribeHandler, QueueLimits};
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, broadcast, watch};
 
@@ -48,6 +50,8 @@ pub struct ClientBuilder {
     pub(crate) command_timeout: Duration,
     pub(crate) connect_within: Option<Duration>,
     ack_conflation: Option<Duration>,
+    pub(crate) logon_correlation: Option<String>,
+    queue: QueueLimits,
     pub(crate) on_publish_gap: OnPublishGap,
     frame_limit: usize,
     resubscribe: bool,
@@ -88,6 +92,8 @@ impl ClientBuilder {
             command_timeout: Duration::from_secs(10),
             connect_within: None,
             ack_conflation: None,
+            logon_correlation: None,
+            queue: QueueLimits::default(),
             on_publish_gap: OnPublishGap::Refuse,
             frame_limit: MAX_FRAME_LEN,
             resubscribe: true,
@@ -107,20 +113,6 @@ impl ClientBuilder {
     /// Adds a server with an authenticator of its own.
     pub fn server_with(mut self, uri: impl Into<String>, authenticator: impl Authenticator) -> Self {
         self.servers.push((uri.into(), Some(Arc::new(authenticator))));
-        self
-    }
-
-    /// How to authenticate at servers without an authenticator of their own;
-    /// with user and password of the connection string by default.
-    pub fn authenticator(mut self, authenticator: impl Authenticator) -> Self {
-        self.authenticator = Some(Arc::new(authenticator));
-        self
-    }
-
-    /// Gives up when a server refuses the credentials, instead of trying the
-    /// next one.
-    pub fn stop_on_auth_failure(mut self) -> Self {
-        self.session.stop_on_auth_failure = true;
         self
     }
 
@@ -302,10 +294,11 @@ impl ClientBuilder {
         self
     }
 
-    /// Asks servers to acknowledge persisted messages at least so often,
-    /// instead of once a second.
-    pub fn ack_conflation(mut self, interval: Duration) -> Self {
-        self.ack_conflation = Some(interval);
+    /// Bounds the queues of queries, and of subscriptions without
+    /// [bounds of their own](crate::Subscribe::queue): messages and bytes; 10,000
+    /// messages or 16 MiB by default.
+    pub fn default_queue(mut self, messages: usize, bytes: usize) -> Self {
+        self.queue = QueueLimits { messages: messages.max(1), bytes };
         self
     }
 
@@ -390,6 +383,7 @@ impl ClientBuilder {
             heartbeat: self.heartbeat,
             command_timeout: self.command_timeout,
             ack_conflation: self.ack_conflation,
+            logon_correlation: self.logon_correlation,
             on_publish_gap: self.on_publish_gap,
             frame_limit: self.frame_limit,
             connect_timeout: self.session.connect_timeout,
@@ -426,6 +420,7 @@ impl ClientBuilder {
             deletions,
             counted: AtomicU64::new(0),
             command_timeout: self.command_timeout,
+            queue: self.queue,
             stalled: stalled_seen,
             state,
             bookmarks,

@@ -112,6 +112,14 @@ impl Client {
         self.inner.state.borrow().server_version.clone()
     }
 
+    /// The number that stands for this client's name in bookmarks, by which it knows
+    /// its own messages ([`Bookmark::publisher`](crate::Bookmark::publisher)): a
+    /// server computes it and tells it in its answer to the logon. `None` before the
+    /// first, and when no server told it.
+    pub fn name_hash(&self) -> Option<u64> {
+        self.inner.state.borrow().name_hash
+    }
+
     /// The latest connection state, to be watched.
     pub fn state(&self) -> StateWatch {
         StateWatch { summary: self.inner.state.clone(), seen: 0 }
@@ -199,7 +207,8 @@ impl Client {
         };
         let kept = Kept { key: key.into(), changes: store.map(|store| store.changes()), _id: id };
         let batching = subscribe.ack_batching();
-        let mut subscription = self.enter(subscribe.spec, kept, (subscribe.limits, batching), bookmarks).await?;
+        let limits = subscribe.limits.unwrap_or(self.inner.queue);
+        let mut subscription = self.enter(subscribe.spec, kept, (limits, batching), bookmarks).await?;
         subscription.done_on_next = subscribe.done_on_next;
         Ok(subscription)
     }
@@ -216,7 +225,7 @@ impl Client {
     /// Safe.
     pub async fn sow(&self, query: impl Into<Sow>) -> Result<Subscription, CommandError> {
         let Sow { spec } = query.into();
-        self.enter(spec, Kept::default(), Default::default(), None).await
+        self.enter(spec, Kept::default(), (self.inner.queue, AckBatching::default()), None).await
     }
 
     /// How many records a query would answer with, without fetching them.

@@ -9,6 +9,7 @@ use amps_ha::driver::Inbox;
 use amps_ha::error::CommandError;
 use amps_ha::event::{ConnectionSummary, Event};
 use amps_ha::publish_log::{SharedLog, StoreThread};
+use amps_ha::subscriptions::QueueLimits;
 use amps_ha::warning::ConfigWarning;
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, broadcast, watch};
@@ -28,6 +29,8 @@ pub(crate) struct Inner {
     /// Deletions that were counted without a publish store so far.
     pub(crate) counted: AtomicU64,
     pub(crate) command_timeout: Duration,
+    /// Bounds of queues without bounds of their own.
+    pub(crate) queue: QueueLimits,
     pub(crate) stalled: watch::Receiver<Option<Arc<str>>>,
     pub(crate) state: watch::Receiver<ConnectionSummary>,
     pub(crate) bookmarks: Mutex<Option<Arc<BookmarkWriter>>>,

@@ -7,6 +7,7 @@ use amps_ha::warning::ConfigWarning;
 use crate::builder::ClientBuilder;
 use crate::error::OpenError;
 use crate::stores::{BookmarkStore, PublishStore};
+use crate::write::check_alphabet;
 
 impl ClientBuilder {
     /// Checks the settings without doing anything; starting a client does so
@@ -18,6 +19,7 @@ impl ClientBuilder {
     pub fn check(&self) -> Result<Vec<ConfigWarning>, OpenError> {
         self.check_name()?;
         self.check_stores()?;
+        check_alphabet("logon_correlation_id", self.logon_correlation.as_deref())?;
         self.check_times()?;
         let servers = self.servers.iter().map(|(uri, _)| uri.parse()).collect::<Result<Vec<Uri>, _>>()?;
         if servers.is_empty() && self.chooser.is_none() {

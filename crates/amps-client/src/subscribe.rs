@@ -30,7 +30,7 @@ pub type SubscriptionEvent = Item;
 pub struct Subscribe {
     pub(crate) spec: SubscriptionSpec,
     pub(crate) id: Option<String>,
-    pub(crate) limits: QueueLimits,
+    pub(crate) limits: Option<QueueLimits>,
     pub(crate) done_on_next: bool,
     ack_batch: usize,
     ack_timeout: Option<Duration>,
@@ -39,7 +39,7 @@ pub struct Subscribe {
 impl Subscribe {
     fn of(kind: SubscriptionKind, topic: impl Into<String>) -> Self {
         let spec = SubscriptionSpec::new(kind, topic);
-        Self { spec, id: None, limits: QueueLimits::default(), done_on_next: false, ack_batch: 1, ack_timeout: None }
+        Self { spec, id: None, limits: None, done_on_next: false, ack_batch: 1, ack_timeout: None }
     }
 
     /// Messages published to `topic`, a name or a regular expression.
@@ -205,11 +205,12 @@ impl Subscribe {
         self
     }
 
-    /// Bounds the queue: messages and bytes; 10,000 messages or 16 MiB by default.
+    /// Bounds the queue: messages and bytes. Default: those of
+    /// [the client](crate::ClientBuilder::default_queue).
     /// What happens at either bound says [`on_full`](Self::on_full).
     #[must_use]
     pub fn queue(mut self, messages: usize, bytes: usize) -> Self {
-        self.limits = QueueLimits { messages: messages.max(1), bytes };
+        self.limits = Some(QueueLimits { messages: messages.max(1), bytes });
         self
     }
 

@@ -7,7 +7,7 @@ use amps_core::frame::MAX_FRAME_LEN;
 use amps_core::header::{Field, FrameWriter};
 use bytes::BytesMut;
 
-use crate::error::PublishError;
+use crate::error::{OpenError, PublishError};
 
 /// A message to be published, with its header fields; see
 /// [`Client::write`](crate::Client::write).
@@ -216,14 +216,30 @@ impl Records<'_> {
     }
 }
 
+/// A text of which a server takes only the characters of base64.
+#[derive(Debug)]
+pub(crate) struct NotBase64(&'static str);
+
+const NOT_BASE64: &str = "is not made of the characters of base64";
+
+impl From<NotBase64> for PublishError {
+    fn from(NotBase64(what): NotBase64) -> Self {
+        Self::Invalid { what, rule: NOT_BASE64 }
+    }
+}
+
+impl From<NotBase64> for OpenError {
+    fn from(NotBase64(setting): NotBase64) -> Self {
+        Self::Setting { setting, rule: NOT_BASE64 }
+    }
+}
+
 /// What a server cannot read would make it close the connection, again and
 /// again.
-fn check_alphabet(what: &'static str, text: Option<&str>) -> Result<(), PublishError> {
+pub(crate) fn check_alphabet(what: &'static str, text: Option<&str>) -> Result<(), NotBase64> {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'=' | b'-' | b'_');
     match text {
-        Some(text) if text.is_empty() || !text.bytes().all(allowed) => {
-            Err(PublishError::Invalid { what, rule: "is not made of the characters of base64" })
-        }
+        Some(text) if text.is_empty() || !text.bytes().all(allowed) => Err(NotBase64(what)),
         _ => Ok(()),
     }
 }

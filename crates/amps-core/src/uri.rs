@@ -288,7 +288,7 @@ mod tests {
         assert!(uri(LEN_MAX - uri(0).len()).parse::<Uri>().is_ok());
     }
 
-    /// Covers 3.2#3, 3.2#4.
+    /// Covers 3.2#3, 3.2#4, 3.3#1, 3.3#3.
     #[test]
     fn what_is_wrong_is_named_and_the_password_is_not() {
         for (text, part) in [

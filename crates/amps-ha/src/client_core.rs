@@ -71,6 +71,8 @@ pub struct CoreConfig {
     /// Asks the server to conflate persisted acknowledgements over this time
     /// instead of its own default of 1 s.
     pub ack_conflation: Option<Duration>,
+    /// Text that goes with each logon, for the server's log.
+    pub logon_correlation: Option<String>,
     /// What to do at a server that lacks acknowledged messages.
     pub on_publish_gap: OnPublishGap,
     /// How long a server may take to open the transport, for a probe.

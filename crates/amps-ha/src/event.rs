@@ -150,6 +150,9 @@ pub struct ConnectionSummary {
     /// The version the server told when it accepted the logon; `None` while
     /// not logged on.
     pub server_version: Option<String>,
+    /// The number that stands for the client's name in bookmarks, once a server told
+    /// it.
+    pub name_hash: Option<u64>,
     /// Set while the client is disconnected and stays so, since its disconnect
     /// handling was replaced: why.
     pub down: Option<Cause>,

@@ -68,6 +68,7 @@ impl ClientSetup {
             name: name.to_owned(),
             heartbeat: Some((Duration::from_secs(5), Duration::from_secs(10))),
             command_timeout: Duration::from_secs(10),
+            logon_correlation: None,
             ack_conflation: Some(Duration::from_millis(20)),
             on_publish_gap: OnPublishGap::Refuse,
             frame_limit: amps_core::frame::MAX_FRAME_LEN,

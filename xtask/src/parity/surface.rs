@@ -1,7 +1,9 @@
 //! What the official Python client calls something, and where it is here:
-//! `docs/surface.tsv`, a name, a path and a test in each line.
+//! `docs/surface.tsv`, a name, a path and a test in each line. `docs/names.tsv` is
+//! the checklist of all names; those for which nothing stands here have a row in
+//! `docs/differences.md`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
 use crate::failure::Failure;
@@ -23,13 +25,60 @@ pub(super) fn symbols(text: &str) -> Result<Vec<Symbol>, Failure> {
     text.lines().enumerate().map(line).collect()
 }
 
+/// The names without anything here, and why, from the table below that heading of
+/// `docs/differences.md`.
+pub(super) fn absent(markdown: &str) -> Result<BTreeMap<String, String>, Failure> {
+    let mut absent = BTreeMap::new();
+    let table = markdown.split("\n## Names that are not here\n").nth(1).unwrap_or_default();
+    let rows = table.lines().filter_map(|line| line.strip_prefix("| ")?.strip_suffix(" |"));
+    for row in rows.filter(|row| row.contains(": ")) {
+        let cells: Vec<_> = row.split(" | ").map(str::trim).collect();
+        let [name, why] = cells[..] else {
+            return Err(Failure::new(format!("docs/differences.md: not a name and why: {row}")));
+        };
+        if why.is_empty() || absent.insert(name.to_owned(), why.to_owned()).is_some() {
+            return Err(Failure::new(format!("docs/differences.md: '{name}' is there twice, or does not say why")));
+        }
+    }
+    Ok(absent)
+}
+
+/// What is wrong between the checklist, the names that are here and those that are
+/// not: each name of the list is in one of the two, and nothing else is.
+pub(super) fn unaccounted(names: &str, symbols: &[Symbol], absent: &BTreeMap<String, String>) -> Vec<String> {
+    let names: BTreeSet<_> = names.lines().filter(|line| !line.is_empty()).collect();
+    let here: BTreeSet<_> = symbols.iter().flat_map(|symbol| each(&symbol.theirs)).collect();
+    let gone: BTreeSet<_> = absent.keys().map(String::as_str).collect();
+    let mut wrong = Vec::new();
+    for name in &names {
+        match (here.contains(*name), gone.contains(name)) {
+            (false, false) => wrong.push(format!("nothing accounts for the name '{name}'")),
+            (true, true) => wrong.push(format!("the name '{name}' is in docs/surface.tsv and said to be not here")),
+            _ => {}
+        }
+    }
+    let known = |name: &str| names.contains(name);
+    let unknown = here.iter().map(String::as_str).chain(gone).filter(|name| !known(name));
+    wrong.extend(unknown.map(|name| format!("the name '{name}' is not in docs/names.tsv")));
+    wrong
+}
+
+/// The names of a line such as `Client: connect, logon`.
+fn each(theirs: &str) -> Vec<String> {
+    let (group, names) = theirs.split_once(": ").unwrap_or(("", theirs));
+    names.split(", ").map(|name| format!("{group}: {name}")).collect()
+}
+
 /// The table.
-pub(super) fn table(symbols: &[Symbol]) -> String {
+pub(super) fn table(symbols: &[Symbol], absent: &BTreeMap<String, String>) -> String {
     let mut table = "\n## Names\n\nWhat the Python client calls something, from [surface.tsv](surface.tsv).\n\n\
                      | there | here | shown by |\n| --- | --- | --- |\n"
         .to_owned();
     for Symbol { theirs, path, test } in symbols {
         let _ = writeln!(table, "| {theirs} | `{path}` | {test} |");
+    }
+    for name in absent.keys() {
+        let _ = writeln!(table, "| {name} | not here: see [differences.md](differences.md) | |");
     }
     table
 }
@@ -94,6 +143,26 @@ mod tests {
         let other = "impl Other {\n    pub fn sow(&self) {}\n}";
         assert_eq!(undefined(&symbols, &[source.to_owned(), other.to_owned()]), ["x::Client::sow"]);
         assert!(super::symbols("a\tb\n").is_err());
+    }
+
+    #[test]
+    fn every_name_of_the_list_is_here_or_said_not_to_be() {
+        let symbols = symbols("C: a, b\tx::A\tt\nC: a\tx::B\tt\nC: odd\tx::C\tt\n").unwrap();
+        let markdown = "# D\n| 1#1 | so: so | because |\n\n## Names that are not here\n\n| name | why not |\n| --- | --- |\n\
+                        | C: c | not needed: never |\n| C: b | twice |\n| C: odder | who knows |\n";
+        let absent = absent(markdown).unwrap();
+        let wrong = unaccounted("C: a\nC: b\nC: c\nC: d\n", &symbols, &absent);
+        assert_eq!(
+            wrong,
+            [
+                "the name 'C: b' is in docs/surface.tsv and said to be not here",
+                "nothing accounts for the name 'C: d'",
+                "the name 'C: odd' is not in docs/names.tsv",
+                "the name 'C: odder' is not in docs/names.tsv",
+            ]
+        );
+        assert!(super::absent("\n## Names that are not here\n| C: c |  |\n").is_err());
+        assert!(super::absent("\n## Names that are not here\n| C: c | a | b |\n").is_err());
     }
 
     #[test]

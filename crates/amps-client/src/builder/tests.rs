@@ -28,6 +28,7 @@ async fn wrong_settings_are_named_before_anything_is_done() {
         (client().heartbeat(Duration::ZERO, Duration::from_secs(1)), "no_heartbeat"),
         (client().heartbeat(Duration::from_secs(2), Duration::from_secs(1)), "shorter than the interval"),
         (client().store_bound(0), "store_bound"),
+        (client().logon_correlation_id("two words"), "logon_correlation_id: is not made of"),
         (client().command_timeout(Duration::ZERO), "command_timeout: it is zero"),
         (client().connect_within(Duration::ZERO), "connect_within: it is zero"),
         (client().resubscribe_timeout(Duration::ZERO), "resubscribe_timeout: it is zero"),

@@ -120,6 +120,30 @@ mod tests {
         assert_eq!(order("?bind=::1"), addresses(&["[::1]:1", "[::2]:1"]));
     }
 
+    /// Over the family that is preferred, and over the other one where that is not
+    /// there.
+    ///
+    /// Covers 3.3#2.
+    #[tokio::test]
+    async fn a_name_with_both_families_is_reached_over_the_preferred_one() {
+        let v4 = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        // Not every machine has it.
+        let v6 = TcpListener::bind("[::1]:0").await.ok();
+        let v4 = v4.local_addr().unwrap();
+        let v6_addr = v6.as_ref().map_or("[::1]:1".parse().unwrap(), |v6| v6.local_addr().unwrap());
+        for (query, expected) in [
+            ("", v4),
+            ("?ip_protocol_prefer=ipv4", v4),
+            ("?ip_protocol_prefer=ipv6", if v6.is_some() { v6_addr } else { v4 }),
+        ] {
+            let uri: Uri = format!("tcp://h:1/amps{query}").parse().unwrap();
+            for both in [vec![v6_addr, v4], vec![v4, v6_addr]] {
+                let stream = open_any(in_order(both, uri.options()), uri.options(), LIMITS).await.unwrap();
+                assert_eq!(stream.peer_addr().unwrap(), expected, "{query}");
+            }
+        }
+    }
+
     #[tokio::test]
     async fn the_next_address_is_tried_and_the_last_error_names_its_own() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -77,6 +77,7 @@ impl ClientCore {
             .maybe(Field::MessageType, logon.request.uri.message_type())
             .maybe(Field::UserId, credentials.user())
             .maybe(Field::Password, credentials.password())
+            .maybe(Field::CorrelationId, self.config.logon_correlation.as_deref())
             .maybe(Field::Options, (!options.is_empty()).then(|| options.join(",")))
             .text(Field::Version, concat!("rust:", env!("CARGO_PKG_VERSION")))
             .acks(AckType::Processed);
@@ -121,7 +122,11 @@ impl ClientCore {
         let policy = self.config.on_publish_gap;
         let report = self.log.with(|log| log.logged_on(sequence, policy))?;
         self.server_version.clone_from(&version);
-        self.summary.send_modify(|summary| summary.server_version = version);
+        let name_hash = ack.bookmark().map(|bookmark| bookmark.publisher);
+        self.summary.send_modify(|summary| {
+            summary.server_version = version;
+            summary.name_hash = name_hash.or(summary.name_hash);
+        });
         self.report_logon(uri, report);
         self.replay_end = report.replay_end;
         if report.already_there > 0 {
