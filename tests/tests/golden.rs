@@ -44,7 +44,7 @@ impl Sent {
     }
 }
 
-/// Covers 2#1, 12#1.
+/// Covers 2#1, 7#3, 7.2#1, 12#1.
 #[tokio::test]
 async fn every_command_has_its_bytes() {
     let server = TestServer::builder().ack_conflation(Duration::from_millis(5)).sow("s", "/id").start().await.unwrap();

@@ -104,6 +104,12 @@ async fn records_come_in_batches_and_one_by_one() {
         let keys: BTreeSet<_> = messages.iter().filter_map(|message| message.sow_key()).collect();
         let total: usize = sizes.iter().map(|size| size.parse::<usize>().unwrap()).sum();
         assert_eq!((messages.len(), keys.len()), (total, total), "each with its own key");
+        // Those of one frame stand in it one behind the other: nothing was copied.
+        let in_frame = sizes[0].parse().unwrap();
+        for pair in messages[..in_frame].windows(2) {
+            let behind = pair[0].data().as_ptr_range().end as usize + pair[1].header().len();
+            assert_eq!(pair[1].data().as_ptr() as usize, behind);
+        }
         let mut decoder = FrameDecoder::new(1 << 20);
         decoder.extend(&received.lock().unwrap());
         let mut batches = Vec::new();

@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use amps_client::{
-    BookmarkStore, Client, CommandError, ConnectionState, Message, OnFull, Sow, StartAt, Subscribe, SubscriptionEvent,
+    BookmarkStore, Client, Command, CommandError, CommandKind, ConnectionState, Message, OnFull, Sow, StartAt,
+    Subscribe, SubscriptionEvent,
 };
 use amps_core::header::FrameWriter;
 use amps_core::message::MessageKind;
@@ -364,11 +365,14 @@ async fn one_description_serves_many_subscriptions_each_with_its_own_id() {
         client.subscribe(description).await.unwrap(),
     ];
     drop(client.sow(Sow::of("s")).await.unwrap());
+    // So does a command that is put together field by field.
+    let command = Command::new(CommandKind::Subscribe).topic("t").filter("/a = 1");
+    let _more = [client.execute(command.clone()).await.unwrap(), client.execute(command).await.unwrap()];
     let stats = server.stats();
     let asked: Vec<_> = stats.commands.iter().filter(|command| command.kind == MessageKind::Subscribe).collect();
     let mut ids: Vec<_> = stats.commands.iter().filter_map(|command| command.command_id.clone()).collect();
     let all = ids.len();
     ids.sort();
     ids.dedup();
-    assert_eq!((asked.len(), ids.len()), (3, all), "every command has an id of its own");
+    assert_eq!((asked.len(), ids.len()), (5, all), "every command has an id of its own");
 }
