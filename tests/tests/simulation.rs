@@ -1,7 +1,7 @@
 //! A fixed share of the simulation with every ordinary test run, and a few
 //! seeds nobody has seen; `cargo xtask sim` runs more.
 
-use amps_tests::sim::{Plan, Profile, run};
+use amps_tests::sim::{Outcome, Plan, Profile, run};
 
 fn keeps_its_promises(profile: Profile, seeds: std::ops::Range<u64>) {
     println!("seeds {seeds:?} of profile {profile}");
@@ -32,4 +32,23 @@ fn seeds_that_once_failed() {
     for seed in [1417, 1464, 1533, 14915] {
         keeps_its_promises(Profile::First, seed..seed + 1);
     }
+}
+
+/// What a seed stands for does not depend on who runs it, or when.
+#[test]
+fn a_seed_gives_the_same_run_every_time() {
+    for profile in Profile::ALL {
+        for seed in 0..3 {
+            let play = move || run(&Plan::of(profile, seed));
+            let [one, other] = [play, play].map(std::thread::spawn).map(|thread| thread.join().expect("no panic"));
+            assert!(one.timeline == other.timeline, "profile {profile}, seed {seed}: {:#?}", differing(&one, &other));
+            assert_eq!(format!("{:?}", one.figures), format!("{:?}", other.figures), "profile {profile}, seed {seed}");
+        }
+    }
+}
+
+/// Where two timelines part.
+fn differing(one: &Outcome, other: &Outcome) -> Option<[String; 2]> {
+    let parts = |(a, b): &(&_, &_)| a != b;
+    one.timeline.iter().zip(&other.timeline).find(parts).map(|(a, b)| [format!("{a:?}"), format!("{b:?}")])
 }

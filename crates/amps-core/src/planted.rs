@@ -54,6 +54,7 @@ mod planted {
         bug("failed-write-kept", "a refused message stays in the store", "everything settles"),
         bug("memory-part-dropped", "what is too much for a hybrid store's memory is dropped", "no loss"),
         bug("store-sync-skipped", "the publish store says it has synced, and has not", "no loss"),
+        bug("publish-bound-ignored", "a full publish store takes more", "bounded stores"),
         bug("failed-sync-ignored", "a failed sync of the publish store counts as done", "no loss"),
         // Connections.
         bug(
@@ -97,6 +98,11 @@ mod planted {
         bug("view-not-swept", "a view keeps what was deleted while it was away", "the view converges"),
         bug("view-change-untold", "a view does not tell of an update", "changes make the view"),
         bug("queue-bound-ignored", "a full queue takes more", "bounded queues"),
+        bug("conflation-keeps-older", "of two updates of a record that wait the older is kept", "the view converges"),
+        bug("pause-forgotten", "a paused subscription is entered again as one that is not", "paused is paused"),
+        bug("range-ends-with-connection", "a range that is cut ends as if it were complete", "whole ranges"),
+        bug("range-end-forgotten", "a range that is cut is entered again without its end", "everything settles"),
+        bug("failed-move-not-told", "who asked for a move is not told that it failed", "every move ends"),
         // Message queues.
         bug(
             "queue-ack-on-wrong-connection",
@@ -109,9 +115,25 @@ mod planted {
             "acknowledged for good",
         ),
         bug("queue-lease-never-ends", "the messages of a lost consumer are given to nobody else", "everything settles"),
+        bug("queue-backlog-ignored", "a consumer is given more than its backlog", "bounded backlog"),
+        bug("queue-handed-over-and-kept", "a server delivers what it has handed over, too", "one lease at a time"),
+        bug("queue-taken-from-unlinked", "a server takes over what one it has no link to owns", "one lease at a time"),
+        bug(
+            "queue-done-elsewhere-ignored",
+            "what was acknowledged at one server stays in the others' queues",
+            "everything settles",
+        ),
         // Servers.
         bug("server-acks-before-it-persists", "a server acknowledges what is not in its journal", "no loss"),
         bug("server-acks-before-it-replicates", "a server acknowledges what only it has", "no loss"),
+        bug("server-goes-on-after-failed-write", "a server whose disk is full goes on as if it were not", "no loss"),
+        bug(
+            "server-conflates-to-first",
+            "of a record's updates in an interval the first is sent",
+            "the view converges",
+        ),
+        bug("delta-taken-as-whole", "a part of a record takes the place of the record", "deltas add up"),
+        bug("delta-lacks-a-field", "an update lacks one of the fields that changed", "deltas converge"),
         bug("server-keeps-duplicates", "a server takes a number it has taken before", "exactly once"),
         bug("server-does-not-pass-on", "a server replicates only what clients published to it", "no loss"),
     ];

@@ -99,9 +99,10 @@ pub(super) struct Publisher {
     fates: Vec<Fate>,
     /// Of this life.
     mine: Vec<Sent>,
-    /// Messages of the queue that only one server can have been given: one
-    /// connection saw them published and acknowledged.
-    owned_once: BTreeSet<String>,
+    /// The numbers of those that one connection saw published and acknowledged:
+    /// one server was given them, and then all had them. What an answer to a
+    /// logon settles may be on some only.
+    everywhere: BTreeSet<usize>,
     /// Of the keys that are never deleted, those the servers have.
     lasting: BTreeSet<String>,
 }
@@ -117,7 +118,7 @@ impl Publisher {
             bodies: Vec::new(),
             fates: Vec::new(),
             mine: Vec::new(),
-            owned_once: BTreeSet::new(),
+            everywhere: BTreeSet::new(),
             lasting: BTreeSet::new(),
         }
     }
@@ -173,9 +174,10 @@ impl Publisher {
                 continue;
             } else if *ordinal < cursors.settled {
                 self.fates[*number] = Fate::Settled;
-                if *connections == now && self.mix.work {
-                    self.owned_once.insert(self.bodies[*number].clone());
+                if *connections != now {
+                    continue;
                 }
+                self.everywhere.insert(*number);
                 let (body, lasts) = (&self.bodies[*number], format!(r#""t":"{RECORDS}""#));
                 let key = key_of(body);
                 if body.contains(&lasts) && !(DELETED..KEYS).any(|deleted| key.ends_with(&format!("-{deleted}"))) {
@@ -243,11 +245,10 @@ impl Publisher {
         self.bodies.get(usize::try_from(number).ok()?)
     }
 
-    /// Messages of the plain topic that the servers have.
+    /// Messages of the plain topic that all servers have.
     pub(super) fn settled_plain(&self) -> impl Iterator<Item = &String> {
         let plain = format!(r#""t":"{PLAIN}""#);
-        let settled = self.bodies.iter().zip(&self.fates).filter(|(_, fate)| **fate == Fate::Settled);
-        settled.map(|(body, _)| body).filter(move |body| body.contains(&plain))
+        self.everywhere.iter().map(|number| &self.bodies[*number]).filter(move |body| body.contains(&plain))
     }
 
     /// Its store holds more than it may, as far as this life filled it.
@@ -258,9 +259,12 @@ impl Publisher {
         (held > bytes || count > messages).then(|| Violation::new("bounded stores", what()))
     }
 
-    /// Whether that is a message of the queue, known to have only one owner.
-    pub(super) fn has_one_owner(&self, body: &str) -> bool {
-        self.owned_once.contains(body)
+    /// Whether that is a message of this one's that one server was given, no
+    /// other.
+    pub(super) fn went_to_one(&self, body: &str) -> bool {
+        let (publisher, number) = origin_of(body);
+        publisher.parse() == Ok(self.client)
+            && usize::try_from(number).is_ok_and(|number| self.everywhere.contains(&number))
     }
 
     /// How many of its messages the servers have acknowledged.

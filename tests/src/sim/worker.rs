@@ -68,7 +68,7 @@ impl Ledger {
         let hold = Hold::of(turn.pair, client);
         // A server whose disk was lost has forgotten what was acknowledged; and
         // two servers own what was published to both of them.
-        let owned_once = !turn.emptied && turn.publishers.iter().any(|publisher| publisher.has_one_owner(body));
+        let owned_once = !turn.emptied && turn.publishers.iter().any(|publisher| publisher.went_to_one(body));
         if let Some(servers) = self.confirmed.get(body).filter(|_| !turn.emptied)
             && (owned_once || servers.iter().any(|server| Some(*server) == at))
         {

@@ -111,6 +111,9 @@ impl ClientCore {
                 common.or(known)
             }
         };
+        if planted::is("range-ends-with-connection") && route.was_active && route.spec.range().is_some() {
+            return false;
+        }
         let resumes = matches!(start, Some(StartAt::Bookmarks(_)));
         if resumes && moved && !can_refuse {
             self.undelivered.push_control(id, Item::GapPossible { uri });
@@ -130,7 +133,7 @@ impl ClientCore {
         if resumes && can_refuse {
             extra.push("bookmark_not_found=fail");
         }
-        if route.spec.paused || group.is_some() {
+        if route.spec.paused && !planted::is("pause-forgotten") || group.is_some() {
             extra.push("pause");
         }
         let command = route.spec.command(id, start.as_ref(), &extra, route.queue.stats().delivered);

@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use amps_core::header::FrameWriter;
-use amps_core::{Bookmark, BookmarkList, Field, Message};
+use amps_core::{Bookmark, BookmarkList, Field, Message, planted};
 
 use super::change::{Change, Owner, TOPIC};
 use super::deliver::Taker;
@@ -96,6 +96,7 @@ impl Engine {
         let (Change::Done(bookmark) | Change::Owner(bookmark, _)) = change;
         let Some(position) = self.log.find(bookmark) else { return };
         match change {
+            Change::Done(_) if planted::is("queue-done-elsewhere-ignored") => {}
             Change::Done(_) => {
                 if let Some(holder) = self.queues.list[ix].remove(position) {
                     self.free(&holder);
@@ -112,7 +113,9 @@ impl Engine {
         let change = Change::Owner(self.log.bookmark(position), owner.clone());
         self.log_queue_change(ix, &change);
         let here = owner.name == self.queues.own_name;
-        self.queues.list[ix].hand_over(position, owner, here, self.now);
+        if here || !planted::is("queue-handed-over-and-kept") {
+            self.queues.list[ix].hand_over(position, owner, here, self.now);
+        }
     }
 
     /// `queue_wants`: what the other end of a link would take over.
@@ -177,7 +180,7 @@ impl Engine {
             changed.push(*id);
         }
         changed.into_iter().for_each(|id| self.mark(id));
-        if self.queues.list[ix].proxied {
+        if self.queues.list[ix].proxied || planted::is("queue-taken-from-unlinked") {
             // Those whose owners are not linked.
             for (room, bookmarks) in asks.into_values() {
                 for bookmark in bookmarks.into_iter().take(room as usize) {
