@@ -14,6 +14,7 @@ use super::plan::{CALM, Event, Plan, World};
 use super::publisher::Publisher;
 use super::setup;
 use super::trouble::Trouble;
+use super::worker::WORK;
 use crate::Pair;
 
 /// How often everybody has a turn.
@@ -123,7 +124,9 @@ impl<'a> Run<'a> {
         let (mut calm, mut seen) = (0, None);
         while self.violations.is_empty() && calm < CALM_TURNS {
             if self.pair.elapsed() > healed + SETTLES {
-                let what = format!("not within {SETTLES:?}: {}", self.pair.describe());
+                let depths = (0..self.pair.servers()).map(|server| self.pair.server(server).queue(WORK));
+                let depths: Vec<_> = depths.collect();
+                let what = format!("not within {SETTLES:?}: queues {depths:?}, {}", self.pair.describe());
                 // What exactly is missing comes first.
                 self.check();
                 self.violations.push(Violation::new("everything settles", what));

@@ -68,7 +68,11 @@ impl Engine {
     pub(super) fn log_queue_change(&mut self, ix: usize, change: &Change) {
         let topic = format!("{TOPIC}{}", self.queues.list[ix].config.topic);
         let topic = self.topic(&topic);
-        let publisher = self.log.intern(unsequenced_publisher_id(TOPIC, &self.config.name), TOPIC);
+        // Numbered by each life of the instance by itself: one that lost its log
+        // makes changes before it has read again all of an earlier life's, and
+        // with one numbering would drop those as duplicates.
+        let life = format!("{} {}", self.config.name, self.config.incarnation);
+        let publisher = self.log.intern(unsequenced_publisher_id(TOPIC, &life), TOPIC);
         let sequence = self.log.publisher(publisher).highest().max(self.config.incarnation) + 1;
         self.append(Entry {
             publisher,
