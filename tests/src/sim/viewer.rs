@@ -6,6 +6,7 @@ use amps_core::{CommandOptions, Message, command};
 use amps_ha::subscriptions::{AckBatching, QueueLimits, SubscriptionKind, SubscriptionSpec};
 use amps_ha::user_code::UserError;
 use amps_ha::view::{Change, Step, View};
+use rand::RngExt;
 
 use super::check::{Logs, Violation};
 use super::part::{Part, Turn};
@@ -74,6 +75,10 @@ impl Part for Viewer {
     /// Brings the view up to what waits.
     fn turn(&mut self, turn: &mut Turn<'_>) {
         let Some(entered) = &mut self.entered else { return };
+        // Only what waits can give way to something newer.
+        if self.conflation == Conflation::Client && !turn.random.random_bool(0.05) {
+            return;
+        }
         entered.take(turn.most);
         let (items, error) = (std::mem::take(&mut entered.items), entered.error.take());
         for item in &items {
