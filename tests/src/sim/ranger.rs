@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use amps_core::{BookmarkRange, StartAt};
-use amps_ha::subscriptions::Item;
+use amps_ha::subscriptions::{Item, QueueLimits, SubscriptionKind, SubscriptionSpec};
 use rand::RngExt;
 
 use super::check::Logs;
@@ -14,6 +14,9 @@ use crate::{Entered, Kill, Pair};
 
 /// So long at most between two ranges, in milliseconds.
 const PAUSE: u64 = 4_000;
+
+/// It reads so little at a time at most: ranges last long enough to be cut.
+const QUEUE: usize = 5;
 
 pub(super) struct Ranger {
     client: usize,
@@ -39,8 +42,10 @@ impl Ranger {
 
     fn ask(&self, turn: &mut Turn<'_>) -> Range {
         let due = turn.publishers.iter().flat_map(Publisher::settled_plain).cloned().collect();
-        let range = StartAt::Range(Box::new(BookmarkRange::new(StartAt::Epoch, StartAt::Now)));
-        let entered = turn.pair.subscribe_from(self.client, PLAIN, range);
+        let mut spec = SubscriptionSpec::new(SubscriptionKind::Subscribe, PLAIN);
+        spec.start = Some(BookmarkRange::new(StartAt::Epoch, StartAt::Now).into());
+        let limits = QueueLimits { messages: QUEUE, ..QueueLimits::default() };
+        let entered = turn.pair.enter(self.client, spec, limits);
         Range { entered, due, given: BTreeSet::new(), last: BTreeMap::new() }
     }
 }
@@ -63,7 +68,8 @@ impl Part for Ranger {
             }
             return;
         };
-        let more = range.entered.take(turn.most) == turn.most;
+        let most = if turn.healed { turn.most } else { turn.random.random_range(1..=QUEUE) };
+        let more = range.entered.take(most) == most;
         for item in range.entered.items.drain(..) {
             let Item::Message(message) = item else { continue };
             self.given += 1;
