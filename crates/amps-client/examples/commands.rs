@@ -18,8 +18,7 @@ async fn story() -> Result<(), Box<dyn Error>> {
     client.flush().await?;
 
     // What a named method does with less: a query and the updates behind it.
-    let command = Command::new(CommandKind::SowAndSubscribe).topic("orders");
-    let command = command.text(Field::Filter, "/qty >= 100").text(Field::Options, "oof");
+    let command = Command::new(CommandKind::SowAndSubscribe).topic("orders").filter("/qty >= 100").options("oof");
     let mut orders = client.execute(command).await?.stream().ok_or("it answers with a stream")?;
     let mut ids = Vec::new();
     while ids.len() < 2 {
@@ -50,7 +49,10 @@ async fn story() -> Result<(), Box<dyn Error>> {
     }
     assert_eq!(replayed, 4);
 
-    // What no server would take is said before it is sent.
+    // What no server would take is said before it is sent; of a command also
+    // without a client.
+    let error = Command::new(CommandKind::Publish).topic("orders").filter("/qty > 1").check().unwrap_err();
+    assert_eq!(error.field, Some(Field::Filter));
     let wrong = Subscribe::to("orders").options("select=[/a");
     println!("{}", client.subscribe(wrong).await.err().ok_or("it cannot be right")?);
     Ok(())

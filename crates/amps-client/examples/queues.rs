@@ -38,6 +38,11 @@ async fn story() -> Result<(), Box<dyn Error>> {
     orders.ack(&second);
     // The server has it: it will not come again.
     orders.flush_acks().await?;
+    // Whoever knows its bookmark can say what is to become of a message, and is told
+    // how many there were.
+    let third = orders.next_message().await?.and_then(|message| message.bookmark()).ok_or("it has a bookmark")?;
+    let found = clerk.ack_with("orders", [&third], AckOption::Cancel).await?.ok_or("it is counted")?;
+    assert_eq!(found.records, 1);
     drop(orders);
 
     // By workers: handlers that run beside each other. `Ok` acknowledges, an
