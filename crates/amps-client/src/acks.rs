@@ -53,7 +53,7 @@ impl SubscriptionHandle {
     /// As there.
     pub async fn flush_acks(&self) -> Result<(), CommandError> {
         let queue = Some(Arc::clone(&self.queue));
-        self.ask(|reply| Request::FlushAcks { queue, reply: reply.into() }).await
+        self.ask("flush_acks", |reply| Request::FlushAcks { queue, reply: reply.into() }).await
     }
 
     fn tell(&self, added: Added) -> bool {
@@ -240,6 +240,6 @@ impl Client {
     pub async fn flush_acks(&self) -> Result<(), CommandError> {
         let (reply, answer) = oneshot::channel();
         self.inner.inbox.push(Request::FlushAcks { queue: None, reply: reply.into() });
-        answer.await.unwrap_or(Err(CommandError::Closed))
+        self.inner.waits.on("flush_acks", "", answer).await.unwrap_or(Err(CommandError::Closed))
     }
 }

@@ -9,10 +9,11 @@ use amps_core::frame::MAX_FRAME_LEN;
 use amps_core::uri::mask;
 use amps_core::{Connector, SocketConnector};
 use amps_ha::authenticator::Authenticator;
-use amps_ha::bookmarks::store::BookmarkStoreError;
+use amps_ha::bookmarks::store::{BookmarkStoreError, WriterOptions};
 use amps_ha::client_core::{ClientCore, CoreConfig, Deletions, Outlets, Strays};
 use amps_ha::driver::{self, Inbox};
 use amps_ha::event::{ConnectionSummary, Event};
+use amps_ha::measure::client_span;
 use amps_ha::publish_log::{Durability, Identity, Limits, OnPublishGap, OnStoreFull, SharedLog, StoreThread};
 use amps_ha::reconnect::{ExponentialReconnect, ReconnectStrategy};
 use amps_ha::server_chooser::{ListChooser, Server, ServerChooser};
@@ -24,8 +25,11 @@ use tokio::sync::{Notify, broadcast, watch};
 use crate::client::Client;
 use crate::disconnect::{self, DisconnectHandler};
 use crate::error::{ConnectError, OpenError};
-use crate::inner::{Ending, Inner};
+use crate::inner::{Ending, Inner, KeptIn};
+#[cfg(feature = "metrics")]
+use crate::metrics::{Recording, Sampled, sample};
 use crate::stores::{BookmarkStore, PublishStore, open_bookmarks, open_log};
+use crate::waits::Waits;
 
 /// How many events a slow listener may be behind.
 const EVENTS: usize = 1024;
@@ -366,6 +370,8 @@ impl ClientBuilder {
 
         let wake = Arc::new(Notify::new());
         let identity = Identity { client_name: self.name.clone(), message_type, protocol: "amps".to_owned() };
+        let span = client_span(&self.name);
+        let kept_in = KeptIn { published: self.store.to_string(), bookmarks: self.bookmark_store.to_string() };
         let (log, segments) = open_log(self.store, self.durability, self.limits, &identity)?;
         let events = broadcast::Sender::new(EVENTS);
         let (teller, name) = (events.clone(), self.name.clone());
@@ -373,8 +379,16 @@ impl ClientBuilder {
             tracing::error!(client = name, %error, "what is discarded may come again in a new process");
             let _ = teller.send(Event::BookmarkStoreFailed(error.clone()));
         };
-        let bookmarks = open_bookmarks(self.bookmark_store, &self.name, tell)?.map(Arc::new);
-        let log = Arc::new(SharedLog::new(log, Arc::clone(&wake)).on_full(self.on_full).events(events.clone()));
+        let options = WriterOptions { on_error: Box::new(tell), within: span.clone(), ..WriterOptions::default() };
+        let bookmarks = open_bookmarks(self.bookmark_store, &self.name, options)?.map(Arc::new);
+        let log = SharedLog::new(log, Arc::clone(&wake)).on_full(self.on_full).events(events.clone());
+        let log = log.within(span.clone());
+        #[cfg(feature = "metrics")]
+        let (recording, log) = {
+            let recording = Arc::new(Recording::new(&self.name));
+            (Arc::clone(&recording), log.observer(recording))
+        };
+        let log = Arc::new(log);
         let store = segments.map(|segments| StoreThread::start(Arc::clone(&log), segments)).transpose();
         let store = store.map_err(OpenError::Thread)?;
 
@@ -398,18 +412,29 @@ impl ClientBuilder {
         let strays = Strays::default();
         let deletions = Deletions::default();
         let core = ClientCore::new(config, session, Arc::clone(&log), outlets);
-        let mut core = core.strays(strays.clone()).deletions(deletions.clone());
+        let mut core = core.strays(strays.clone()).deletions(deletions.clone()).within(span);
+        #[cfg(feature = "metrics")]
+        {
+            core = core.observer(recording);
+        }
         if let Some(handler) = self.failed_resubscribe {
             core = core.failed_resubscribe(handler);
         }
         if let Some(authenticator) = self.authenticator {
             core = core.authenticator(authenticator);
         }
+        let headers = self.connector.last_headers();
         let driver = runtime.spawn(driver::run(core, self.connector, Arc::clone(&inbox)));
         let bookmarks = Mutex::new(bookmarks);
         let ids = Mutex::default();
         let ending = Mutex::new(Some(Ending { driver, store }));
         let inner = Inner {
+            waits: Waits::new(&self.name),
+            listing: Arc::default(),
+            kept_in,
+            headers,
+            #[cfg(feature = "metrics")]
+            sampled: Arc::new(Sampled::new(&self.name, log.peek(|log| log.end()))),
             name: self.name,
             runtime: runtime.clone(),
             log,
@@ -433,6 +458,8 @@ impl ClientBuilder {
             inner.warn(warning.clone());
         }
         let inner = Arc::new(inner);
+        #[cfg(feature = "metrics")]
+        runtime.spawn(sample(Arc::downgrade(&inner), Arc::clone(&inner.sampled), inner.state.clone()));
         if let Some(handler) = self.on_disconnect {
             runtime.spawn(disconnect::handle(Arc::downgrade(&inner), inner.state.clone(), handler));
         }

@@ -149,8 +149,10 @@ impl Client {
     /// A dropped call leaves the move going on.
     pub async fn move_to(&self, server: impl Into<Server>) -> Result<(), MoveError> {
         let (reply, answer) = oneshot::channel();
-        self.inner.inbox.push(Request::Move { server: server.into(), reply });
-        answer.await.unwrap_or(Err(MoveError::Closed))
+        let server = server.into();
+        let to = server.uri().to_string();
+        self.inner.inbox.push(Request::Move { server, reply });
+        self.inner.waits.on("move", &to, answer).await.unwrap_or(Err(MoveError::Closed))
     }
 
     /// Connects a client again that stays disconnected because its disconnect
@@ -224,8 +226,9 @@ impl Client {
     /// # Cancel safety
     /// Safe.
     pub async fn sow(&self, query: impl Into<Sow>) -> Result<Subscription, CommandError> {
-        let Sow { spec } = query.into();
-        self.enter(spec, Kept::default(), (self.inner.queue, AckBatching::default()), None).await
+        let query = query.into();
+        let kept = Kept { key: query.key().into(), ..Kept::default() };
+        self.enter(query.spec, kept, (self.inner.queue, AckBatching::default()), None).await
     }
 
     /// How many records a query would answer with, without fetching them.
@@ -257,10 +260,13 @@ impl Client {
         let queue = queue.ack_batching(batching);
         let queue = Arc::new(queue.duplicates_to(self.inner.strays.duplicates.clone()));
         // Made before the wait, so that a dropped call ends it again.
-        let subscription = Subscription::new(QueueReader::new(Arc::clone(&queue)), Arc::clone(&self.inner), kept);
+        let listed = self.inner.listing.add(Arc::clone(&kept.key), Arc::clone(&queue));
+        let reader = QueueReader::new(Arc::clone(&queue));
+        let subscription = Subscription::new(reader, Arc::clone(&self.inner), kept, listed);
         let (reply, answer) = oneshot::channel();
+        let (command, topic) = (spec.command_name(), spec.topic.clone());
         self.inner.inbox.push(Request::Enter { spec, queue, reply });
-        answer.await.unwrap_or(Err(CommandError::Closed))?;
+        self.inner.waits.on(command, &topic, answer).await.unwrap_or(Err(CommandError::Closed))?;
         Ok(subscription)
     }
 
@@ -322,7 +328,8 @@ impl Client {
             let _ = self.flush_acks().await;
             self.settled().await;
         };
-        let settled = tokio::time::timeout_at(until - STORES_CLOSE.min(deadline / 4), settled).await;
+        let limit = until - STORES_CLOSE.min(deadline / 4);
+        let settled = self.inner.waits.on("close", "", tokio::time::timeout_at(limit, settled)).await;
         tracing::debug!(settled = settled.is_ok(), "closing");
         self.inner.inbox.close();
         let ending = self.inner.ending.lock().unwrap_or_else(PoisonError::into_inner).take();

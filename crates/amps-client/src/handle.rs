@@ -9,6 +9,7 @@ use tokio::sync::oneshot;
 
 use crate::client::Client;
 use crate::subscribe::Subscription;
+use crate::waits::Waits;
 
 /// Changes a subscription while somebody else reads its stream. Cheap to
 /// clone; it keeps neither the subscription nor the client alive.
@@ -34,12 +35,17 @@ use crate::subscribe::Subscription;
 pub struct SubscriptionHandle {
     pub(crate) queue: Arc<SubscriptionQueue>,
     pub(crate) inbox: Arc<Inbox>,
+    waits: Waits,
 }
 
 impl Subscription {
     /// What changes this subscription from elsewhere.
     pub fn handle(&self) -> SubscriptionHandle {
-        SubscriptionHandle { queue: Arc::clone(self.reader.queue()), inbox: Arc::clone(&self.client.inbox) }
+        SubscriptionHandle {
+            queue: Arc::clone(self.reader.queue()),
+            inbox: Arc::clone(&self.client.inbox),
+            waits: self.client.waits.clone(),
+        }
     }
 }
 
@@ -65,7 +71,7 @@ impl SubscriptionHandle {
     /// A dropped call may have replaced it, or not.
     pub async fn replace(&self, with: Replacement) -> Result<(), CommandError> {
         let queue = Arc::clone(&self.queue);
-        self.ask(|reply| Request::Replace { queue, with, reply }).await
+        self.ask("replace", |reply| Request::Replace { queue, with, reply }).await
     }
 
     /// Stops a bookmark subscription's messages where they are (AMPS User
@@ -96,16 +102,18 @@ impl SubscriptionHandle {
 
     async fn flow<'a>(&self, flow: Flow, handles: impl IntoIterator<Item = &'a Self>) -> Result<(), CommandError> {
         let queues = handles.into_iter().map(|handle| Arc::clone(&handle.queue)).collect();
-        self.ask(|reply| Request::Flow { flow, queues, reply }).await
+        self.ask(flow.as_str(), |reply| Request::Flow { flow, queues, reply }).await
     }
 
     pub(crate) async fn ask(
         &self,
+        command: &'static str,
         request: impl FnOnce(oneshot::Sender<Result<(), CommandError>>) -> Request,
     ) -> Result<(), CommandError> {
         let (reply, answer) = oneshot::channel();
         self.inbox.push(request(reply));
-        answer.await.unwrap_or(Err(CommandError::Closed))
+        let topic = self.queue.about().topic;
+        self.waits.on(command, &topic, answer).await.unwrap_or(Err(CommandError::Closed))
     }
 }
 

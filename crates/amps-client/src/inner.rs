@@ -3,6 +3,7 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use amps_core::LastHeaders;
 use amps_ha::bookmarks::store::BookmarkWriter;
 use amps_ha::client_core::{Deletions, Strays};
 use amps_ha::driver::Inbox;
@@ -14,6 +15,9 @@ use amps_ha::warning::ConfigWarning;
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, broadcast, watch};
 use tokio::task::JoinHandle;
+
+use crate::listed::Listing;
+use crate::waits::Waits;
 
 /// What all clones of a client, and its streams, share.
 pub(crate) struct Inner {
@@ -39,6 +43,20 @@ pub(crate) struct Inner {
     pub(crate) ending: Mutex<Option<Ending>>,
     pub(crate) stores_closed: watch::Sender<bool>,
     pub(crate) warnings: Vec<ConfigWarning>,
+    pub(crate) waits: Waits,
+    pub(crate) listing: Arc<Listing>,
+    /// Where published messages and bookmarks are kept, in words.
+    pub(crate) kept_in: KeptIn,
+    pub(crate) headers: Option<LastHeaders>,
+    #[cfg(feature = "metrics")]
+    pub(crate) sampled: Arc<crate::metrics::Sampled>,
+}
+
+/// Where things are kept, in words.
+#[derive(Debug)]
+pub(crate) struct KeptIn {
+    pub(crate) published: String,
+    pub(crate) bookmarks: String,
 }
 
 /// What a close has to wait for.

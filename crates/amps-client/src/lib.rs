@@ -34,9 +34,14 @@ mod events;
 mod execute;
 mod handle;
 mod handling;
+mod health;
 mod inner;
+mod listed;
+#[cfg(feature = "metrics")]
+pub mod metrics;
 mod process;
 mod publish;
+mod report;
 mod settings;
 mod sow_points;
 mod sow_view;
@@ -44,6 +49,7 @@ mod state;
 mod stores;
 mod subscribe;
 mod typed;
+mod waits;
 mod write;
 
 pub use amps_core::message::MessageKind;
@@ -60,6 +66,7 @@ pub use amps_ha::bookmarks::store::{AdapterError, BookmarkStoreError, RecoveryPo
 pub use amps_ha::client_core::{Deleted, StrayCounts};
 pub use amps_ha::error::{Cause, CommandError, MoveError};
 pub use amps_ha::event::{ConnectionState, Event, HandlerFailed, StateChange};
+pub use amps_ha::measure::{RecoveryPhase, RecoveryReason};
 pub use amps_ha::publish_log::{
     Durability, FailedWrite, Full, MemoryPart, OnPublishGap, OnStoreFull, Resize, StoreError,
 };
@@ -82,8 +89,12 @@ pub use events::{Events, Stray, Strays};
 pub use execute::Executed;
 pub use handle::SubscriptionHandle;
 pub use handling::MessageGuard;
+pub use health::{Health, HealthLimits, HealthReason, HealthStatus, RecoveringAt};
 pub use process::Processed;
 pub use publish::Receipt;
+pub use report::{
+    ConnectionReport, FailedAttempts, PublishingReport, Report, StreamState, SubscriptionReport, WaitingCall,
+};
 pub use sow_points::SowRecoveryPoints;
 pub use sow_view::{SowView, SowViewBuilder, ViewChanges, ViewEvent, ViewState};
 pub use state::StateWatch;

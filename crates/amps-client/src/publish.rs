@@ -297,13 +297,16 @@ impl Client {
     /// Safe.
     async fn room(&self, full: &Full) -> Result<(), PublishError> {
         let mut stalled = self.inner.stalled.clone();
-        tokio::select! {
-            room = wait(&self.inner.log, |cursors| full.is_over(cursors)) => room,
-            Ok(topic) = stalled.wait_for(Option::is_some) => {
-                let topic = topic.as_deref().unwrap_or_default().to_owned();
-                Err(PublishError::WouldDeadlock { topic })
+        let room = async {
+            tokio::select! {
+                room = wait(&self.inner.log, |cursors| full.is_over(cursors)) => room,
+                Ok(topic) = stalled.wait_for(Option::is_some) => {
+                    let topic = topic.as_deref().unwrap_or_default().to_owned();
+                    Err(PublishError::WouldDeadlock { topic })
+                }
             }
-        }
+        };
+        self.inner.waits.on("publish", "", room).await
     }
 
     /// Waits until everything published so far is settled: acknowledged as
@@ -319,11 +322,12 @@ impl Client {
     pub async fn flush(&self) -> Result<(), PublishError> {
         let (end, sequenced) = self.inner.log.peek(|log| (log.end(), log.is_sequenced()));
         if sequenced {
-            return wait(&self.inner.log, |cursors| cursors.settled >= end).await;
+            let settled = wait(&self.inner.log, |cursors| cursors.settled >= end);
+            return self.inner.waits.on("flush", "", settled).await;
         }
         let (reply, answer) = oneshot::channel();
         self.inner.inbox.push(Request::Flush { after: end, reply: reply.into() });
-        match answer.await {
+        match self.inner.waits.on("flush", "", answer).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(CommandError::WouldDeadlock { topic })) => Err(PublishError::WouldDeadlock { topic }),
             Ok(Err(CommandError::Closed)) | Err(_) => Err(PublishError::Closed),

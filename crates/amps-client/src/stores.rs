@@ -3,8 +3,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use amps_ha::bookmarks::store::{
-    BookmarkStore as KeepsBookmarks, BookmarkStoreError, BookmarkWriter, KvBookmarkStore, MostRecentOnly,
-    RecoveryPointAdapter, RecoveryPoints, WriterOptions,
+    BookmarkStore as KeepsBookmarks, BookmarkWriter, KvBookmarkStore, MostRecentOnly, RecoveryPointAdapter,
+    RecoveryPoints, WriterOptions,
 };
 use amps_ha::kv::{Kv, SledKv, SledOptions, SyncLevel};
 use amps_ha::publish_log::{Durability, Identity, Limits, MemoryPart, PublishLog, Recovered, SegmentStore, StoreError};
@@ -61,6 +61,18 @@ impl PublishStore {
     /// ```
     pub fn custom(name: impl Into<String>, kv: Box<dyn Kv>) -> Self {
         Self::Custom(CustomStore { name: name.into(), kv })
+    }
+}
+
+impl fmt::Display for PublishStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::None => f.write_str("nowhere"),
+            Self::Memory => f.write_str("in memory"),
+            Self::Sled(dir) => write!(f, "in sled in {}", dir.display()),
+            Self::Hybrid(dir, _) => write!(f, "in memory, the oldest in sled in {}", dir.display()),
+            Self::Custom(store) => write!(f, "in {}", store.name),
+        }
     }
 }
 
@@ -129,6 +141,18 @@ impl BookmarkStore {
     }
 }
 
+impl fmt::Display for BookmarkStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Memory => f.write_str("in memory"),
+            Self::Sled(dir) => write!(f, "in sled in {}", dir.display()),
+            Self::Custom(store) => write!(f, "in {}", store.name),
+            Self::MostRecentOnly(store) => write!(f, "{store}, the most recent only"),
+            Self::RecoveryPoints(points) => write!(f, "as recovery points, every {:?}", points.interval),
+        }
+    }
+}
+
 /// The publish log on its store, and what the store's thread works on.
 pub(crate) fn open_log(
     store: PublishStore,
@@ -186,9 +210,8 @@ impl fmt::Debug for RecoveryPointStore {
 pub(crate) fn open_bookmarks(
     store: BookmarkStore,
     client_name: &str,
-    on_error: impl FnMut(&BookmarkStoreError) + Send + 'static,
+    mut options: WriterOptions,
 ) -> Result<Option<BookmarkWriter>, OpenError> {
-    let mut options = WriterOptions { on_error: Box::new(on_error), ..WriterOptions::default() };
     let Some(store) = bookmark_store(store, client_name, &mut options)? else { return Ok(None) };
     BookmarkWriter::start_with(store, options).map(Some).map_err(OpenError::Thread)
 }

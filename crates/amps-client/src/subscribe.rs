@@ -15,6 +15,7 @@ use amps_ha::subscriptions::{
 use futures_core::Stream;
 
 use crate::inner::{Inner, TakenId};
+use crate::listed::Listed;
 
 /// What a subscription's stream yields.
 pub type SubscriptionEvent = Item;
@@ -247,12 +248,11 @@ impl Subscribe {
     }
 
     pub(crate) fn key(&self) -> String {
-        let filter = self.spec.filter.as_deref().unwrap_or_default();
         let range = match &self.spec.start {
             Some(StartAt::Range(range)) => format!("#{range}"),
             _ => String::new(),
         };
-        self.id.clone().unwrap_or_else(|| format!("{}#{filter}{range}", self.spec.topic))
+        self.id.clone().unwrap_or_else(|| usual_key(&self.spec) + &range)
     }
 }
 
@@ -340,6 +340,15 @@ impl Sow {
         self.spec.acks = acks.into();
         self
     }
+
+    pub(crate) fn key(&self) -> String {
+        usual_key(&self.spec)
+    }
+}
+
+/// What stands for a subscription or query without an id of its own.
+fn usual_key(spec: &SubscriptionSpec) -> String {
+    format!("{}#{}", spec.topic, spec.filter.as_deref().unwrap_or_default())
 }
 
 impl From<&str> for Sow {
@@ -361,6 +370,7 @@ pub struct Subscription {
     pub(crate) done_on_next: bool,
     /// That message.
     current: Option<Message>,
+    _listed: Listed,
 }
 
 /// How a bookmark store keeps a subscription.
@@ -373,8 +383,8 @@ pub(crate) struct Kept {
 }
 
 impl Subscription {
-    pub(crate) fn new(reader: QueueReader, client: Arc<Inner>, kept: Kept) -> Self {
-        Self { reader, client, kept, done_on_next: false, current: None }
+    pub(crate) fn new(reader: QueueReader, client: Arc<Inner>, kept: Kept, listed: Listed) -> Self {
+        Self { reader, client, kept, done_on_next: false, current: None, _listed: listed }
     }
 
     fn poll_event(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<SubscriptionEvent, CommandError>>> {

@@ -41,6 +41,12 @@ pub trait Connector: Send + Sync + fmt::Debug {
     /// Connects to `uri`. Dropping the future gives the attempt up. Time limits
     /// are the caller's.
     fn connect<'a>(&'a self, uri: &'a Uri) -> Connecting<'a>;
+
+    /// Where the last headers of its connections are kept, if they are: for
+    /// reports on a client.
+    fn last_headers(&self) -> Option<LastHeaders> {
+        None
+    }
 }
 
 /// A stage of opening a byte stream took too long. The source of an

@@ -28,7 +28,7 @@ use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use tokio::sync::{broadcast, watch};
-use tracing::{Span, info_span};
+use tracing::Span;
 
 use amps_core::connection::{Heartbeat, HeartbeatDue, PendingAcks, Protocol, READ_LEN, TARGET_LEN, Transmit};
 use amps_core::frame::PREFIX_LEN;
@@ -221,11 +221,8 @@ struct Outbox {
 
 impl ClientCore {
     /// A client that does nothing until [`start`](Self::start).
-    pub fn new(config: CoreConfig, mut session: Session, log: Arc<SharedLog>, outlets: Outlets) -> Self {
+    pub fn new(config: CoreConfig, session: Session, log: Arc<SharedLog>, outlets: Outlets) -> Self {
         let Outlets { events, summary, stalled } = outlets;
-        // As long as the client: no part of whatever it is made in.
-        let span = info_span!(parent: None, "amps.client", client = config.name);
-        session.observed(span.clone(), Measures::default());
         let decoder = MessageDecoder::new(config.frame_limit).connection(1);
         Self {
             config,
@@ -264,7 +261,7 @@ impl ClientCore {
             connection: 1,
             acknowledged_messages: false,
             drain_end: u64::MAX,
-            span,
+            span: Span::none(),
             measures: Measures::default(),
             probes: measures::Probes::default(),
         }

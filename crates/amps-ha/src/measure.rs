@@ -10,8 +10,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use amps_core::Uri;
+use serde::Serialize;
+use tracing::{Span, info_span};
 
 use crate::error::Cause;
+
+/// The span of a whole client, `amps.client`. It lasts as long as the client, and
+/// so is no part of whatever the client is made in.
+pub fn client_span(name: &str) -> Span {
+    info_span!(parent: None, "amps.client", client = name)
+}
 
 /// One thing that was measured.
 #[derive(Debug, Clone)]
@@ -72,7 +80,8 @@ pub enum Measure<'a> {
 }
 
 /// A phase of recovery, in order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum RecoveryPhase {
     /// Waits before the attempt, as the reconnect strategy says.

@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use tokio::net::UnixStream;
 
-use super::{Connecting, Connector, Tap, Transport, Zlib, limited, preflight, tcp};
+use super::{Connecting, Connector, LastHeaders, Tap, Transport, Zlib, limited, preflight, tcp};
 use crate::uri::{Compression, Options, Scheme, Uri};
 
 /// Opens what connection strings name: `tcp`, `tcps`, `unix`, and with the
@@ -174,5 +174,9 @@ async fn unix(options: &Options) -> io::Result<UnixStream> {
 impl Connector for SocketConnector {
     fn connect<'a>(&'a self, uri: &'a Uri) -> Connecting<'a> {
         Box::pin(self.open(uri))
+    }
+
+    fn last_headers(&self) -> Option<LastHeaders> {
+        self.taps.iter().find_map(Tap::headers).cloned()
     }
 }

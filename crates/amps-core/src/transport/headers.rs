@@ -62,7 +62,7 @@ impl LastHeaders {
     /// What to give to a [`SocketConnector`](super::SocketConnector).
     pub fn tap(&self) -> Tap {
         let this = self.clone();
-        Tap::each(move || {
+        let tap = Tap::each(move || {
             let this = this.clone();
             let connection = this.connections.fetch_add(1, Ordering::Relaxed) + 1;
             let (mut out, mut back) = (Frames::default(), Frames::default());
@@ -72,7 +72,8 @@ impl LastHeaders {
                     this.keep(SeenHeader { at: SystemTime::now(), connection, direction, header, len });
                 });
             }
-        })
+        });
+        tap.keeping(self.clone())
     }
 
     /// Those kept, the oldest first.

@@ -9,6 +9,8 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::LastHeaders;
+
 /// Which way bytes go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Direction {
@@ -25,7 +27,10 @@ pub enum Direction {
 /// It runs on the connection's way: while it takes its time, nothing moves. A
 /// panic of it ends the connection.
 #[derive(Clone)]
-pub struct Tap(Arc<dyn Fn() -> Box<Look> + Send + Sync>);
+pub struct Tap {
+    make: Arc<dyn Fn() -> Box<Look> + Send + Sync>,
+    headers: Option<LastHeaders>,
+}
 
 pub(super) type Look = dyn FnMut(Direction, &[u8]) + Send;
 
@@ -44,12 +49,21 @@ impl Tap {
     where
         L: FnMut(Direction, &[u8]) + Send + 'static,
     {
-        Self(Arc::new(move || Box::new(make())))
+        Self { make: Arc::new(move || Box::new(make())), headers: None }
+    }
+
+    /// It keeps the last headers there.
+    pub(super) fn keeping(self, headers: LastHeaders) -> Self {
+        Self { headers: Some(headers), ..self }
+    }
+
+    pub(super) fn headers(&self) -> Option<&LastHeaders> {
+        self.headers.as_ref()
     }
 
     /// The look at one connection.
     pub(super) fn make(&self) -> Box<Look> {
-        (self.0)()
+        (self.make)()
     }
 
     pub(super) fn on<T>(&self, inner: T) -> Tapped<T> {

@@ -26,7 +26,7 @@ pub enum Flow {
 
 impl Flow {
     /// The option on the wire, and the command's name in errors.
-    pub(super) fn as_str(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::Pause => "pause",
             Self::Resume => "resume",

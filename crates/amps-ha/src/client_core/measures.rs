@@ -48,7 +48,16 @@ impl ClientCore {
         self
     }
 
-    /// The span of the whole client, `amps.client`.
+    /// Spans of connections and recoveries are within this one, see
+    /// [`client_span`](crate::measure::client_span).
+    #[must_use]
+    pub fn within(mut self, span: Span) -> Self {
+        self.span = span;
+        self.session.observed(self.span.clone(), self.measures.clone());
+        self
+    }
+
+    /// What everything of this client is within.
     pub fn span(&self) -> Span {
         self.span.clone()
     }

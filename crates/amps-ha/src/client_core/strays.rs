@@ -3,6 +3,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use amps_core::Message;
 use amps_core::connection::command_number;
+use serde::Serialize;
 use tokio::sync::broadcast;
 
 use super::ClientCore;
@@ -24,7 +25,7 @@ pub struct Strays {
 }
 
 /// How many messages reached no stream, duplicates aside.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct StrayCounts {
     /// Nobody ever asked for them.

@@ -1,6 +1,7 @@
 use std::ops::Range;
 
 use amps_core::{Message, Messages, Uri};
+use serde::Serialize;
 
 use crate::error::CommandError;
 
@@ -89,7 +90,7 @@ pub enum EndCause {
 }
 
 /// Counters of one subscription.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct QueueStats {
     /// Messages queued for the application.
     pub delivered: u64,

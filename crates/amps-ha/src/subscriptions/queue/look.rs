@@ -59,9 +59,14 @@ impl SubscriptionQueue {
         self.about.lock().unwrap_or_else(PoisonError::into_inner).set(spec, entered);
     }
 
+    /// What it is for.
+    pub fn about(&self) -> About {
+        self.about.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// How things stand with it.
     pub fn look(&self) -> QueueLook {
-        let about = self.about.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let about = self.about();
         let mut state = self.lock();
         self.take_discards(&mut state);
         let (items, bytes) = state.size();
