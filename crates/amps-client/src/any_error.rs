@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use amps_core::{BookmarkError, Field};
 use amps_ha::error::{CommandError, MoveError};
 
@@ -43,6 +45,19 @@ pub enum Error {
     /// A planned move did not end at its server.
     #[error(transparent)]
     Move(#[from] MoveError),
+    /// A call of the [blocking](crate::blocking) client in async code: it would
+    /// keep the thread from the work it waits for. Nothing was done.
+    #[error(
+        "a blocking call in async code would keep the thread from its work: call the async client, or make the call in `tokio::task::spawn_blocking`"
+    )]
+    WouldDeadlock,
+    /// What a call of the [blocking](crate::blocking) client waited for has not
+    /// come in time. Nothing is lost by it.
+    #[error("nothing came within {after:?}")]
+    NothingYet {
+        /// How long it waited.
+        after: Duration,
+    },
 }
 
 /// Who has to act on an [`Error`].
@@ -110,6 +125,8 @@ impl Error {
             Self::Field { .. } => ErrorKind::Usage,
             Self::Move(MoveError::Closed) => ErrorKind::Closed,
             Self::Move(_) => ErrorKind::Connection,
+            Self::WouldDeadlock => ErrorKind::Usage,
+            Self::NothingYet { .. } => ErrorKind::Busy,
         }
     }
 
@@ -139,7 +156,6 @@ impl Error {
 mod tests {
     use std::error::Error as _;
     use std::io;
-    use std::time::Duration;
 
     use amps_core::Reason;
     use amps_ha::error::Cause;
@@ -180,6 +196,8 @@ mod tests {
             (CommandError::Closed.into(), ErrorKind::Closed, false),
             (MoveError::Superseded.into(), ErrorKind::Connection, true),
             (MoveError::Closed.into(), ErrorKind::Closed, false),
+            (Error::WouldDeadlock, ErrorKind::Usage, false),
+            (Error::NothingYet { after }, ErrorKind::Busy, true),
         ] {
             let error: Error = error;
             assert_eq!((error.kind(), error.is_retryable()), (kind, retryable), "{error:?}");

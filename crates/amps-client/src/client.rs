@@ -355,6 +355,12 @@ impl Client {
         Closed { unacknowledged: self.unacknowledged(), stores_closed }
     }
 
+    /// Ends the client without waiting for anything, and says how things stand.
+    pub(crate) fn end_now(&self) -> Closed {
+        self.inner.inbox.close();
+        Closed { unacknowledged: self.unacknowledged(), stores_closed: *self.inner.stores_closed.borrow() }
+    }
+
     async fn settled(&self) {
         let (end, sequenced) = self.inner.log.peek(|log| (log.end(), log.is_sequenced()));
         if sequenced || self.is_connected() {

@@ -24,6 +24,7 @@
 
 mod acks;
 mod any_error;
+pub mod blocking;
 mod builder;
 mod client;
 pub mod codec;
