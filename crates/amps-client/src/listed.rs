@@ -65,5 +65,6 @@ fn sum(one: QueueStats, other: QueueStats) -> QueueStats {
         delivered: one.delivered + other.delivered,
         duplicates: one.duplicates + other.duplicates,
         conflated: one.conflated + other.conflated,
+        missed: one.missed + other.missed,
     }
 }

@@ -46,6 +46,7 @@ const PUBLISHED: &str = "amps_published_messages_total";
 const DELIVERED: &str = "amps_delivered_messages_total";
 const DUPLICATES: &str = "amps_duplicate_messages_total";
 const CONFLATED: &str = "amps_conflated_messages_total";
+const MISSED: &str = "amps_missed_messages_total";
 const STRAYS: &str = "amps_stray_messages_total";
 const QUEUE: &str = "amps_queue_messages";
 const QUEUE_BYTES: &str = "amps_queue_bytes";
@@ -71,6 +72,7 @@ fn describe() {
     describe_counter!(DELIVERED, Unit::Count, "Messages queued for the application");
     describe_counter!(DUPLICATES, Unit::Count, "Messages dropped because they were delivered or discarded before");
     describe_counter!(CONFLATED, Unit::Count, "Messages replaced by newer ones before they were read");
+    describe_counter!(MISSED, Unit::Count, "Messages that a full queue dropped before they were read");
     describe_counter!(STRAYS, Unit::Count, "Messages that reached no stream, duplicates aside");
     describe_gauge!(QUEUE, Unit::Count, "Events that wait in a subscription's queue");
     describe_gauge!(QUEUE_BYTES, Unit::Bytes, "Bytes of these");
@@ -172,6 +174,7 @@ impl Sampled {
         self.count(&mut state, (DELIVERED, ""), streams.delivered);
         self.count(&mut state, (DUPLICATES, ""), streams.duplicates);
         self.count(&mut state, (CONFLATED, ""), streams.conflated);
+        self.count(&mut state, (MISSED, ""), streams.missed);
         self.count(&mut state, (STRAYS, "unexpected"), strays.unexpected);
         self.count(&mut state, (STRAYS, "late"), strays.late);
         self.subscriptions(&mut state, &reports);

@@ -251,6 +251,7 @@ impl Client {
             execute::Executed::Stream(stream) => Executed::Stream(self.stream(stream)),
             execute::Executed::Written(receipt) => Executed::Written(self.receipt(receipt)),
             execute::Executed::Flushed => Executed::Flushed,
+            execute::Executed::Acknowledged(count) => Executed::Acknowledged(count),
         })
     }
 
@@ -380,6 +381,9 @@ pub enum Executed {
     Written(Receipt),
     /// A flush: everything published before is settled.
     Flushed,
+    /// An acknowledgement of a queue's messages, and how many the server
+    /// acknowledged, if it counts.
+    Acknowledged(Option<Deleted>),
 }
 
 impl Executed {
