@@ -57,11 +57,13 @@ pub use amps_core::message::MessageKind;
 pub use amps_core::payload;
 #[cfg(feature = "tls")]
 pub use amps_core::tls;
-pub use amps_core::uri::{Compression, IpFamily, Options, mask};
+pub use amps_core::transport::Connecting;
+pub use amps_core::uri::{Compression, IpFamily, Options, Scheme, mask};
 pub use amps_core::{
     AckType, AckTypes, Bookmark, BookmarkError, BookmarkList, BookmarkRange, Command, CommandKind, CommandOptions,
-    Conflation, Connector, Direction, Field, InvalidCommand, LastHeaders, Message, Rate, Reason, SeenHeader,
-    SocketConnector, StartAt, Status, Tap, Uri, UriError, Version, VersionError, quote, quote_list,
+    Conflation, Connector, Direction, Field, FrameError, HeaderError, InvalidCommand, LastHeaders, Message,
+    MessageError, Rate, Reason, SeenHeader, SocketConnector, StageTimeout, StartAt, Status, Tap, Transport, Uri,
+    UriError, Version, VersionError, quote, quote_list,
 };
 pub use amps_ha::bookmarks::store::{AdapterError, BookmarkStoreError, RecoveryPointAdapter};
 pub use amps_ha::client_core::{Deleted, StrayCounts};
@@ -69,7 +71,8 @@ pub use amps_ha::error::{Cause, CommandError, MoveError};
 pub use amps_ha::event::{ConnectionState, Event, HandlerFailed, StateChange};
 pub use amps_ha::measure::{RecoveryPhase, RecoveryReason};
 pub use amps_ha::publish_log::{
-    Durability, FailedWrite, Full, MemoryPart, OnPublishGap, OnStoreFull, Resize, StoreError,
+    Durability, FailedWrite, Full, LogonRefused, MemoryPart, OnPublishGap, OnStoreFull, Resize, ResizeHandler,
+    StoreError,
 };
 pub use amps_ha::subscriptions::{
     AckOption, FailedResubscribe, FailedResubscribeHandler, OnFailedResubscribe, OnFull, OnUnknownBookmark, QueueStats,

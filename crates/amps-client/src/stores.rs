@@ -12,13 +12,14 @@ use amps_ha::publish_log::{Durability, Identity, Limits, MemoryPart, PublishLog,
 use crate::error::OpenError;
 
 /// Where published messages are kept until servers acknowledge them.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 #[non_exhaustive]
 pub enum PublishStore {
     /// Nowhere: what is on its way is lost with a connection, and publishing
     /// needs one.
     None,
     /// In memory: survives the failure of servers and networks.
+    #[default]
     Memory,
     /// In a sled database in this directory: also survives the client itself.
     Sled(PathBuf),
@@ -89,10 +90,11 @@ impl fmt::Debug for CustomStore {
 }
 
 /// Where subscriptions keep what they have discarded.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 #[non_exhaustive]
 pub enum BookmarkStore {
     /// In memory: resumes across reconnects.
+    #[default]
     Memory,
     /// In a sled database in this directory: also in a new process.
     Sled(PathBuf),

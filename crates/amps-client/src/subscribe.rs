@@ -357,6 +357,12 @@ impl From<&str> for Sow {
     }
 }
 
+impl From<String> for Sow {
+    fn from(topic: String) -> Self {
+        Self::of(topic)
+    }
+}
+
 /// The messages of a subscription, or the records of a query.
 ///
 /// A [`Stream`] that stays open across reconnects and says in band when one

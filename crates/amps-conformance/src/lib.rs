@@ -55,6 +55,7 @@ impl Options {
 /// Nobody to check: there is no server, or it does not let us in.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("cannot log on to {uri}: {reason}")]
+#[non_exhaustive]
 pub struct Unreachable {
     /// The connection string, with its password masked.
     pub uri: String,

@@ -45,6 +45,7 @@ impl Default for Topics {
 /// A text that names no topics.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("'{text}': {rule}")]
+#[non_exhaustive]
 pub struct TopicsError {
     /// The part that is wrong.
     pub text: String,

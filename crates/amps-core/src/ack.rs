@@ -39,6 +39,12 @@ impl AckType {
     }
 }
 
+impl fmt::Display for AckType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
 /// A set of acknowledgement types a command asks for.
 ///
 /// ```
@@ -154,5 +160,11 @@ impl Status {
             Self::Failure => "failure",
             Self::Retry => "retry",
         }
+    }
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
     }
 }

@@ -65,6 +65,12 @@ impl CommandKind {
     }
 }
 
+impl fmt::Display for CommandKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
 /// One command with its header fields and body.
 ///
 /// Any field can be set; [`check`](Self::check) says whether a server would take

@@ -43,7 +43,7 @@ pub use reason::Reason;
 #[cfg(feature = "tls")]
 pub use transport::tls;
 pub use transport::{
-    Connector, Direction, LastHeaders, SeenHeader, SocketConnector, StageTimeout, Tap, Transport, Zlib,
+    Connector, Direction, HeaderError, LastHeaders, SeenHeader, SocketConnector, StageTimeout, Tap, Transport, Zlib,
 };
 pub use uri::{Uri, UriError};
 pub use version::{Version, VersionError};

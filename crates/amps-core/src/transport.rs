@@ -23,6 +23,7 @@ use crate::uri::Uri;
 
 pub use connector::SocketConnector;
 pub use headers::{LastHeaders, SeenHeader};
+pub use preflight::HeaderError;
 pub use tap::{Direction, Tap};
 #[cfg(feature = "websocket")]
 pub use websocket::WebSocket;

@@ -40,6 +40,7 @@ pub enum ConnectionState {
 
 /// A change of the connection's state.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct StateChange {
     /// The new state.
     pub state: ConnectionState,

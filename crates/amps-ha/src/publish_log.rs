@@ -55,6 +55,7 @@ pub use work::{Job, JobDone};
 
 /// What a publish survives once it has returned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
 pub enum Durability {
     /// Appended in memory: survives the failure of servers and networks.
     Memory,

@@ -16,6 +16,7 @@ use crate::sow_config::SowConfig;
 /// it acknowledges a message as persisted (AMPS User Guide, "Sync and Async
 /// Acknowledgement").
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Link {
     /// Persisted acks wait for this peer, for as long as it is away.
     Sync,

@@ -7,6 +7,7 @@ use crate::filter::Filter;
 /// What happens to a message when it is delivered (AMPS User Guide, "Message
 /// Queues").
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub enum Delivery {
     /// It is leased, and stays in the queue until it is acknowledged. When the
     /// lease ends before, it is delivered again.
@@ -18,6 +19,7 @@ pub enum Delivery {
 
 /// Who may acknowledge a leased message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub enum Leasing {
     /// Everybody who may read the queue.
     #[default]
@@ -28,6 +30,7 @@ pub enum Leasing {
 
 /// Who gets a message that several subscriptions could have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Fairness {
     /// The one with the largest part of its backlog free.
     Proportional,

@@ -28,6 +28,7 @@ pub struct CommandOptions(Vec<(String, Option<String>)>);
 /// How updates of one record are merged into fewer by the server (AMPS User
 /// Guide, "Conflated Subscriptions").
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Conflation {
     /// At most one update of a record in this time; rounded up to whole
     /// milliseconds.
@@ -40,6 +41,7 @@ pub enum Conflation {
 
 /// The speed of a replay (AMPS User Guide, "Replaying Messages": rate control).
 #[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
 pub enum Rate {
     /// Messages a second.
     Messages(u64),

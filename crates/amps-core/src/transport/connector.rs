@@ -3,6 +3,7 @@ use std::time::Duration;
 
 use tokio::net::UnixStream;
 
+use super::preflight::HeaderError;
 use super::{Connecting, Connector, LastHeaders, Tap, Transport, Zlib, limited, preflight, tcp};
 use crate::uri::{Compression, Options, Scheme, Uri};
 
@@ -84,8 +85,8 @@ impl SocketConnector {
     /// `http_preflight`, and to the upgrade of `ws` and `wss`.
     ///
     /// # Errors
-    /// What is wrong with the header.
-    pub fn http_header(mut self, name: impl Into<String>, value: impl Into<String>) -> Result<Self, String> {
+    /// [`HeaderError`]: what is wrong with the header.
+    pub fn http_header(mut self, name: impl Into<String>, value: impl Into<String>) -> Result<Self, HeaderError> {
         let (name, value) = (name.into(), value.into());
         preflight::check(&name, &value)?;
         self.headers.push((name, value));

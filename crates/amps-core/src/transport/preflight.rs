@@ -14,14 +14,33 @@ use crate::uri::Uri;
 /// The longest answer.
 const ANSWER_MAX: usize = 16 * 1024;
 
+/// A header that cannot be sent with the HTTP preflight (RFC 9110, "Fields").
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum HeaderError {
+    /// The name is no token.
+    #[error("'{name}' is not the name of an HTTP header")]
+    Name {
+        /// The name.
+        name: String,
+    },
+    /// The value would end the header, or worse. It is not shown: it may be a
+    /// credential.
+    #[error("the value of the HTTP header '{name}' has control characters")]
+    Value {
+        /// The name.
+        name: String,
+    },
+}
+
 /// An HTTP header: a token, and a text without line ends.
-pub(super) fn check(name: &str, value: &str) -> Result<(), String> {
+pub(super) fn check(name: &str, value: &str) -> Result<(), HeaderError> {
     let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
     if name.is_empty() || !name.bytes().all(is_token) {
-        return Err(format!("'{name}' is not the name of an HTTP header"));
+        return Err(HeaderError::Name { name: name.to_owned() });
     }
     if value.bytes().any(|byte| byte.is_ascii_control() && byte != b'\t') {
-        return Err(format!("the value of the HTTP header '{name}' has control characters"));
+        return Err(HeaderError::Value { name: name.to_owned() });
     }
     Ok(())
 }

@@ -39,6 +39,7 @@ pub struct Tls {
 
 /// A version of TLS.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
 pub enum Version {
     /// TLS 1.2.
     V1_2,

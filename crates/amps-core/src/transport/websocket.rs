@@ -6,6 +6,7 @@
 //! frames with their lengths, in binary messages. A message may hold a part of a
 //! frame or several; nothing is read into where one ends.
 
+use std::fmt;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -33,6 +34,12 @@ pub struct WebSocket<T> {
     inner: WebSocketStream<T>,
     /// What is left of the message that came last.
     received: Bytes,
+}
+
+impl<T> fmt::Debug for WebSocket<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WebSocket").field("received", &self.received.len()).finish_non_exhaustive()
+    }
 }
 
 fn config() -> WebSocketConfig {

@@ -1,6 +1,7 @@
 //! A compressed stream: one zlib stream in each direction (AMPS User Guide,
 //! "Transports": compression).
 
+use std::fmt;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -29,6 +30,12 @@ pub struct Zlib<T> {
     /// The last decompression filled its buffer: there may be more.
     more: bool,
     ended: bool,
+}
+
+impl<T: fmt::Debug> fmt::Debug for Zlib<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Zlib").field("inner", &self.inner).finish_non_exhaustive()
+    }
 }
 
 impl<T> Zlib<T> {

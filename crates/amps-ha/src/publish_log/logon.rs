@@ -10,6 +10,7 @@ use super::work::Renumber;
 
 /// What to do at a server that lacks messages an earlier one acknowledged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub enum OnPublishGap {
     /// Treat it as a failed attempt and try the next server.
     #[default]

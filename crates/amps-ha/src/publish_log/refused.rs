@@ -20,6 +20,7 @@ const HELD: usize = 1 << 20;
 
 /// A message a server refused.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct FailedWrite {
     /// Its sequence.
     pub sequence: u64,

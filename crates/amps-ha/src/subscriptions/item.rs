@@ -91,6 +91,7 @@ pub enum EndCause {
 
 /// Counters of one subscription.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct QueueStats {
     /// Messages queued for the application.
     pub delivered: u64,

@@ -5,6 +5,7 @@ use crate::error::CommandError;
 
 /// What to do when a server does not know any of a subscription's bookmarks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub enum OnUnknownBookmark {
     /// Replay its whole log; what was delivered before is filtered.
     #[default]

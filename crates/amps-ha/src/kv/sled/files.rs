@@ -48,6 +48,7 @@ pub struct SledFiles {
 
 /// Something in the files that is not what was written.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Damage {
     /// The file, relative to the store's directory.
     pub file: String,
