@@ -3,35 +3,18 @@
 
 use std::time::Duration;
 
-use amps_client::{AckType, Client, Sow, SowDelete, StartAt, Subscribe, Subscription, SubscriptionEvent};
-use amps_testserver::{Readings, TestServer};
+use amps_client::{
+    AckType, Client, ConnectionState, Event, Sow, SowDelete, StartAt, Subscribe, Subscription, SubscriptionEvent,
+};
+use amps_core::Reason;
+use amps_testserver::{Config, Link, QueueConfig, QueueDepth, Readings, TestServer};
 
 const SOON: Duration = Duration::from_secs(20);
 
 /// One reading at a time, none, and all of them.
 fn readings() -> Vec<Readings> {
-    let fields: [fn(&mut Readings) -> &mut bool; 10] = [
-        |readings| &mut readings.long_publish,
-        |readings| &mut readings.sub_id_for_one,
-        |readings| &mut readings.no_sub_id_in_processed,
-        |readings| &mut readings.no_command_id_in_positions,
-        |readings| &mut readings.no_bookmark_in_logon,
-        |readings| &mut readings.stats_before_completed,
-        |readings| &mut readings.unsubscribe_ends_all,
-        |readings| &mut readings.null_predicates,
-        |readings| &mut readings.raw_patterns,
-        |readings| &mut readings.escaped_patterns,
-    ];
-    let mut all = Readings::default();
-    let mut list = vec![all];
-    for field in fields {
-        let mut one = Readings::default();
-        *field(&mut one) = true;
-        *field(&mut all) = true;
-        list.push(one);
-    }
-    list.push(all);
-    list
+    let each = Readings::each().map(|(_, readings)| readings);
+    [Readings::default(), Readings::all_others()].into_iter().chain(each).collect()
 }
 
 async fn bodies(stream: &mut Subscription, count: usize) -> Vec<String> {
@@ -46,9 +29,10 @@ async fn bodies(stream: &mut Subscription, count: usize) -> Vec<String> {
 #[tokio::test]
 async fn the_client_works_the_same_under_every_reading() {
     for readings in readings() {
-        let builder = TestServer::builder().ack_conflation(Duration::from_millis(5)).sow("s", "/id");
+        let queue = QueueConfig::new("q").lease(SOON).max_per_subscription_backlog(2);
+        let builder = TestServer::builder().ack_conflation(Duration::from_millis(5)).sow("s", "/id").queue(queue);
         let server = builder.configure(|config| config.readings = readings).start().await.unwrap();
-        let client = Client::builder("me").server(server.uri()).connect().await.unwrap();
+        let client = Client::builder("me").server(server.uri()).heartbeat(SOON, 2 * SOON).connect().await.unwrap();
         let mut live = client.subscribe(Subscribe::to("s")).await.unwrap();
         let mut other = client.subscribe(Subscribe::to("s").filter("/id = 2")).await.unwrap();
         let mut replay = client.subscribe(Subscribe::to("s").bookmark(StartAt::Epoch)).await.unwrap();
@@ -72,7 +56,30 @@ async fn the_client_works_the_same_under_every_reading() {
         assert_eq!(acks, 2, "{readings:?}");
         let deleted = client.sow_delete_counted(SowDelete::by_filter("s", "/id = 1")).await.unwrap().unwrap();
         assert_eq!(deleted.records, 1, "{readings:?}");
+        let records = client.sow(Sow::of("s").options("timestamp").order_by("/id")).await.unwrap();
+        let records: Vec<_> = with_keys(records).await;
+        assert_eq!(records.iter().map(|(_, body)| body.clone()).collect::<Vec<_>>(), all[1..], "{readings:?}");
+        assert_ne!(records[0].0, records[1].0, "{readings:?}");
         drop(live);
+
+        // A queue: what is granted, leased, acknowledged and given back.
+        let mut work = client.subscribe(Subscribe::to("q").max_backlog(9)).await.unwrap();
+        assert_eq!(work.backlog(), Some(2), "{readings:?}");
+        for id in 5..=7 {
+            client.publish("q", body(id)).await.unwrap();
+        }
+        for id in 5..=7 {
+            let message = tokio::time::timeout(SOON, work.next_message()).await.unwrap().unwrap().unwrap();
+            assert_eq!(message.data(), body(id).as_bytes(), "{readings:?}");
+            assert!(message.lease_period().is_some() && work.ack(&message), "{readings:?}");
+        }
+        work.flush_acks().await.unwrap();
+        let empty = server.wait_for_queue("q", |depth| depth == QueueDepth::default());
+        tokio::time::timeout(SOON, empty).await.unwrap();
+
+        // What is refused is told once, and does not come again.
+        let refused = client.enqueue("s", "{}").unwrap().persisted().await;
+        assert!(refused.is_err(), "{readings:?}");
 
         // And again behind a lost connection.
         assert!(server.kick("me"));
@@ -81,6 +88,72 @@ async fn the_client_works_the_same_under_every_reading() {
         assert_eq!(bodies(&mut replay, 1).await, [body(4)], "{readings:?}");
         assert_eq!(client.stray_counts().unexpected, 0, "{readings:?}");
         client.close(SOON).await;
+    }
+}
+
+/// Each record's key and body.
+async fn with_keys(mut query: Subscription) -> Vec<(String, String)> {
+    let mut records = Vec::new();
+    while let Some(message) = tokio::time::timeout(SOON, query.next_message()).await.unwrap().unwrap() {
+        assert!(message.timestamp().is_some());
+        let key = message.sow_key().unwrap().into_owned();
+        records.push((key, String::from_utf8(message.data().to_vec()).unwrap()));
+    }
+    records
+}
+
+/// What a server knows already it drops, and says so in its way: the messages are
+/// settled, once.
+#[tokio::test]
+async fn messages_that_are_sent_twice_are_settled_under_every_reading() {
+    for readings in readings() {
+        let nowhere = "tcp://127.0.0.1:9/amps/json";
+        let builder = TestServer::builder().ack_conflation(Duration::from_millis(5)).peer(nowhere, Link::Sync);
+        let server = builder.configure(|config| config.readings = readings).start().await.unwrap();
+        let client = Client::builder("me").server(server.uri()).connect().await.unwrap();
+        let mut events = client.events();
+        for id in 1..=3 {
+            client.publish("t", format!("{id}")).await.unwrap();
+        }
+        tokio::time::timeout(SOON, server.wait_for(|stats| stats.logged == 3)).await.unwrap();
+        // Only the lost peer has not got them: the next connection sends them again.
+        assert!(server.kick("me"));
+        tokio::time::timeout(SOON, server.wait_for(|stats| stats.duplicates_dropped() == 3)).await.unwrap();
+        if !readings.duplicates_fail {
+            assert!(server.downgrade(nowhere));
+        }
+        client.flush().await.unwrap();
+        assert_eq!(server.log().len(), 3, "{readings:?}");
+        client.close(SOON).await;
+        let mut failed = 0;
+        loop {
+            match tokio::time::timeout(SOON, events.next()).await.unwrap() {
+                Some(Event::FailedWrite(write)) => {
+                    assert_eq!(write.reason, Reason::Duplicate, "{readings:?}");
+                    failed += 1;
+                }
+                Some(Event::State(change)) if change.state == ConnectionState::Shutdown => break,
+                Some(_) => {}
+                None => break,
+            }
+        }
+        assert_eq!(failed, if readings.duplicates_fail { 3 } else { 0 }, "{readings:?}");
+    }
+}
+
+/// Whether a refusal is answered or not, the attempt fails.
+#[tokio::test]
+async fn a_refused_logon_fails_the_attempt_under_both_readings() {
+    for silent in [false, true] {
+        let change = |config: &mut Config| config.readings.silent_refusal_of_logon = silent;
+        let server = TestServer::builder().configure(change).start().await.unwrap();
+        server.faults(|faults| faults.check_credentials(|_, password| password == "right"));
+        let uri = |password: &str| server.uri().replace("tcp://", &format!("tcp://me:{password}@"));
+        let client = Client::builder("me").server(uri("wrong")).connect_within(Duration::from_secs(2));
+        let error = client.connect().await.unwrap_err().to_string();
+        assert!(!error.contains("wrong"), "{error}");
+        assert!(silent || error.contains("auth failure"), "{error}");
+        assert!(Client::builder("me").server(uri("right")).connect().await.is_ok());
     }
 }
 

@@ -12,6 +12,18 @@ pub(crate) fn iso8601(since_1970: Duration) -> String {
     format!("{year:04}{month:02}{day:02}T{hour:02}{minute:02}{second:02}.{micros:06}Z")
 }
 
+/// The same in the extended format: `2026-01-05T10:15:30.250000Z`.
+pub(crate) fn iso8601_extended(since_1970: Duration) -> String {
+    let basic = iso8601(since_1970);
+    // Its parts are where they are up to the year 9999.
+    match (basic.get(..4), basic.get(4..6), basic.get(6..11), basic.get(11..13), basic.get(13..)) {
+        (Some(year), Some(month), Some(day_and_hour), Some(minute), Some(rest)) => {
+            format!("{year}-{month}-{day_and_hour}:{minute}:{rest}")
+        }
+        _ => basic,
+    }
+}
+
 /// The same for microseconds.
 pub(crate) fn iso8601_micros(since_1970: u64) -> String {
     iso8601(Duration::from_micros(since_1970))
@@ -32,6 +44,15 @@ pub(crate) fn parse_iso8601(text: &str) -> Option<u64> {
     // A second more for a leap second.
     let seconds = (hour < 24 && minute < 60 && second <= 60).then_some(hour * 3_600 + minute * 60 + second)?;
     Some((days * 86_400 + seconds) * 1_000_000)
+}
+
+/// The same with a fraction of a second, of one to six digits.
+pub(crate) fn parse_fractional(text: &str) -> Option<u64> {
+    let text = text.strip_suffix('Z').unwrap_or(text);
+    let (whole, fraction) = text.split_once('.')?;
+    let is_fraction = (1..=6).contains(&fraction.len()) && fraction.bytes().all(|byte| byte.is_ascii_digit());
+    let micros = is_fraction.then(|| format!("{fraction:0<6}").parse::<u64>().ok())??;
+    Some(parse_iso8601(whole)? + micros)
 }
 
 /// Days from the beginning of 1970 to a date; `None` when there is none such.
@@ -78,6 +99,24 @@ mod tests {
             let whole = text.split('.').next().unwrap();
             assert_eq!(parse_iso8601(whole), Some(seconds * 1_000_000));
             assert_eq!(parse_iso8601(&format!("{whole}Z")), Some(seconds * 1_000_000));
+        }
+    }
+
+    #[test]
+    fn other_forms_of_a_time() {
+        let micros = 1_767_608_130_250_000;
+        assert_eq!(iso8601_extended(Duration::from_micros(micros)), "2026-01-05T10:15:30.250000Z");
+        for (text, expected) in [
+            ("20260105T101530.25Z", Some(micros)),
+            ("20260105T101530.250000", Some(micros)),
+            ("20260105T101530.000001", Some(micros - 249_999)),
+            ("20260105T101530", None),
+            ("20260105T101530.", None),
+            ("20260105T101530.1234567", None),
+            ("20260105T101530.-1", None),
+            ("20261305T101530.5", None),
+        ] {
+            assert_eq!(parse_fractional(text), expected, "{text}");
         }
     }
 

@@ -40,6 +40,29 @@ fn null_is_what_the_server_is_told_it_is() {
 }
 
 #[test]
+fn arrays_are_looked_at_as_the_server_is_told() {
+    type Change = fn(&mut Readings);
+    let by_element: Change = |readings| readings.not_like_by_element = true;
+    let by_first: Change = |readings| readings.between_by_first = true;
+    for (change, filter, body, usual, other) in [
+        (by_element, "/v NOT LIKE 'x'", r#"{"v":["x","y"]}"#, false, true),
+        (by_element, "/v NOT LIKE 'x'", r#"{"v":["x","xx"]}"#, false, false),
+        (by_element, "/v NOT LIKE 'x'", r#"{"v":["y","z"]}"#, true, true),
+        (by_element, "/v NOT LIKE 'x'", r#"{"v":"x"}"#, false, false),
+        (by_element, "/v NOT LIKE 'x'", r#"{}"#, true, true),
+        (by_element, "/v LIKE 'x'", r#"{"v":["x","y"]}"#, true, true),
+        (by_element, "/v NOT IN ('x')", r#"{"v":["x","y"]}"#, false, false),
+        (by_first, "/v BETWEEN 2 AND 3", r#"{"v":[1,2]}"#, true, false),
+        (by_first, "/v BETWEEN 2 AND 3", r#"{"v":[2,9]}"#, true, true),
+        (by_first, "/v NOT BETWEEN 2 AND 3", r#"{"v":[1,2]}"#, false, true),
+        (by_first, "/v BETWEEN 2 AND 3", r#"{}"#, false, false),
+    ] {
+        assert_eq!(gets(|_| {}, filter, body), usual, "{filter} {body}");
+        assert_eq!(gets(change, filter, body), other, "{filter} {body}");
+    }
+}
+
+#[test]
 fn patterns_are_read_as_the_server_is_told() {
     type Change = fn(&mut Readings);
     let raw: Change = |readings| readings.raw_patterns = true;

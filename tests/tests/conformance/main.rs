@@ -58,16 +58,9 @@ async fn the_test_server_conforms() {
 /// What is open is open: no check judges one reading of the documents.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn so_does_one_that_reads_the_documents_in_the_other_way() {
-    let mut readings = Readings::default();
-    readings.long_publish = true;
-    readings.sub_id_for_one = true;
-    readings.no_sub_id_in_processed = true;
-    readings.no_command_id_in_positions = true;
-    readings.stats_before_completed = true;
-    readings.unsubscribe_ends_all = true;
-    readings.null_predicates = true;
-    readings.raw_patterns = true;
-    readings.escaped_patterns = true;
+    let mut readings = Readings::all_others();
+    // By that one checks learn what bookmarks of theirs look like.
+    readings.no_bookmark_in_logon = false;
     let server = server_with(readings).await;
     let mut options = options(&server.uri());
     let chapters: BTreeSet<_> = checks().map(Check::chapter).filter(|chapter| *chapter != "heartbeat").collect();

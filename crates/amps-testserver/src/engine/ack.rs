@@ -4,7 +4,7 @@
 use std::time::Instant;
 
 use amps_core::header::FrameWriter;
-use amps_core::{AckType, AckTypes, Field, Message, Status};
+use amps_core::{AckType, AckTypes, Bookmark, Field, Message, Status};
 use bytes::BytesMut;
 
 use super::connection::{Close, Waiting};
@@ -31,6 +31,8 @@ pub(super) struct AckFrame<'a> {
     pub(super) counts: Option<(u64, u64, u64)>,
     /// What a `sow_delete` did.
     pub(super) deleted: Option<Deleted>,
+    /// With counts goes one of all kinds.
+    pub(super) all_counts: bool,
 }
 
 impl<'a> AckFrame<'a> {
@@ -73,6 +75,9 @@ impl<'a> AckFrame<'a> {
                 .number(Field::Matches, deleted)
                 .number(Field::RecordsDeleted, deleted);
         }
+        if self.all_counts && (self.counts.is_some() || self.deleted.is_some()) {
+            frame = frame.number(Field::RecordsInserted, 0).number(Field::RecordsUpdated, 0);
+        }
         frame.finish(&[]);
     }
 }
@@ -88,7 +93,8 @@ impl Engine {
         if let Some(connection) = self.connections.get_mut(&id)
             && connection.close.is_none()
         {
-            frame.write(connection.outbox.tail(), kind);
+            let all_counts = self.config.readings.all_counts;
+            AckFrame { all_counts, ..frame }.write(connection.outbox.tail(), kind);
             self.mark(id);
             self.limit_outbox(id);
         }
@@ -156,6 +162,16 @@ impl Engine {
         }
     }
 
+    /// Says of one message that was taken before that it is persisted, if it is.
+    pub(super) fn repeat_persisted(&mut self, id: ConnId, command: &Message, sequence: u64) {
+        let replicated = self.replicated();
+        let Some(client) = self.connections.get(&id).and_then(|c| c.client()) else { return };
+        if sequence <= self.log.persisted(client.publisher, replicated) && !self.faults.withhold_acks {
+            self.promise(replicated);
+            self.ack(id, AckType::Persisted, command, AckFrame { sequence: Some(sequence), ..AckFrame::default() });
+        }
+    }
+
     /// Sends the conflated success ack if it would say anything new.
     fn send_conflated(&mut self, id: ConnId) {
         let replicated = self.replicated();
@@ -169,11 +185,17 @@ impl Engine {
         if through <= client.acknowledged || self.faults.withhold_acks {
             return;
         }
+        let (publisher, sequence) =
+            (self.log.publisher(client.publisher).id, self.log.persisted(client.publisher, replicated));
+        let last = Bookmark { publisher, sequence: sequence.min(through) };
+        let told = sequence > 0 && self.config.readings.bookmark_in_publish_acks;
+        let bookmark = told.then(|| last.to_string());
         self.promise(replicated);
         if let Some(client) = self.connections.get_mut(&id).and_then(|c| c.client_mut()) {
             client.acknowledged = through;
         }
-        self.send_ack(id, AckType::Persisted, AckFrame { sequence: Some(through), ..AckFrame::default() });
+        let frame = AckFrame { sequence: Some(through), bookmark: bookmark.as_deref(), ..AckFrame::default() };
+        self.send_ack(id, AckType::Persisted, frame);
     }
 
     /// Sends the single acks at the front that are due.

@@ -67,7 +67,8 @@ impl Engine {
             // Nothing piles up for a peer that does not take what waits.
             connection.sent_at = now;
             if connection.outbox.is_empty() && !connection.half_open(&self.faults, id) {
-                FrameWriter::new(connection.outbox.tail(), "heartbeat").finish(&[]);
+                let options = Some("beat").filter(|_| self.config.readings.options_in_heartbeats);
+                FrameWriter::new(connection.outbox.tail(), "heartbeat").maybe(Field::Options, options).finish(&[]);
                 self.mark(id);
             }
         }

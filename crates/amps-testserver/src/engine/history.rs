@@ -11,7 +11,7 @@ use super::Engine;
 use super::subscribe::{bookmark, is_now};
 use crate::sow::SowTopic;
 use crate::sow_config::History;
-use crate::timestamp::parse_iso8601;
+use crate::timestamp::{parse_fractional, parse_iso8601};
 use crate::topic::TopicPattern;
 
 /// The state a query asks for.
@@ -48,10 +48,13 @@ impl Engine {
             // subscription cannot go on from there.
             return if query { Ok(None) } else { Err("invalid bookmark") };
         };
-        Ok(Some(match text.parse::<StartAt>() {
-            Ok(StartAt::Epoch) => self.at_time(0, history),
-            Ok(StartAt::Timestamp(time)) => self.at_time(parse_iso8601(&time).ok_or("invalid bookmark")?, history),
-            Ok(StartAt::Bookmarks(list)) => {
+        Ok(Some(match self.point(&text)? {
+            StartAt::Epoch => self.at_time(0, history),
+            StartAt::Timestamp(time) => {
+                let time = parse_fractional(&time).or_else(|| parse_iso8601(&time));
+                self.at_time(time.ok_or("invalid bookmark")?, history)
+            }
+            StartAt::Bookmarks(list) => {
                 // One it does not know is taken for one that comes later.
                 match list.as_slice().iter().filter_map(|bookmark| self.log.find(*bookmark)).min() {
                     Some(at) if history.granularity.is_zero() => {

@@ -125,7 +125,9 @@ impl Engine {
     }
 
     fn refuse_logon(&mut self, id: ConnId, message: &Message, acks: AckTypes, reason: &str) {
-        self.refuse(id, message, acks, reason);
+        if !self.config.readings.silent_refusal_of_logon {
+            self.refuse(id, message, acks, reason);
+        }
         self.close(id, Close::Flush, reason);
     }
 

@@ -116,6 +116,13 @@ impl Query {
         let topic = topic.clone();
         let mut body = BytesMut::new();
         let mut count = 0;
+        let in_batch = self.wants.about.readings.first_record_in_batch;
+        let first = self.records.front().map(|(_, record)| record).filter(|_| in_batch);
+        let (key, time) = match first {
+            Some(first) => (Some(first.key_text().into_owned()), self.wants.timestamp(first.processed)),
+            None => (None, None),
+        };
+        let length = first.map(|first| self.wants.part(&topic, &first.body).len() as u64);
         while let Some((_, record)) = self.records.front().filter(|(t, _)| *t == topic) {
             if count == self.batch_size || (count > 0 && body.len() + record.body.len() > 16 * CHUNK_BYTES) {
                 break;
@@ -124,11 +131,16 @@ impl Query {
             self.records.pop_front();
             count += 1;
         }
-        FrameWriter::new(out, "sow")
+        let mut frame = FrameWriter::new(out, "sow")
             .text(Field::Topic, &topic)
             .text(Field::QueryId, &self.id)
             .number(Field::BatchSize, count as u64)
-            .finish(&body);
+            .maybe(Field::SowKey, key.as_deref().filter(|_| self.wants.key))
+            .maybe(Field::Timestamp, time.as_deref());
+        if let Some(length) = length {
+            frame = frame.number(Field::MessageLength, length);
+        }
+        frame.finish(&body);
         true
     }
 }
@@ -146,7 +158,8 @@ fn write_record(out: &mut BytesMut, topic: &str, record: &SowRecord, wants: &Wan
         let clean = id.chars().filter(|c| c.is_ascii_alphanumeric() || "+/=-_".contains(*c));
         out.put_slice(format!(",\"x\":\"{}\"", clean.collect::<String>()).as_bytes());
     }
-    if let Some(time) = wants.timestamp(record.processed) {
+    let own_time = !wants.about.readings.first_record_in_batch;
+    if let Some(time) = wants.timestamp(record.processed).filter(|_| own_time) {
         out.put_slice(format!(",\"ts\":\"{time}\"").as_bytes());
     }
     out.put_u8(b'}');

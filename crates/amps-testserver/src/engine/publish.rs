@@ -70,7 +70,8 @@ impl Engine {
         if message.kind() == MessageKind::SowDelete && failure.is_none() {
             self.tell_status(id, "sow_delete", Some(message));
         }
-        if acks.contains(AckType::Persisted) {
+        let told = failure.is_some() && acks.contains(AckType::Processed) && self.config.readings.failure_told_once;
+        if acks.contains(AckType::Persisted) && !told {
             self.publish_persisted(id, message, sequence, &outcome);
         }
         self.cut_by_publishes(id);
@@ -80,13 +81,22 @@ impl Engine {
     /// and the publisher counts its messages, a single one otherwise.
     fn publish_persisted(&mut self, id: ConnId, message: &Message, sequence: Option<u64>, outcome: &Outcome) {
         let conflated = sequence.filter(|_| !self.config.topic_log.is_empty());
-        match (conflated, outcome) {
-            (Some(sequence), Outcome::Failed(reason)) => self.fail_persisted(id, sequence, reason),
-            (Some(sequence), _) => self.want_persisted(id, sequence),
-            (None, Outcome::Failed(reason)) => {
+        let failed = match outcome {
+            Outcome::Failed(reason) => Some(reason.as_ref()),
+            Outcome::Duplicate if self.config.readings.duplicates_fail => Some("duplicate"),
+            _ => None,
+        };
+        match (conflated, failed, outcome) {
+            (Some(sequence), Some(reason), _) => self.fail_persisted(id, sequence, reason),
+            (Some(sequence), None, Outcome::Duplicate) if self.config.readings.duplicates_succeed => {
+                self.want_persisted(id, sequence);
+                self.repeat_persisted(id, message, sequence);
+            }
+            (Some(sequence), None, _) => self.want_persisted(id, sequence),
+            (None, Some(reason), _) => {
                 self.ack(id, AckType::Persisted, message, AckFrame { sequence, ..AckFrame::failure(reason) });
             }
-            (None, outcome) => {
+            (None, None, outcome) => {
                 let position = if matches!(outcome, Outcome::Logged) { self.log.len() } else { 0 };
                 let command_id = message.text(Field::CommandId).unwrap_or_default().into_owned();
                 self.want_single(id, Waiting { position, command_id, sequence, flush: false });

@@ -11,7 +11,7 @@ use super::options::{NotFound, Options};
 use super::subscribe::bookmark;
 use super::{ConnId, Engine};
 use crate::log::Log;
-use crate::timestamp::parse_iso8601;
+use crate::timestamp::{parse_fractional, parse_iso8601};
 use crate::topic::TopicPattern;
 
 /// Where a bookmark subscription starts.
@@ -90,7 +90,7 @@ impl Engine {
                 return Err("invalid topic");
             }
         }
-        let start = text.parse::<StartAt>().map_err(|_| "invalid bookmark")?;
+        let start = self.point(&text)?;
         if *start.begin() == StartAt::Now && options.top_n.is_some() {
             return Err("invalid options");
         }
@@ -98,6 +98,15 @@ impl Engine {
             StartAt::Range(range) => self.start_of_range(range, options.not_found).map(Some),
             point => self.behind(point, options.not_found).map(|cursor| Some(Start::at(cursor))),
         }
+    }
+
+    /// Reads the bookmark of a command.
+    pub(super) fn point(&self, text: &str) -> Result<StartAt, &'static str> {
+        let text = text.trim();
+        if self.config.readings.fractions_in_bookmarks && parse_fractional(text).is_some() {
+            return Ok(StartAt::Timestamp(text.to_owned()));
+        }
+        text.parse().map_err(|_| "invalid bookmark")
     }
 
     /// The position behind a point of the log; of a time, of the first message of
@@ -117,7 +126,7 @@ impl Engine {
                 }
             }
             StartAt::Timestamp(time) => {
-                let time = parse_iso8601(time).ok_or("invalid bookmark")?;
+                let time = parse_fractional(time).or_else(|| parse_iso8601(time)).ok_or("invalid bookmark")?;
                 Ok(time.checked_sub(1).map_or(0, |before| self.log.processed_by(before)))
             }
             _ => Err("invalid bookmark"),

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 
 use amps_core::message::MessageKind;
-use amps_core::{AckType, AckTypes, Field, Message, StartAt};
+use amps_core::{AckType, AckTypes, CommandOptions, Field, Message, StartAt};
 
 use super::ack::AckFrame;
 use super::client_status;
@@ -156,7 +156,8 @@ impl Subscription {
 
     /// Whether it is told about persisted positions.
     pub(super) fn watches_persisted(&self) -> bool {
-        self.wants_persisted && self.replay.as_ref().is_some_and(|replay| replay.completed)
+        let always = self.wants.about.readings.positions_during_replay;
+        self.wants_persisted && self.replay.as_ref().is_some_and(|replay| always || replay.completed)
     }
 }
 
@@ -327,14 +328,15 @@ impl Engine {
             // Each message of a queue is for somebody.
             return Err("invalid options");
         }
-        if options.replace {
+        let replaces = options.replace || self.config.readings.reused_id_replaces;
+        if replaces {
             self.release_all(id, &sub_id);
         }
         let Some(connection) = self.connections.get_mut(&id) else { return Ok(()) };
         let replaced = connection.subscriptions.iter().find(|subscription| subscription.id == sub_id);
         // The leases of one that is replaced stay.
         let (leased, served) = replaced.and_then(|s| s.backlog).map_or((0, 0), |old| (old.leased, old.served));
-        if options.replace {
+        if replaces {
             connection.subscriptions.retain(|subscription| subscription.id != sub_id);
         } else if connection.subscriptions.iter().any(|subscription| subscription.id == sub_id) {
             return Err("subid in use");
@@ -378,7 +380,9 @@ impl Engine {
         if acks.contains(AckType::Processed) {
             let query = message.text(Field::QueryId);
             let query_id = query.as_deref();
-            let granted = granted.map(|most| format!("max_backlog={most}"));
+            let given = message.text(Field::Options).filter(|_| self.config.readings.all_options_in_ack);
+            let given = CommandOptions::from(given.unwrap_or_default().as_ref());
+            let granted = granted.map(|most| given.max_backlog(most).to_string());
             let options = granted.as_deref();
             let subscription_id = Some(sub_id.as_str()).filter(|_| !self.config.readings.no_sub_id_in_processed);
             let frame = AckFrame { subscription_id, query_id, options, ..AckFrame::default() };
@@ -397,6 +401,11 @@ impl Engine {
             return self.refuse(id, message, acks, "invalid sub id");
         }
         let Some(connection) = self.connections.get_mut(&id) else { return };
+        let named = |sub_id: &str| sub_id == "all" || connection.subscriptions.iter().any(|own| own.id == sub_id);
+        let mut ids = subscriptions.iter().flat_map(|ids| ids.split(',')).map(str::trim);
+        if self.config.readings.unknown_unsubscribe_fails && !ids.all(named) {
+            return self.refuse(id, message, acks, "invalid sub id");
+        }
         if names_nothing {
             connection.subscriptions.clear();
         }

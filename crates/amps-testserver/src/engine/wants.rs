@@ -9,7 +9,7 @@ use bytes::Bytes;
 
 use crate::filter::Surroundings;
 use crate::select::Select;
-use crate::timestamp::iso8601;
+use crate::timestamp::{iso8601, iso8601_extended};
 
 /// What a subscription or a query wants of its messages.
 #[derive(Debug, Clone, Default)]
@@ -44,7 +44,10 @@ impl Wants {
 
     /// A time since the beginning of 1970 as text.
     pub(super) fn time(&self, since_1970: Duration) -> String {
-        iso8601(since_1970)
+        match self.about.readings.extended_times {
+            true => iso8601_extended(since_1970),
+            false => iso8601(since_1970),
+        }
     }
 
     /// The field with the ids of the subscriptions a message is for.

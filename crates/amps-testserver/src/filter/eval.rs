@@ -25,6 +25,7 @@ pub(super) fn scalar<'a>(expr: &'a Expr, fields: &'a dyn Fields) -> Value<'a> {
         }
         Expr::Call(function, parameters) => function.call(parameters, fields),
         Expr::Pattern(_) => Value::Null,
+        Expr::First(operand) => scalar(operand, fields),
         Expr::Negate(operand) => negate(&scalar(operand, fields)),
         Expr::Arithmetic(first, rest) => rest
             .iter()
@@ -82,6 +83,9 @@ fn holds(expr: &Expr, fields: &dyn Fields) -> bool {
         }
         Expr::Like(value, pattern) => {
             each(value, fields, &mut |value| !value.is_null() && pattern.is_match(&value.bytes()))
+        }
+        Expr::UnlikeSome(value, pattern) => {
+            each(value, fields, &mut |value| !value.is_null() && !pattern.is_match(&value.bytes()))
         }
         Expr::Affix(value, affix, values) => each(value, fields, &mut |value| {
             let bytes = value.bytes();

@@ -25,6 +25,10 @@ pub(super) enum Expr {
     Between(Box<[Self; 3]>),
     In(Box<Self>, Vec<Self>),
     Like(Box<Self>, Pattern),
+    /// Some element is not like it.
+    UnlikeSome(Box<Self>, Pattern),
+    /// The one value of an expression, of an array its first element.
+    First(Box<Self>),
     Affix(Box<Self>, Affix, Vec<Self>),
     IsNull(Box<Self>),
     IsNan(Box<Self>),
@@ -54,7 +58,9 @@ impl Expr {
                 | Self::IsNull(part)
                 | Self::IsNan(part)
                 | Self::OrNull(part)
-                | Self::Like(part, _) => part.contains(is_so),
+                | Self::First(part)
+                | Self::Like(part, _)
+                | Self::UnlikeSome(part, _) => part.contains(is_so),
             }
     }
 }
@@ -66,7 +72,7 @@ impl Expr {
             Self::Compare(left, _, right) => vec![left, right],
             Self::Between(parts) => parts.iter().collect(),
             Self::In(value, list) | Self::Affix(value, _, list) => std::iter::once(&**value).chain(list).collect(),
-            Self::Like(value, _) => vec![value],
+            Self::Like(value, _) | Self::UnlikeSome(value, _) => vec![value],
             _ => Vec::new(),
         }
     }

@@ -156,7 +156,14 @@ impl Parser {
         }
         let negated = self.takes_word("NOT");
         let value = match self.word_predicate(value)? {
-            Ok(expr) => return Ok(negate_if(negated, expr)),
+            Ok(Expr::Like(value, pattern)) if negated && self.readings.not_like_by_element => {
+                if self.readings.null_predicates {
+                    return Ok(self.as_read(Expr::UnlikeSome(value, pattern)));
+                }
+                // Without an element it is the negation of what does not hold.
+                return Ok(Expr::Or(vec![Expr::IsNull(value.clone()), Expr::UnlikeSome(value, pattern)]));
+            }
+            Ok(expr) => return Ok(negate_if(negated, self.as_read(expr))),
             Err(value) => value,
         };
         if negated {
@@ -173,7 +180,8 @@ impl Parser {
         } else if self.takes_word("BETWEEN") {
             let low = self.sum()?;
             self.word("AND")?;
-            Expr::Between(Box::new([*value, low, self.sum()?]))
+            let value = if self.readings.between_by_first { Expr::First(value) } else { *value };
+            Expr::Between(Box::new([value, low, self.sum()?]))
         } else if self.takes_word("LIKE") {
             Expr::Like(value, self.pattern()?)
         } else if self.takes_word("BEGINS") {
@@ -185,7 +193,7 @@ impl Parser {
         } else {
             return Ok(Err(*value));
         };
-        Ok(Ok(self.as_read(expr)))
+        Ok(Ok(expr))
     }
 
     /// A predicate with what it is for NULL.

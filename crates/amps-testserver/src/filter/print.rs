@@ -32,6 +32,7 @@ impl Level {
                 _ => Self::Product,
             },
             Expr::Negate(_) => Self::Sign,
+            Expr::First(operand) => Self::of(operand),
             Expr::Literal(_) | Expr::Field(_) | Expr::Call(..) | Expr::Pattern(_) => Self::Single,
             _ => Self::Predicate,
         }
@@ -66,7 +67,9 @@ impl Display for Expr {
             Self::Compare(left, comparison, right) => {
                 write!(f, "{} {} {}", At(Level::Sum, left), comparison.symbol(), At(Level::Sum, right))
             }
-            Self::OrNull(inner) => inner.fmt(f),
+            // As they were written.
+            Self::OrNull(inner) | Self::First(inner) => inner.fmt(f),
+            Self::UnlikeSome(value, pattern) => write!(f, "{} NOT LIKE {pattern}", At(Level::Sum, value)),
             Self::Not(inner) if has_negated_form(inner) => predicate(f, inner, "NOT "),
             Self::Not(operand) => write!(f, "NOT {}", At(Level::Not, operand)),
             Self::And(operands) => joined(f, operands, " AND ", Level::Not),

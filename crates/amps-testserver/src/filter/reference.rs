@@ -90,7 +90,9 @@ fn values(expr: &Expr, document: &Json) -> Vec<Val> {
         }),
         Expr::And(operands) => truth_value(operands.iter().map(|o| truth(&one(o))).reduce(and).unwrap()),
         Expr::Or(operands) => truth_value(operands.iter().map(|o| truth(&one(o))).reduce(or).unwrap()),
-        Expr::Call(..) | Expr::Pattern(_) | Expr::OrNull(_) => unreachable!("they have tests of their own"),
+        Expr::Call(..) | Expr::Pattern(_) | Expr::OrNull(_) | Expr::UnlikeSome(..) | Expr::First(_) => {
+            unreachable!("they have tests of their own")
+        }
     };
     vec![value]
 }
