@@ -144,7 +144,7 @@ streams: 3 open
   subscription 'orders#/id = 1': waiting, paused, topic 'orders', filter '/id = 1', 0 events waiting in 0 bytes, \
 0 not discarded, 0 delivered, 0 duplicates
   query 'prices#': waiting, topic 'prices', 0 events waiting in 0 bytes, 0 delivered, 0 duplicates
-  ever: 1 delivered, 0 duplicates, 0 conflated, 0 late, 0 unexpected
+  ever: 1 delivered, 0 duplicates, 0 conflated, 0 missed, 0 late, 0 unexpected
 calls that wait: 1
   sow 'prices' for TIME
 ";

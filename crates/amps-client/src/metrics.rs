@@ -72,7 +72,7 @@ fn describe() {
     describe_counter!(DELIVERED, Unit::Count, "Messages queued for the application");
     describe_counter!(DUPLICATES, Unit::Count, "Messages dropped because they were delivered or discarded before");
     describe_counter!(CONFLATED, Unit::Count, "Messages replaced by newer ones before they were read");
-    describe_counter!(MISSED, Unit::Count, "Messages that a full queue dropped before they were read");
+    describe_counter!(MISSED, Unit::Count, "Messages dropped before they were read, as a full queue was told to");
     describe_counter!(STRAYS, Unit::Count, "Messages that reached no stream, duplicates aside");
     describe_gauge!(QUEUE, Unit::Count, "Events that wait in a subscription's queue");
     describe_gauge!(QUEUE_BYTES, Unit::Bytes, "Bytes of these");

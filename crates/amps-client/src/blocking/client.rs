@@ -251,7 +251,7 @@ impl Client {
             execute::Executed::Stream(stream) => Executed::Stream(self.stream(stream)),
             execute::Executed::Written(receipt) => Executed::Written(self.receipt(receipt)),
             execute::Executed::Flushed => Executed::Flushed,
-            execute::Executed::Acknowledged(count) => Executed::Acknowledged(count),
+            execute::Executed::Acknowledged(deleted) => Executed::Acknowledged(deleted),
         })
     }
 

@@ -21,8 +21,8 @@ impl fmt::Display for Report {
         let (streams, strays) = (self.streams, self.strays);
         writeln!(
             f,
-            "  ever: {} delivered, {} duplicates, {} conflated, {} late, {} unexpected",
-            streams.delivered, streams.duplicates, streams.conflated, strays.late, strays.unexpected
+            "  ever: {} delivered, {} duplicates, {} conflated, {} missed, {} late, {} unexpected",
+            streams.delivered, streams.duplicates, streams.conflated, streams.missed, strays.late, strays.unexpected
         )?;
         writeln!(f, "calls that wait: {}", self.waiting.len())?;
         for call in &self.waiting {
