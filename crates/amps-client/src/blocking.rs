@@ -42,7 +42,7 @@ mod subscription;
 
 pub use client::{Client, Executed, Receipt};
 pub use streams::{Events, StateWatch, Strays};
-pub use subscription::{Messages, Subscription, SubscriptionHandle};
+pub use subscription::{ExactlyOnce, Messages, Subscription, SubscriptionHandle};
 
 #[cfg(doc)]
 use crate::Error;

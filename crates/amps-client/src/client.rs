@@ -3,6 +3,7 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use amps_core::{AckType, StartAt};
+use amps_ha::bookmarks::store::Changes;
 use amps_ha::bookmarks::{Bookmarks, DEFAULT_OVERLAP};
 use amps_ha::client_core::{Request, StrayCounts};
 use amps_ha::error::{Cause, CommandError, MoveError};
@@ -194,25 +195,43 @@ impl Client {
         subscribe.spec.start.as_ref().map_or(Ok(()), StartAt::check)?;
         let key = subscribe.key();
         let id = subscribe.spec.start.as_ref().map(|_| TakenId::take(&self.inner, &key)).transpose()?;
-        let store = self.inner.bookmark_store();
-        let begin = subscribe.spec.start.as_ref().map(StartAt::begin);
-        if store.is_none() && begin == Some(&StartAt::MostRecent) {
-            self.inner.warn(ConfigWarning::BookmarksForgotten { topic: subscribe.spec.topic.clone() });
-        }
-        let bookmarks = match (begin, &store) {
-            (None, _) => None,
-            (Some(start), None) => Some(Bookmarks::new(start.clone(), DEFAULT_OVERLAP)),
-            (Some(start), Some(store)) => {
-                let known = store.recover(&key).await?;
-                Some(Bookmarks::recovered(start.clone(), DEFAULT_OVERLAP, &known))
-            }
-        };
-        let kept = Kept { key: key.into(), changes: store.map(|store| store.changes()), _id: id };
+        let (bookmarks, changes) = self.bookmarks(&subscribe, &key).await?;
+        let kept = Kept { key: key.into(), changes, _id: id };
         let batching = subscribe.ack_batching();
         let limits = subscribe.limits.unwrap_or(self.inner.queue);
         let mut subscription = self.enter(subscribe.spec, kept, (limits, batching), bookmarks).await?;
         subscription.done_on_next = subscribe.done_on_next;
         Ok(subscription)
+    }
+
+    /// What is known of a subscription's bookmarks, and where to tell what changes.
+    async fn bookmarks(
+        &self,
+        subscribe: &Subscribe,
+        key: &str,
+    ) -> Result<(Option<Bookmarks>, Option<Changes>), CommandError> {
+        let Some(start) = subscribe.spec.start.as_ref().map(|start| start.begin().clone()) else {
+            let rule = "only a bookmark subscription has a place to go on from";
+            return match &subscribe.resume {
+                Some(_) => Err(CommandError::Invalid {
+                    command: subscribe.spec.command_name(),
+                    topic: subscribe.spec.topic.clone(),
+                    rule,
+                }),
+                None => Ok((None, None)),
+            };
+        };
+        if let Some(point) = &subscribe.resume {
+            return Ok((Some(Bookmarks::recovered(start, DEFAULT_OVERLAP, &point.state())), None));
+        }
+        let Some(store) = self.inner.bookmark_store() else {
+            if start == StartAt::MostRecent {
+                self.inner.warn(ConfigWarning::BookmarksForgotten { topic: subscribe.spec.topic.clone() });
+            }
+            return Ok((Some(Bookmarks::new(start, DEFAULT_OVERLAP)), None));
+        };
+        let known = store.recover(key).await?;
+        Ok((Some(Bookmarks::recovered(start, DEFAULT_OVERLAP, &known)), Some(store.changes())))
     }
 
     /// Queries the current records of a SOW topic. The stream yields

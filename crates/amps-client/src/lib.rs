@@ -32,6 +32,7 @@ mod deltas;
 mod disconnect;
 mod error;
 mod events;
+mod exactly_once;
 mod execute;
 mod handle;
 mod handling;
@@ -65,7 +66,7 @@ pub use amps_core::{
     MessageError, Rate, Reason, SeenHeader, SocketConnector, StageTimeout, StartAt, Status, Tap, Transport, Uri,
     UriError, Version, VersionError, quote, quote_list,
 };
-pub use amps_ha::bookmarks::store::{AdapterError, BookmarkStoreError, RecoveryPointAdapter};
+pub use amps_ha::bookmarks::store::{AdapterError, BookmarkStoreError, RecoveryPointAdapter, ResumePoint};
 pub use amps_ha::client_core::{Deleted, StrayCounts};
 pub use amps_ha::error::{Cause, CommandError, MoveError};
 pub use amps_ha::event::{ConnectionState, Event, HandlerFailed, StateChange};
@@ -90,6 +91,7 @@ pub use deltas::{DeltaError, DeltaRecords, merge_delta};
 pub use disconnect::{DisconnectHandler, Handling};
 pub use error::{ConnectError, OpenError, PublishError};
 pub use events::{Events, Stray, Strays};
+pub use exactly_once::{Batch, ExactlyOnce};
 pub use execute::Executed;
 pub use handle::SubscriptionHandle;
 pub use handling::MessageGuard;

@@ -5,7 +5,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use amps_core::{AckTypes, Bookmark, CommandOptions, Message, StartAt};
-use amps_ha::bookmarks::store::Changes;
+use amps_ha::bookmarks::store::{Changes, ResumePoint};
 use amps_ha::client_core::Request;
 use amps_ha::error::CommandError;
 use amps_ha::subscriptions::{
@@ -33,6 +33,7 @@ pub struct Subscribe {
     pub(crate) id: Option<String>,
     pub(crate) limits: Option<QueueLimits>,
     pub(crate) done_on_next: bool,
+    pub(crate) resume: Option<ResumePoint>,
     ack_batch: usize,
     ack_timeout: Option<Duration>,
 }
@@ -40,7 +41,8 @@ pub struct Subscribe {
 impl Subscribe {
     fn of(kind: SubscriptionKind, topic: impl Into<String>) -> Self {
         let spec = SubscriptionSpec::new(kind, topic);
-        Self { spec, id: None, limits: None, done_on_next: false, ack_batch: 1, ack_timeout: None }
+        let (id, resume, ack_timeout) = (None, None, None);
+        Self { spec, id, limits: None, done_on_next: false, resume, ack_batch: 1, ack_timeout }
     }
 
     /// Messages published to `topic`, a name or a regular expression.
@@ -132,6 +134,16 @@ impl Subscribe {
     #[must_use]
     pub fn bookmark(mut self, start: impl Into<StartAt>) -> Self {
         self.spec.start = Some(start.into());
+        self
+    }
+
+    /// A bookmark subscription that goes on where the application says, which keeps
+    /// that itself: see [`Subscription::exactly_once`]. The client's bookmark store
+    /// has no part in it. With an empty point it starts where
+    /// [`bookmark`](Self::bookmark) says.
+    #[must_use]
+    pub fn resume(mut self, point: ResumePoint) -> Self {
+        self.resume = Some(point);
         self
     }
 
@@ -393,7 +405,10 @@ impl Subscription {
         Self { reader, client, kept, done_on_next: false, current: None, _listed: listed }
     }
 
-    fn poll_event(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<SubscriptionEvent, CommandError>>> {
+    pub(crate) fn poll_event(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<SubscriptionEvent, CommandError>>> {
         self.current_is_done();
         let event = self.reader.poll_next(context);
         if let (true, Poll::Ready(Some(Ok(Item::Message(message))))) = (self.done_on_next, &event) {

@@ -46,6 +46,7 @@ use std::time::{Duration, Instant};
 use amps_core::{Bookmark, StartAt, planted};
 
 use publisher::Publisher;
+use store::ResumePoint;
 
 /// The default resume overlap.
 pub const DEFAULT_OVERLAP: Duration = Duration::from_secs(10);
@@ -320,6 +321,26 @@ impl Bookmarks {
         }
         changes.publishers.append(&mut states);
         changes
+    }
+
+    /// Where a new process is to resume once these messages are done with too. They
+    /// need not be discarded yet, and nothing is changed by asking: store it in the
+    /// transaction that their effects are in, and discard them when that is
+    /// committed.
+    ///
+    /// What is discarded out of order is not in it. Costs a look at every publisher.
+    pub fn resume_point(&mut self, done: impl IntoIterator<Item = Bookmark>) -> ResumePoint {
+        let drained = self.drained_at();
+        let mut sequences: BTreeMap<u64, Vec<u64>> = BTreeMap::new();
+        for bookmark in done {
+            sequences.entry(bookmark.publisher).or_default().push(bookmark.sequence);
+        }
+        sequences.values_mut().for_each(|sequences| sequences.sort_unstable());
+        let point = |(hash, publisher): (&u64, &mut Publisher)| {
+            let done = sequences.get(hash).map_or(&[][..], Vec::as_slice);
+            (*hash, publisher.point(done, drained, self.overlap))
+        };
+        ResumePoint::new(self.base, self.publishers.iter_mut().map(point).collect())
     }
 
     /// How many messages were received and not discarded.

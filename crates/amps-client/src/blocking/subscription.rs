@@ -7,6 +7,7 @@ use amps_ha::subscriptions::{AckOption, QueueStats, Replacement};
 
 use super::runtime::Runtime;
 use crate::any_error::Error;
+use crate::exactly_once::Batch;
 use crate::handling::MessageGuard;
 use crate::subscribe::SubscriptionEvent;
 
@@ -137,6 +138,15 @@ impl Subscription {
         self.runtime.wait(self.stream.flush_acks())
     }
 
+    /// Goes on with batches, for exactly-once processing with a database of the
+    /// application's own; see [`exactly_once`](crate::Subscription::exactly_once).
+    ///
+    /// # Errors
+    /// [`Error::Command`] when this is no bookmark subscription.
+    pub fn exactly_once(self) -> Result<ExactlyOnce, Error> {
+        Ok(ExactlyOnce { batches: self.stream.exactly_once()?, runtime: self.runtime })
+    }
+
     /// What changes this subscription from elsewhere; see
     /// [`handle`](crate::Subscription::handle).
     pub fn handle(&self) -> SubscriptionHandle {
@@ -180,6 +190,25 @@ impl Iterator for Messages<'_> {
 
     fn next(&mut self) -> Option<Self::Item> {
         self.0.next_message().transpose()
+    }
+}
+
+/// The messages of a bookmark subscription in batches, for effects that happen
+/// exactly once; see [`ExactlyOnce`](crate::ExactlyOnce).
+#[derive(Debug)]
+pub struct ExactlyOnce {
+    batches: crate::ExactlyOnce,
+    runtime: Arc<Runtime>,
+}
+
+impl ExactlyOnce {
+    /// The next messages, up to `most` of those that are there, waiting for one at
+    /// least; see [`next_batch`](crate::ExactlyOnce::next_batch).
+    ///
+    /// # Errors
+    /// [`Error::Command`], as there; [`Error::WouldDeadlock`].
+    pub fn next_batch(&mut self, most: usize) -> Result<Option<Batch<'_>>, Error> {
+        self.runtime.wait(self.batches.next_batch(most))
     }
 }
 

@@ -24,6 +24,16 @@ pub enum Op {
     Connect(usize),
     /// The process dies and a new one connects.
     Restart(usize),
+    /// So many of the messages that wait have their effects, in a transaction with
+    /// the resume point. Not together with discards and restarts.
+    Transact(usize),
+    /// The process dies in such a transaction, before or behind its commit, and a
+    /// new one connects to `server`.
+    DieTransacting {
+        most: usize,
+        committed: bool,
+        server: usize,
+    },
 }
 
 /// Half of the messages do not match the subscription's filter.
@@ -58,6 +68,8 @@ struct World {
     durable_discards: BTreeSet<Bookmark>,
     /// What was durably discarded when this life began.
     before: BTreeSet<Bookmark>,
+    /// The resume point in the application's database, as text, and the effects.
+    database: (String, BTreeSet<Bookmark>),
 }
 
 impl World {
@@ -79,6 +91,7 @@ impl World {
             durable: BTreeMap::new(),
             durable_discards: BTreeSet::new(),
             before: BTreeSet::new(),
+            database: Default::default(),
         };
         world.connect(0);
         world
@@ -180,18 +193,47 @@ impl World {
     }
 
     fn restart(&mut self, server: usize) {
+        let publishers = self.durable.clone().into_iter().collect();
+        self.begin_anew(server, &BookmarkState { base: None, publishers }, self.durable_discards.clone());
+    }
+
+    fn begin_anew(&mut self, server: usize, state: &BookmarkState, done: BTreeSet<Bookmark>) {
         // The documented limit: no anchor yet and another server.
-        let anchored = self.durable.values().any(|publisher| publisher.anchor.is_some());
+        let anchored = state.publishers.iter().any(|(_, publisher)| publisher.anchor.is_some());
         if !anchored && (self.visited.len() > 1 || !self.visited.contains(&server)) {
             return;
         }
-        let state = BookmarkState { base: None, publishers: self.durable.clone().into_iter().collect() };
-        self.bookmarks = Bookmarks::recovered(StartAt::Epoch, OVERLAP, &state);
+        self.bookmarks = Bookmarks::recovered(StartAt::Epoch, OVERLAP, state);
         self.delivered.clear();
         self.queue.clear();
-        self.discarded = self.durable_discards.clone();
-        self.before = self.durable_discards.clone();
+        self.discarded = done.clone();
+        self.before = done;
         self.connect(server);
+    }
+
+    /// Commits the effects of the first messages with the resume point.
+    fn transact(&mut self, most: usize) -> usize {
+        let batch = &self.queue[..most.min(self.queue.len())];
+        let (point, effects) = &mut self.database;
+        *point = self.bookmarks.resume_point(batch.iter().copied()).to_string();
+        for bookmark in batch {
+            assert!(effects.insert(*bookmark), "{bookmark} has its effect twice");
+        }
+        batch.len()
+    }
+
+    fn die_transacting(&mut self, most: usize, committed: bool, server: usize) {
+        if committed {
+            let count = self.transact(most);
+            // Should it not die: the documented limit.
+            (0..count).for_each(|_| self.discard(0));
+        } else {
+            // Rolled back: nothing of it is left, here either.
+            self.bookmarks.resume_point(self.queue.iter().copied());
+        }
+        let (point, effects) = self.database.clone();
+        let point: ResumePoint = point.parse().expect("what was written can be read");
+        self.begin_anew(server, &point.state(), effects);
     }
 
     fn step(&mut self, op: Op) {
@@ -204,6 +246,11 @@ impl World {
             Op::Commit => self.commit(),
             Op::Connect(server) => self.connect(server),
             Op::Restart(server) => self.restart(server),
+            Op::Transact(most) => {
+                let count = self.transact(most);
+                (0..count).for_each(|_| self.discard(0));
+            }
+            Op::DieTransacting { most, committed, server } => self.die_transacting(most, committed, server),
         }
     }
 
@@ -219,6 +266,14 @@ impl World {
         }
         assert_eq!(self.bookmarks.undiscarded(), 0);
     }
+
+    fn finish_transacting(mut self) {
+        self.now += 10 * LAG;
+        self.read(usize::MAX);
+        self.transact(usize::MAX);
+        let wanted: BTreeSet<Bookmark> = self.published.iter().copied().filter(matches).collect();
+        assert_eq!(self.database.1, wanted, "the effects, and what was published");
+    }
 }
 
 /// A history from its beginning to its end.
@@ -228,6 +283,15 @@ pub fn run(ops: impl IntoIterator<Item = Op>) {
         world.step(op);
     }
     world.finish();
+}
+
+/// The same with transactions, at whose end every message has had its effect.
+pub fn run_transacting(ops: impl IntoIterator<Item = Op>) {
+    let mut world = World::new();
+    for op in ops {
+        world.step(op);
+    }
+    world.finish_transacting();
 }
 
 #[cfg(test)]
@@ -257,6 +321,31 @@ mod tests {
     /// Covers 11.8.3#1, 11.8.3#2.
     #[test]
     fn nothing_is_lost_and_nothing_comes_twice() {
+        histories(op(), run);
+    }
+
+    fn transacting() -> impl Strategy<Value = Op> {
+        let dying = (0usize..8, any::<bool>(), 0..SERVERS);
+        prop_oneof![
+            6 => (1u64..6, [0..=LAG, 0..=LAG, 0..=LAG]).prop_map(|(publisher, lags)| Op::Publish { publisher, lags }),
+            4 => (0u64..500).prop_map(Op::Advance),
+            3 => (0usize..6).prop_map(Op::Read),
+            3 => Just(Op::Read(usize::MAX)),
+            5 => (0usize..8).prop_map(Op::Transact),
+            1 => Just(Op::Persisted),
+            2 => (0..SERVERS).prop_map(Op::Connect),
+            2 => dying.prop_map(|(most, committed, server)| Op::DieTransacting { most, committed, server }),
+        ]
+    }
+
+    /// The resume point in the transaction of the effects is all that a new process
+    /// needs, wherever the old one died.
+    #[test]
+    fn every_message_has_its_effect_exactly_once() {
+        histories(transacting(), run_transacting);
+    }
+
+    fn histories(op: impl Strategy<Value = Op>, run: impl Fn(Vec<Op>)) {
         let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
         let seed = number("BOOKMARK_SEED").unwrap_or_else(rand::random);
         println!("BOOKMARK_SEED={seed}");
@@ -264,7 +353,7 @@ mod tests {
         let config = ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() };
         let seed: Vec<u8> = seed.to_be_bytes().repeat(4);
         let random = TestRng::from_seed(RngAlgorithm::ChaCha, &seed);
-        let histories = prop::collection::vec(op(), 1..120);
+        let histories = prop::collection::vec(op, 1..120);
         let outcome = TestRunner::new_with_rng(config, random).run(&histories, |ops| {
             run(ops);
             Ok(())

@@ -75,6 +75,12 @@ impl Pending {
         last
     }
 
+    /// The last with everything before it discarded or among `also`, which rises.
+    pub(super) fn done_through(&self, also: &[u64]) -> Option<u64> {
+        let is_done = |slot: &&Slot| slot.discarded || also.binary_search(&slot.sequence).is_ok();
+        self.slots.iter().take_while(is_done).last().map(|slot| slot.sequence)
+    }
+
     /// The first and last of each row of discarded ones.
     pub(super) fn discarded(&self) -> Vec<(u64, u64)> {
         let mut rows: Vec<(u64, u64)> = Vec::new();

@@ -234,6 +234,13 @@ impl Publisher {
         PublisherState { floor, anchor: self.anchor, ahead: ahead.collect() }
     }
 
+    /// Floor and anchor as they will be when these sequences, which rise, are
+    /// discarded too.
+    pub(super) fn point(&mut self, done: &[u64], drained: Option<Instant>, overlap: Duration) -> [Option<u64>; 2] {
+        self.promote(drained, overlap);
+        [self.floor().max(self.pending.done_through(done)), self.anchor]
+    }
+
     /// Whether it was not marked as changed before.
     pub(super) fn set_changed(&mut self) -> bool {
         !std::mem::replace(&mut self.changed, true)

@@ -6,6 +6,7 @@ mod most_recent;
 mod point;
 mod record;
 mod rescue;
+mod resume;
 mod writer;
 
 use std::collections::BTreeMap;
@@ -18,6 +19,7 @@ pub use adapter::{AdapterError, RecoveryPointAdapter, RecoveryPoints};
 pub use keyed::KvBookmarkStore;
 pub use most_recent::MostRecentOnly;
 pub use rescue::Examined;
+pub use resume::ResumePoint;
 pub use writer::{BookmarkWriter, ChangeSource, Changes, Saved, WriterOptions};
 
 /// Keeps what the subscriptions of one client have discarded.

@@ -5,7 +5,7 @@ use std::error::Error;
 use std::fmt;
 
 use super::point::{read_point, write_point};
-use super::{BookmarkState, BookmarkStore, BookmarkStoreError, PublisherState};
+use super::{BookmarkState, BookmarkStore, BookmarkStoreError, ResumePoint};
 use crate::user_code::{UserError, contain};
 
 /// An error of a [`RecoveryPointAdapter`], of any type.
@@ -90,10 +90,7 @@ impl<A: RecoveryPointAdapter> BookmarkStore for RecoveryPoints<A> {
             self.known.insert(subscription.to_owned(), point);
         }
         let point = &self.known[subscription];
-        let publishers = point.publishers.iter().map(|(hash, [floor, anchor])| {
-            (*hash, PublisherState { floor: *floor, anchor: *anchor, ahead: Vec::new() })
-        });
-        Ok(BookmarkState { base: point.base, publishers: publishers.collect() })
+        Ok(ResumePoint::new(point.base, point.publishers.clone()).state())
     }
 
     fn save(&mut self, subscription: &str, changes: &BookmarkState) -> Result<(), BookmarkStoreError> {
