@@ -35,7 +35,7 @@ impl Listing {
         // Each queue has a lock of its own.
         drop(streams);
         let looks: Vec<_> = open.into_iter().map(|(id, queue)| (id, queue.look())).collect();
-        let total = looks.iter().fold(dropped, |total, (_, look)| sum(total, look.stats));
+        let total = looks.iter().fold(dropped, |total, (_, look)| total + look.stats);
         (looks, total)
     }
 
@@ -55,16 +55,7 @@ impl Drop for Listed {
     fn drop(&mut self) {
         let mut streams = self.listing.lock();
         if let Some((_, queue)) = streams.open.remove(&self.number) {
-            streams.dropped = sum(streams.dropped, queue.stats());
+            streams.dropped = streams.dropped + queue.stats();
         }
-    }
-}
-
-fn sum(one: QueueStats, other: QueueStats) -> QueueStats {
-    QueueStats {
-        delivered: one.delivered + other.delivered,
-        duplicates: one.duplicates + other.duplicates,
-        conflated: one.conflated + other.conflated,
-        missed: one.missed + other.missed,
     }
 }

@@ -130,7 +130,7 @@ mod tests {
         // Not every machine has it.
         let v6 = TcpListener::bind("[::1]:0").await.ok();
         let v4 = v4.local_addr().unwrap();
-        let v6_addr = v6.as_ref().map_or("[::1]:1".parse().unwrap(), |v6| v6.local_addr().unwrap());
+        let v6_addr = v6.as_ref().map_or_else(|| "[::1]:1".parse().unwrap(), |v6| v6.local_addr().unwrap());
         for (query, expected) in [
             ("", v4),
             ("?ip_protocol_prefer=ipv4", v4),

@@ -1,4 +1,4 @@
-use std::ops::Range;
+use std::ops::{Add, Range};
 
 use amps_core::{Message, Messages, Uri};
 use serde::Serialize;
@@ -102,6 +102,20 @@ pub struct QueueStats {
     pub conflated: u64,
     /// Of those delivered, messages that were dropped before they were read.
     pub missed: u64,
+}
+
+impl Add for QueueStats {
+    type Output = Self;
+
+    /// What two subscriptions counted together.
+    fn add(self, other: Self) -> Self {
+        Self {
+            delivered: self.delivered + other.delivered,
+            duplicates: self.duplicates + other.duplicates,
+            conflated: self.conflated + other.conflated,
+            missed: self.missed + other.missed,
+        }
+    }
 }
 
 /// What waits for a consumer: messages of one read, or something else.
