@@ -1,29 +1,58 @@
 //! The command line. One struct a subcommand; each stands with its command.
 
-use std::fmt;
+use clap::{Parser, Subcommand};
 
-use clap::{Args, Parser, Subcommand};
-
-use crate::{bench, ping, publish, sow, store_dir, subscribe, testserver};
+use crate::{bench, generated, ping, publish, queue, sow, sow_delete, store_dir, subscribe, testserver};
 
 /// A client for AMPS that survives dead servers, and a server to try it on.
 #[derive(Debug, Parser)]
 #[command(name = "amps", version)]
 pub(crate) struct Cli {
+    /// The profile of the configuration file whose options count unless they are
+    /// given here or in the environment.
+    #[arg(
+        long,
+        global = true,
+        value_name = "NAME",
+        env = "AMPS_PROFILE",
+        hide_env_values = true,
+        help_heading = "Profile"
+    )]
+    pub(crate) profile: Option<String>,
     #[command(subcommand)]
     pub(crate) command: Command,
 }
 
 #[derive(Debug, Subcommand)]
+#[command(rename_all = "snake_case")]
 pub(crate) enum Command {
     /// Logs on to a server and says whether it answers.
     Ping(ping::Ping),
-    /// Publishes a file or standard input, one message a line.
+    /// Publishes messages from files or standard input.
     Publish(publish::Publish),
+    /// Publishes what changed of records: `publish` with `--delta`.
+    #[command(alias = "delta-publish")]
+    DeltaPublish(publish::Publish),
     /// Prints the messages of a topic.
     Subscribe(subscribe::Subscribe),
+    /// Prints what changes of the records of a topic: `subscribe` with `--delta`.
+    #[command(alias = "delta-subscribe")]
+    DeltaSubscribe(subscribe::Subscribe),
     /// Prints the records of a SOW topic.
     Sow(sow::Sow),
+    /// Prints the records of a SOW topic, and then the messages that change them.
+    #[command(alias = "sow-and-subscribe")]
+    SowAndSubscribe(subscribe::SowAndSubscribe),
+    /// Prints the records of a SOW topic, and then what changes of them:
+    /// `sow_and_subscribe` with `--delta`.
+    #[command(alias = "sow-and-delta-subscribe")]
+    SowAndDeltaSubscribe(subscribe::SowAndSubscribe),
+    /// Deletes records of a SOW topic, and says how many there were.
+    #[command(alias = "sow-delete")]
+    SowDelete(sow_delete::SowDelete),
+    /// Works off the messages of a queue.
+    #[command(subcommand)]
+    Queue(queue::Queue),
     /// Measures how fast messages are published and received.
     #[command(subcommand)]
     Bench(bench::Bench),
@@ -34,41 +63,18 @@ pub(crate) enum Command {
     Conformance(amps_conformance::Args),
     /// Runs a server for tests and demos. Not for production.
     Testserver(testserver::Testserver),
-}
-
-/// The servers of a client that goes on when one of them dies.
-#[derive(Args)]
-pub(crate) struct Servers {
-    /// Connection strings, tried in turn.
-    #[arg(long = "server", value_name = "URI[,URI...]", value_delimiter = ',', required = true)]
-    pub(crate) uris: Vec<String>,
-    /// Heartbeat interval in seconds; a server silent for twice as long counts as
-    /// dead. 0 switches heartbeats off.
-    #[arg(long, value_name = "SECS", default_value_t = 5, value_parser = clap::value_parser!(u64).range(0..=86_400))]
-    pub(crate) heartbeat: u64,
-}
-
-impl Servers {
-    /// The connection strings without their passwords.
-    pub(crate) fn shown(&self) -> String {
-        self.uris.iter().map(|uri| amps_client::mask(uri)).collect::<Vec<_>>().join(",")
-    }
-}
-
-impl fmt::Debug for Servers {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.shown())
-    }
+    /// Prints what makes a shell complete the words of this command.
+    Completions(generated::Completions),
+    /// Writes the manual pages, one a verb, to a directory.
+    Man(generated::Man),
 }
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
-    use super::*;
+    use crate::cli;
 
     #[test]
     fn the_definition_is_sound() {
-        Cli::command().debug_assert();
+        cli::definition().debug_assert();
     }
 }

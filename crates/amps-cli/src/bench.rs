@@ -1,6 +1,7 @@
 //! `amps bench`: how fast this client is against the user's own server.
 //!
-//! Each probe connects first and measures then, and prints one JSON line.
+//! Each probe connects first and measures then, and prints one JSON line. Nothing
+//! is drawn meanwhile: it would share the machine with what is measured.
 
 mod body;
 mod latency;
@@ -19,9 +20,9 @@ use clap::{Args, Subcommand};
 use futures_util::FutureExt;
 use serde::Serialize;
 
-use crate::args::Servers;
 use crate::connect;
 use crate::exit::{End, Failure};
+use crate::servers::Servers;
 use crate::signals::Signals;
 
 /// How long connecting may take.
@@ -83,8 +84,8 @@ pub(crate) struct Target {
 }
 
 impl Target {
-    fn builder(&self, name: Option<&str>) -> ClientBuilder {
-        connect::builder(&self.servers, name, "bench").connect_within(CONNECT)
+    fn builder(&self, name: Option<&str>) -> Result<ClientBuilder, Failure> {
+        Ok(connect::builder(&self.servers, name, "bench")?.connect_within(CONNECT))
     }
 }
 
@@ -116,7 +117,7 @@ fn print(figures: &impl Serialize) -> Result<(), Failure> {
 
 /// A connected client, and what happens to it from then on.
 async fn connect(builder: ClientBuilder) -> Result<(Client, Events), Failure> {
-    let client = builder.connect().await.map_err(|error| Failure::new("cannot connect", error))?;
+    let client = builder.connect().await.map_err(connect::not_connected)?;
     let events = client.events();
     Ok((client, events))
 }

@@ -1,55 +1,118 @@
 //! Setting up a client from the command line, and telling of it on standard
 //! error.
 
+use std::collections::HashSet;
+use std::fmt;
 use std::time::Duration;
 
-use amps_client::{Client, ClientBuilder, ConnectionState, Event, Events};
+use amps_client::{
+    Client, ClientBuilder, CommandError, ConnectError, ConnectionState, Event, Events, OpenError, SocketConnector,
+};
 
-use crate::args::Servers;
+use crate::advice;
+use crate::exit::Failure;
+use crate::say::{self, Tone};
+use crate::servers::{Reached, Servers};
 
 /// A client of these servers. Without a name of its own it gets one that no
 /// other process on this machine has: two clients under one name would throw
 /// each other out.
-pub(crate) fn builder(servers: &Servers, name: Option<&str>, kind: &str) -> ClientBuilder {
+///
+/// # Errors
+/// When there is no server, or what is said of the connection cannot be.
+pub(crate) fn builder(servers: &Servers, name: Option<&str>, kind: &str) -> Result<ClientBuilder, Failure> {
+    Ok(reaching(&servers.reach()?, servers.heartbeat, name, kind))
+}
+
+/// The same, when the servers were put together before.
+pub(crate) fn reaching(reached: &Reached, heartbeat: u64, name: Option<&str>, kind: &str) -> ClientBuilder {
     let name = name.map_or_else(|| format!("amps-{kind}-{}", std::process::id()), str::to_owned);
-    let builder = Client::builder(name).servers(servers.uris.clone());
-    match Duration::from_secs(servers.heartbeat) {
+    let mut builder = Client::builder(name).servers(reached.uris.clone());
+    if let Some(connector) = &reached.connector {
+        builder = builder.connector(SocketConnector::clone(connector));
+    }
+    match Duration::from_secs(heartbeat) {
         Duration::ZERO => builder.no_heartbeat(),
         interval => builder.heartbeat(interval, 2 * interval),
     }
 }
 
+/// A client that cannot be started.
+pub(crate) fn not_started(error: OpenError) -> Failure {
+    let advice = advice::about_open(&error).map(str::to_owned);
+    Failure::new("cannot start the client", error).hint(advice)
+}
+
+/// A client that has no connection in time.
+pub(crate) fn not_connected(error: ConnectError) -> Failure {
+    let advice = advice::about_connect(&error);
+    Failure::new("cannot connect", error).hint(advice)
+}
+
+/// A command that failed, with the filter it had.
+pub(crate) fn refused(what: impl fmt::Display, error: CommandError, filter: Option<&str>) -> Failure {
+    let advice = advice::about_command(&error, filter);
+    Failure::new(what, error).hint(advice)
+}
+
 /// Writes what happens to a client, one line an event, until the client ends.
-pub(crate) async fn tell(mut events: Events, say: impl Fn(&str)) {
+/// Each piece of advice comes once.
+pub(crate) async fn tell(mut events: Events, say: impl Fn(Tone, &str)) {
+    let mut advised = HashSet::new();
     while let Some(event) = events.next().await {
-        if let Some(text) = text(&event) {
-            say(&text);
+        let Some((tone, text)) = text(&event) else { continue };
+        say(tone, &text);
+        if let Event::AttemptFailed { cause, .. } = &event
+            && let Some(advice) = advice::about_attempt(cause)
+            && advised.insert(advice)
+        {
+            say(Tone::Hint, &format!("  {}", advice.replace('\n', "\n  ")));
         }
     }
 }
 
+/// [`tell`] on standard error.
+pub(crate) async fn tell_on_stderr(events: Events) {
+    tell(events, |tone, text| say::line(tone, text)).await;
+}
+
 /// A line for an event. `connected URI` stands for a client that has fully
 /// recovered on that server.
-pub(crate) fn text(event: &Event) -> Option<String> {
+pub(crate) fn text(event: &Event) -> Option<(Tone, String)> {
     Some(match event {
         Event::State(change) => {
             let uri = change.uri.as_ref().map_or_else(String::new, |uri| format!(" {uri}"));
             let cause = change.cause.as_ref().map_or_else(String::new, |cause| format!(": {cause}"));
             match change.state {
-                ConnectionState::Resubscribed => format!("connected{uri}"),
-                ConnectionState::Disconnected => format!("disconnected{uri}{cause}"),
-                ConnectionState::Shutdown => format!("closed{cause}"),
+                ConnectionState::Resubscribed => (Tone::Good, format!("connected{uri}")),
+                ConnectionState::Disconnected => (Tone::Warning, format!("disconnected{uri}{cause}")),
+                ConnectionState::Shutdown => (Tone::Warning, format!("closed{cause}")),
                 _ => return None,
             }
         }
-        Event::AttemptFailed { uri, attempt, cause } => format!("attempt {attempt} at {uri} failed: {cause}"),
-        Event::FailedWrite(failed) => format!("refused message {}: {}", failed.sequence, failed.reason),
-        Event::SequenceAhead { uri, sequence } => format!(
-            "{uri} knows this client name with sequence {sequence}, which it never used: \
-             is there another client of this name, or is the store an old copy?"
-        ),
-        Event::Dropped { messages } => format!("lost {messages} messages with the connection: there is no store"),
-        Event::Missed(events) => format!("{events} events not shown"),
+        Event::AttemptFailed { uri, attempt, cause } => {
+            (Tone::Warning, format!("attempt {attempt} at {uri} failed: {cause}"))
+        }
+        Event::FailedWrite(failed) => (Tone::Bad, format!("refused message {}: {}", failed.sequence, failed.reason)),
+        Event::SequenceAhead { uri, sequence } => {
+            let text = format!(
+                "{uri} knows this client name with sequence {sequence}, which it never used: \
+                 is there another client of this name, or is the store an old copy?"
+            );
+            (Tone::Bad, text)
+        }
+        Event::NameContested { uri, .. } => {
+            let text = format!(
+                "{uri} keeps closing the connection soon after the logon: does another client use this name? Give \
+                 each its own with --client-name"
+            );
+            (Tone::Bad, text)
+        }
+        Event::Dropped { messages } => {
+            (Tone::Bad, format!("lost {messages} messages with the connection: there is no store"))
+        }
+        Event::BookmarkStoreFailed(error) => (Tone::Bad, format!("the bookmark store failed: {error}")),
+        Event::Missed(events) => (Tone::Warning, format!("{events} events not shown")),
         _ => return None,
     })
 }

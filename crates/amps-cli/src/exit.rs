@@ -3,6 +3,17 @@
 use std::fmt;
 use std::process::ExitCode;
 
+use crate::say::{self, Tone};
+
+/// What the exit codes mean, for the help and the manual pages.
+pub(crate) const CODES: &str = "\
+Exit codes:
+  0      what was asked for was done
+  1      it failed, or not everything was acknowledged
+  2      the command line, a profile or the environment is wrong; nothing was done
+  3      `store`: damaged, or not all could be salvaged; `conformance`: no logon there
+  128+N  ended by signal N before it was done; `subscribe` and its kin end with 0";
+
 /// The end of a command that did not fail.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum End {
@@ -31,18 +42,45 @@ impl From<End> for ExitCode {
     }
 }
 
-/// A command that failed: what was tried, and why it did not work.
+/// A command that failed: what was tried, why it did not work, and what to do.
 #[derive(Debug)]
-pub(crate) struct Failure(String);
+pub(crate) struct Failure {
+    text: String,
+    hints: Vec<String>,
+    usage: bool,
+}
 
 impl Failure {
     pub(crate) fn new(what: impl fmt::Display, why: impl fmt::Display) -> Self {
-        Self(format!("{what}: {why}"))
+        Self { text: format!("{what}: {why}"), hints: Vec::new(), usage: false }
+    }
+
+    /// What was asked for cannot be, and nothing was done.
+    pub(crate) fn usage(what: impl fmt::Display) -> Self {
+        Self { text: what.to_string(), hints: Vec::new(), usage: true }
+    }
+
+    /// Adds what to do about it.
+    pub(crate) fn hint(mut self, what: impl Into<Option<String>>) -> Self {
+        self.hints.extend(what.into());
+        self
+    }
+
+    /// Tells of it on standard error.
+    pub(crate) fn report(&self) -> ExitCode {
+        eprintln!("{} {self}", say::painted(Tone::Bad, "error:"));
+        for hint in &self.hints {
+            say::line(Tone::Hint, format_args!("  {}", hint.replace('\n', "\n  ")));
+        }
+        match self.usage {
+            true => ExitCode::from(2),
+            false => ExitCode::FAILURE,
+        }
     }
 }
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.text)
     }
 }

@@ -1,131 +1,166 @@
-//! How a message is written to standard output.
+//! How messages are written to standard output.
+
+mod json;
+mod table;
+mod template;
 
 use std::borrow::Cow;
 use std::io::{self, Write};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::str::FromStr;
 
-use amps_client::{Field, Message};
-use serde::Serialize;
-use serde_json::value::RawValue;
+use amps_client::{Field, Message, MessageKind};
+
+use table::Table;
+use template::Template;
 
 /// The forms of `--format`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Format {
     /// The body alone, then a line feed.
     Body,
     /// One JSON object a line: the header fields and the body as `data`.
     Json,
+    /// Columns for people.
+    Table,
+    /// A text with tags, then a line feed.
+    Template(Template),
+}
+
+impl FromStr for Format {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "body" => Ok(Self::Body),
+            "json" => Ok(Self::Json),
+            "table" => Ok(Self::Table),
+            template if template.contains('{') => template.parse().map(Self::Template),
+            _ => {
+                Err(format!("it is none of body, json and table, and no template: that has tags, {}", template::tags()))
+            }
+        }
+    }
 }
 
 /// The parts of a message that are shown.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Shown<'a> {
-    topic: Cow<'a, str>,
-    bookmark: Option<&'a str>,
-    sow_key: Option<Cow<'a, str>>,
-    body: &'a [u8],
+    pub(crate) command: &'a str,
+    pub(crate) topic: Cow<'a, str>,
+    pub(crate) bookmark: Option<&'a str>,
+    pub(crate) sow_key: Option<Cow<'a, str>>,
+    pub(crate) timestamp: Option<&'a str>,
+    pub(crate) correlation_id: Option<Cow<'a, str>>,
+    pub(crate) user_id: Option<Cow<'a, str>>,
+    pub(crate) expiration: Option<u64>,
+    pub(crate) lease_period: Option<&'a str>,
+    pub(crate) reason: Option<Cow<'a, str>>,
+    pub(crate) body: &'a [u8],
 }
 
 impl<'a> From<&'a Message> for Shown<'a> {
     fn from(message: &'a Message) -> Self {
+        let command = match message.kind() {
+            MessageKind::Sow => "sow",
+            MessageKind::Oof => "oof",
+            _ => "publish",
+        };
         Self {
+            command,
             topic: message.topic().unwrap_or_default(),
             bookmark: message.raw(Field::Bookmark),
             sow_key: message.sow_key(),
+            timestamp: message.timestamp(),
+            correlation_id: message.correlation_id(),
+            user_id: message.user_id(),
+            expiration: message.number(Field::Expiration),
+            lease_period: message.lease_period(),
+            reason: message.text(Field::Reason),
             body: message.data(),
         }
     }
 }
 
-#[derive(Serialize)]
-struct Object<'a> {
-    topic: Cow<'a, str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    bookmark: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    sow_key: Option<Cow<'a, str>>,
-    /// When this program got the message, in milliseconds of the Unix clock.
-    timestamp_ms: u64,
-    data: Data<'a>,
+/// Writes messages in one form.
+#[derive(Debug)]
+pub(crate) struct Printer<W> {
+    out: W,
+    form: Form,
 }
 
-#[derive(Serialize)]
-#[serde(untagged)]
-enum Data<'a> {
-    /// To the byte as it came.
-    Json(&'a RawValue),
-    Text(String),
+#[derive(Debug)]
+enum Form {
+    Line(Format),
+    Table(Table),
 }
 
-impl Format {
+impl<W: Write> Printer<W> {
+    /// Messages of `topic`. A table shows its rows as they come, and with what
+    /// they are, if it `follows` the topic; else as one at the end.
+    pub(crate) fn new(out: W, format: &Format, topic: &str, follows: bool) -> Self {
+        let form = match format {
+            Format::Table => Form::Table(Table::new(topic, follows)),
+            line => Form::Line(line.clone()),
+        };
+        Self { out, form }
+    }
+
     /// Writes one message.
     ///
     /// # Errors
     /// What the output reports.
-    pub(crate) fn write(self, out: &mut impl Write, message: Shown<'_>) -> io::Result<()> {
-        match self {
-            Self::Body => out.write_all(message.body)?,
-            Self::Json => {
-                let Shown { topic, bookmark, sow_key, body } = message;
-                let object = Object { topic, bookmark, sow_key, timestamp_ms: now_ms(), data: data(body) };
-                serde_json::to_writer(&mut *out, &object)?;
-            }
+    pub(crate) fn write(&mut self, message: &Shown<'_>) -> io::Result<()> {
+        let out = &mut self.out;
+        match &mut self.form {
+            Form::Table(table) => return table.add(message, out),
+            Form::Line(Format::Json) => json::write(out, message)?,
+            Form::Line(Format::Template(template)) => template.write(out, message)?,
+            Form::Line(Format::Body | Format::Table) => out.write_all(message.body)?,
         }
         out.write_all(b"\n")
     }
-}
 
-/// A body that is JSON on one line stands there as it is; any other as a string,
-/// with what is not UTF-8 replaced.
-fn data(body: &[u8]) -> Data<'_> {
-    match serde_json::from_slice(body) {
-        Ok(raw) if !body.contains(&b'\n') && !body.contains(&b'\r') => Data::Json(raw),
-        _ => Data::Text(String::from_utf8_lossy(body).into_owned()),
+    /// Writes out what was written so far, as far as the form allows.
+    ///
+    /// # Errors
+    /// What the output reports.
+    pub(crate) fn flush(&mut self) -> io::Result<()> {
+        if let Form::Table(table) = &mut self.form {
+            table.flush(&mut self.out)?;
+        }
+        self.out.flush()
     }
-}
 
-fn now_ms() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
+    /// There are no more messages.
+    ///
+    /// # Errors
+    /// What the output reports.
+    pub(crate) fn finish(mut self) -> io::Result<()> {
+        if let Form::Table(table) = &mut self.form {
+            table.finish(&mut self.out)?;
+        }
+        self.out.flush()
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn written(format: Format, body: &[u8]) -> String {
-        let mut out = Vec::new();
-        let message = Shown { topic: "t".into(), bookmark: Some("1|2|"), sow_key: None, body };
-        format.write(&mut out, message).unwrap();
-        String::from_utf8(out).unwrap()
-    }
-
-    fn without_time(line: &str) -> String {
-        let (before, rest) = line.split_once("\"timestamp_ms\":").unwrap();
-        format!("{before}{}", rest.trim_start_matches(|digit: char| digit.is_ascii_digit()))
-    }
-
     #[test]
-    fn a_json_body_is_kept_to_the_byte() {
-        let line = written(Format::Json, br#"{"b": 1.50,"a":"\u00e9"}"#);
-        assert_eq!(
-            without_time(&line),
-            "{\"topic\":\"t\",\"bookmark\":\"1|2|\",,\"data\":{\"b\": 1.50,\"a\":\"\\u00e9\"}}\n"
-        );
-        assert!(serde_json::from_str::<serde_json::Value>(&line).is_ok());
-    }
-
-    #[test]
-    fn any_other_body_is_a_string_and_stays_on_one_line() {
-        for body in [&b"35=D\x01"[..], b"{\"a\":\n1}", b"", b"\xff"] {
-            let line = written(Format::Json, body);
-            assert_eq!(line.matches('\n').count(), 1);
-            let value: serde_json::Value = serde_json::from_str(&line).unwrap();
-            assert_eq!(value["data"], String::from_utf8_lossy(body).as_ref());
-        }
+    fn forms_have_names_or_tags() {
+        assert_eq!("body".parse(), Ok(Format::Body));
+        assert!(matches!("{topic}: {data}".parse(), Ok(Format::Template(_))));
+        let error = "xml".parse::<Format>().unwrap_err();
+        assert!(error.contains("body, json and table") && error.contains("{bookmark}"), "{error}");
     }
 
     #[test]
     fn the_body_form_is_the_body() {
-        assert_eq!(written(Format::Body, b"{\"a\": 1}"), "{\"a\": 1}\n");
+        let mut out = Vec::new();
+        let mut printer = Printer::new(&mut out, &Format::Body, "t", true);
+        printer.write(&Shown { body: b"{\"a\": 1}", ..Shown::default() }).unwrap();
+        printer.finish().unwrap();
+        assert_eq!(out, b"{\"a\": 1}\n");
     }
 }

@@ -1,10 +1,10 @@
-//! The ledger of a publisher: the numbers of the input lines that are durable.
+//! The ledger of a publisher: the numbers of the messages that are durable.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::path::Path;
 
-/// Appends line numbers, counted from 1, one a line.
+/// Appends the numbers of messages, counted from 1, one a line.
 ///
 /// Each call to [`promise`](Ledger::promise) is one write to the operating
 /// system: what it returned for survives a killed process.
@@ -24,14 +24,14 @@ impl Ledger {
         Ok(Self { file, text: String::new() })
     }
 
-    /// Says of these lines that they are durable.
+    /// Says of these messages that they are durable.
     ///
     /// # Errors
     /// What the file system reports.
-    pub(crate) fn promise(&mut self, lines: impl IntoIterator<Item = u64>) -> io::Result<()> {
+    pub(crate) fn promise(&mut self, numbers: impl IntoIterator<Item = u64>) -> io::Result<()> {
         self.text.clear();
-        for line in lines {
-            self.text.push_str(&line.to_string());
+        for number in numbers {
+            self.text.push_str(&number.to_string());
             self.text.push('\n');
         }
         self.file.write_all(self.text.as_bytes())

@@ -1,8 +1,38 @@
 //! `--rate`: so many messages a second.
 
+use std::str::FromStr;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
+
+/// Messages a second, more than none.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Rate(f64);
+
+impl Rate {
+    fn interval(self) -> Duration {
+        Duration::from_secs_f64(1.0 / self.0)
+    }
+}
+
+impl From<u32> for Rate {
+    /// At least one.
+    fn from(rate: u32) -> Self {
+        Self(f64::from(rate.max(1)))
+    }
+}
+
+impl FromStr for Rate {
+    type Err = String;
+
+    /// Also less than one, such as 0.25 for one message in four seconds.
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.parse::<f64>() {
+            Ok(rate) if (1e-6..=1e9).contains(&rate) => Ok(Self(rate)),
+            _ => Err(format!("{text:?} is no rate: expected messages a second, such as 1000 or 0.25")),
+        }
+    }
+}
 
 /// A wait for the message's turn; without a rate, none.
 #[derive(Debug)]
@@ -13,8 +43,8 @@ pub(crate) struct Pace {
 
 impl Pace {
     /// At most `rate` messages a second. A delay is not made up for.
-    pub(crate) fn new(rate: Option<u32>) -> Self {
-        Self { interval: rate.map(|rate| Duration::from_secs(1) / rate.max(1)), next: Instant::now() }
+    pub(crate) fn new(rate: Option<Rate>) -> Self {
+        Self { interval: rate.map(Rate::interval), next: Instant::now() }
     }
 
     /// Waits for the next turn. May be dropped; the turn is then still to come.
@@ -38,7 +68,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_rate_is_kept_and_a_stall_is_not_made_up_for() {
-        let mut pace = Pace::new(Some(5_000));
+        let mut pace = Pace::new(Some(5_000.into()));
         let began = Instant::now();
         for _ in 0..5_000 {
             pace.wait().await;
@@ -52,6 +82,19 @@ mod tests {
             pace.wait().await;
         }
         assert!(began.elapsed() > Duration::from_millis(950), "{:?}", began.elapsed());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_rate_may_be_less_than_one() {
+        let mut pace = Pace::new(Some("0.25".parse().unwrap()));
+        let began = Instant::now();
+        for _ in 0..3 {
+            pace.wait().await;
+        }
+        assert_eq!(began.elapsed().as_secs(), 8);
+        for bad in ["0", "-1", "NaN", "inf", "x"] {
+            assert!(bad.parse::<Rate>().is_err(), "{bad}");
+        }
     }
 
     #[tokio::test(start_paused = true)]

@@ -1,11 +1,13 @@
-//! `amps publish`: one message a line, pipelined.
+//! `amps publish` and `amps delta_publish`: files and standard input, pipelined.
 //!
-//! A line is appended to the publish store, and its receipt goes to a task that
-//! writes the line's number to the ledger once it is durable. Nothing waits for
-//! a single line. At the end everything is waited for together.
+//! A message is appended to the publish store, and its receipt goes to a task that
+//! writes the message's number to the ledger once it is durable. Nothing waits for
+//! a single message. At the end everything is waited for together.
 
 mod promises;
 
+use std::fmt;
+use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -18,16 +20,19 @@ use serde::Serialize;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-use crate::args::Servers;
 use crate::connect;
 use crate::exit::{End, Failure};
+use crate::follow::seconds;
+use crate::input::{self, Delimiter, Input, Record, Source};
 use crate::ledger::Ledger;
-use crate::lines::{self, Line, Source};
-use crate::pace::Pace;
+use crate::pace::{Pace, Rate};
 use crate::progress::Progress;
+use crate::say::{self, Tone};
+use crate::servers::Servers;
 use crate::signals::Signals;
 use crate::slow_disk::SlowDisk;
 use crate::store::{Level, Store};
+use crate::summary::{self, Summary};
 use promises::Promised;
 
 /// Receipts on their way to the ledger.
@@ -37,7 +42,7 @@ const CLOSE: Duration = Duration::from_secs(2);
 /// How often the progress bar is drawn.
 const DRAW: Duration = Duration::from_millis(200);
 
-/// Options of `amps publish`.
+/// Options of `amps publish` and `amps delta_publish`.
 #[derive(Debug, Args)]
 pub(crate) struct Publish {
     #[command(flatten)]
@@ -45,39 +50,60 @@ pub(crate) struct Publish {
     /// The topic.
     #[arg(long)]
     topic: String,
-    /// The messages, one a line; `-` is standard input.
-    #[arg(long, value_name = "F", default_value = "-")]
-    file: Source,
-    /// The client name, the same each time for a sled store.
+    /// Files with messages, one a line; of a zip archive (NAME.zip) each file is a
+    /// message. `-` is standard input.
+    #[arg(long, value_name = "FILE", num_args = 1.., default_value = "-")]
+    file: Vec<Source>,
+    /// What stands between messages: a byte's decimal value, a character, an escape
+    /// such as \\t or \\x1e, or `none`: each file is one message.
+    #[arg(long, value_name = "BYTE", default_value = "10")]
+    delimiter: Delimiter,
+    /// At most that many messages a second; 0.25 is one in four seconds.
     #[arg(long, value_name = "N")]
+    rate: Option<Rate>,
+    /// The messages say what changed: the server merges each into the record with
+    /// the same key.
+    #[arg(long)]
+    delta: bool,
+    /// How long the records live, in seconds, in a topic with expiration.
+    #[arg(long, value_name = "SECS", value_parser = seconds)]
+    expiration: Option<Duration>,
+    /// A text that subscribers get with each message, of the characters of base64.
+    #[arg(long, value_name = "TEXT")]
+    correlation_id: Option<String>,
+    /// The key of the records, of a topic whose keys come with the messages.
+    #[arg(long, value_name = "KEY")]
+    sow_key: Option<String>,
+    /// The client name, the same each time for a sled store.
+    #[arg(long, value_name = "NAME")]
     client_name: Option<String>,
     /// Where messages wait for their acknowledgement: `none`, `memory`,
     /// `hybrid:DIR` or `sled:DIR`. With `none` no message is acknowledged as persisted: the
     /// command succeeds if the server has processed all of them, and what a lost
     /// connection takes along counts as failed.
-    #[arg(long, value_name = "STORE", default_value = "memory")]
+    #[arg(long, value_name = "STORE", default_value = "memory", help_heading = "Store")]
     store: Store,
-    /// What a durable line survives; with a sled store a power loss by default.
-    #[arg(long, value_enum)]
+    /// What a durable message survives; with a sled store a power loss by default.
+    #[arg(long, value_enum, help_heading = "Store")]
     durability: Option<Level>,
-    /// At most that many messages a second.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
-    rate: Option<u32>,
     /// A slow disk under a sled store, for tests: each sync first waits for as many
     /// milliseconds as this file says then; not at all while there is none.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", help_heading = "Store")]
     slow_disk: Option<SlowDisk>,
-    /// Appends the number of each line, counted from 1, once it is durable.
-    #[arg(long, value_name = "FILE")]
+    /// Appends the number of each message, counted from 1, once it is durable.
+    #[arg(long, value_name = "FILE", help_heading = "Store")]
     ledger: Option<PathBuf>,
+    /// The last line of standard output.
+    #[arg(long, value_enum, value_name = "FORM", default_value = "json", help_heading = "Output")]
+    summary: Summary,
 }
 
 /// The last line of standard output.
 #[derive(Debug, Serialize)]
-struct Summary {
-    /// Lines taken in.
+struct Totals {
+    /// Messages taken in.
     published: u64,
-    /// Of these, lines acknowledged as persisted.
+    /// Of these, messages acknowledged as persisted.
     persisted: u64,
     /// Messages a server refused, or that were lost without a store.
     failed: u64,
@@ -85,11 +111,24 @@ struct Summary {
     seconds: f64,
 }
 
+impl fmt::Display for Totals {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { published, persisted, failed, reconnects, seconds } = self;
+        write!(f, "{published} published, {persisted} persisted, ")?;
+        if *failed > 0 {
+            write!(f, "{failed} failed, ")?;
+        }
+        write!(f, "{}, {seconds} s", summary::counted(*reconnects, "reconnect"))
+    }
+}
+
 /// Counted while it runs.
 #[derive(Debug, Default)]
 struct Counts {
     published: AtomicU64,
     failed: AtomicU64,
+    /// Of the input that were read.
+    bytes: AtomicU64,
 }
 
 impl Publish {
@@ -98,22 +137,29 @@ impl Publish {
     ///
     /// # Errors
     /// When the settings are wrong, or the input, the store or the ledger fails.
-    pub(crate) async fn run(self) -> Result<End, Failure> {
+    pub(crate) async fn run(mut self, delta: bool) -> Result<End, Failure> {
+        self.delta |= delta;
         let mut signals = Signals::listen().map_err(|error| Failure::new("cannot listen for signals", error))?;
         let began = Instant::now();
-        let lines = lines::read(&self.file).map_err(|error| Failure::new("cannot read the input", error))?;
+        let unreadable = |error| Failure::new("cannot read the input", error);
+        let input = input::read(&self.file, self.delimiter).map_err(unreadable)?;
         let client = self.client()?;
+        if self.file.contains(&Source::Stdin) && io::stdin().is_terminal() {
+            say::line(Tone::Hint, "type messages, one a line; Ctrl-D ends");
+        }
         let ledger = self.ledger.as_deref().map(Ledger::open).transpose();
         let ledger = ledger.map_err(|error| Failure::new("cannot open the ledger", error))?;
 
         let counts = Arc::new(Counts::default());
-        let progress = Progress::new();
-        let teller = tokio::spawn(tell(client.events(), Arc::clone(&counts), progress.clone()));
+        let progress = Progress::publishing(input.bytes);
+        let counter = tokio::spawn(count(client.events(), Arc::clone(&counts)));
+        let teller = progress.clone();
+        let teller = tokio::spawn(connect::tell(client.events(), move |tone, text| teller.say(tone, text)));
         let (receipts, promised) = mpsc::channel(AHEAD);
         let mut promises = tokio::spawn(promises::keep(promised, ledger));
 
         let all = async {
-            self.intake(&client, lines, receipts, &counts).await?;
+            self.intake(&client, input, receipts, &counts).await?;
             client.flush().await.map_err(|error| Failure::new("not everything was acknowledged", error))
         };
         let mut end = tokio::select! {
@@ -131,15 +177,14 @@ impl Publish {
         let left = client.close(if end.is_ok() { CLOSE } else { Duration::ZERO }).await.unacknowledged;
         drop(client);
         // The events end with the client.
-        let _ = timeout(CLOSE, teller).await;
+        let _ = timeout(CLOSE, async { tokio::join!(counter, teller) }).await;
         progress.end();
 
         let (published, failed) = (counts.published.load(Ordering::Relaxed), counts.failed.load(Ordering::Relaxed));
         let settled = if self.store == Store::None { 0 } else { published.saturating_sub(left) };
         let persisted = settled.saturating_sub(failed);
-        let seconds = (began.elapsed().as_secs_f64() * 1_000.0).round() / 1_000.0;
-        let summary = Summary { published, persisted, failed, reconnects, seconds };
-        println!("{}", serde_json::to_string(&summary).unwrap_or_default());
+        let seconds = summary::seconds(began);
+        self.summary.print(&Totals { published, persisted, failed, reconnects, seconds })?;
         match end? {
             End::Done if failed > 0 || left > 0 => Ok(End::Incomplete),
             end => Ok(end),
@@ -166,39 +211,57 @@ impl Publish {
             }
             _ => Durability::Memory,
         };
-        let client = connect::builder(&self.servers, self.client_name.as_deref().or(stable), "publish")
-            .publish_store(store)
-            .durability(level)
-            .start();
-        client.map_err(|error| Failure::new("cannot start the client", error))
+        let name = self.client_name.as_deref().or(stable);
+        let builder = connect::builder(&self.servers, name, "publish")?;
+        builder.publish_store(store).durability(level).start().map_err(connect::not_started)
+    }
+
+    fn message<'a>(&'a self, body: &'a [u8]) -> amps_client::Publish<'a> {
+        use amps_client::Publish;
+        let mut message = match self.delta {
+            false => Publish::new(&self.topic, body),
+            true => Publish::delta(&self.topic, body),
+        };
+        if let Some(lifetime) = self.expiration {
+            message = message.expiration(lifetime);
+        }
+        if let Some(id) = &self.correlation_id {
+            message = message.correlation_id(id);
+        }
+        if let Some(key) = &self.sow_key {
+            message = message.sow_key(key);
+        }
+        message
     }
 
     async fn intake(
         &self,
         client: &Client,
-        mut lines: mpsc::Receiver<std::io::Result<Line>>,
+        mut input: Input,
         receipts: mpsc::Sender<Promised>,
         counts: &Counts,
     ) -> Result<(), Failure> {
         let mut pace = Pace::new(self.rate);
-        while let Some(line) = lines.recv().await {
-            let Line { number, body } = line.map_err(|error| Failure::new("cannot read the input", error))?;
+        while let Some(record) = input.next().await {
+            let Record { number, body, input_bytes } =
+                record.map_err(|error| Failure::new("cannot read the input", error))?;
             pace.wait().await;
             let Ok(permit) = receipts.reserve().await else {
-                return Err(Failure::new("lines can no longer be promised", "the store or the ledger failed"));
+                return Err(Failure::new("messages can no longer be promised", "the store or the ledger failed"));
             };
             let receipt = loop {
-                let waited = match client.enqueue_wait(&self.topic, &body).await {
+                let waited = match client.enqueue_write_wait(self.message(&body)).await {
                     Ok(receipt) => break receipt,
                     Err(PublishError::Disconnected { .. }) => {
                         client.connected().await.map_err(|_| PublishError::Closed)
                     }
                     Err(error) => Err(error),
                 };
-                waited.map_err(|error| Failure::new(format!("cannot publish line {number}"), error))?;
+                waited.map_err(|error| Failure::new(format!("cannot publish message {number}"), error))?;
                 tokio::task::yield_now().await;
             };
             counts.published.fetch_add(1, Ordering::Relaxed);
+            counts.bytes.store(input_bytes, Ordering::Relaxed);
             permit.send(Promised { number, receipt });
         }
         Ok(())
@@ -212,8 +275,8 @@ fn slow(dir: &Path, disk: &SlowDisk) -> Result<PublishStore, Failure> {
     Ok(PublishStore::custom(dir.display().to_string(), disk.clone().under(kv)))
 }
 
-/// Says what happens, and counts what fails.
-async fn tell(mut events: Events, counts: Arc<Counts>, progress: Progress) {
+/// Counts what fails.
+async fn count(mut events: Events, counts: Arc<Counts>) {
     while let Some(event) = events.next().await {
         let failed = match &event {
             // The server had it already.
@@ -225,9 +288,6 @@ async fn tell(mut events: Events, counts: Arc<Counts>, progress: Progress) {
             _ => 0,
         };
         counts.failed.fetch_add(failed, Ordering::Relaxed);
-        if let Some(text) = connect::text(&event) {
-            progress.say(&text);
-        }
     }
 }
 
@@ -237,6 +297,7 @@ async fn draw(client: &Client, counts: &Counts, progress: &Progress) {
     loop {
         tick.tick().await;
         let published = counts.published.load(Ordering::Relaxed);
-        progress.show(published.saturating_sub(client.unacknowledged()), published);
+        let persisted = published.saturating_sub(client.unacknowledged());
+        progress.show(published, persisted, counts.bytes.load(Ordering::Relaxed));
     }
 }

@@ -15,6 +15,7 @@ use amps_ha::publish_log::{Examined, Records};
 use clap::Subcommand;
 
 use crate::exit::{End, Failure};
+use crate::progress::Progress;
 
 /// What is done with a store's directory.
 #[derive(Debug, Subcommand)]
@@ -65,7 +66,10 @@ impl Opened {
         let failed =
             |why: &dyn std::fmt::Display| Failure::new(format!("cannot read the store {}", dir.display()), why);
         let mut records = Records::default();
-        let files = SledFiles::read(dir, &mut |key, value| records.note(key, value)).map_err(|error| failed(&error))?;
+        let progress = Progress::working("reading the store");
+        let files = SledFiles::read(dir, &mut |key, value| records.note(key, value));
+        progress.end();
+        let files = files.map_err(|error| failed(&error))?;
         let damage: Vec<String> = files.damage().iter().map(ToString::to_string).collect();
         let quarantined = files.quarantined().map(str::to_owned);
         let (complete, file_bytes) = (files.is_complete(), files.file_len());

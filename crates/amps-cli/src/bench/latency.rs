@@ -51,7 +51,7 @@ impl Latency {
     pub(super) async fn run(self) -> Result<(), Failure> {
         let Load { count, size, target } = &self.load;
         let topic = &target.topic;
-        let (client, mut events) = connect(target.builder(None).publish_store(PublishStore::None)).await?;
+        let (client, mut events) = connect(target.builder(None)?.publish_store(PublishStore::None)).await?;
         let stream = client.subscribe(topic.as_str()).await;
         let stream = stream.map_err(|error| Failure::new(format!("cannot subscribe to {topic}"), error))?;
 

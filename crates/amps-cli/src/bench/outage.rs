@@ -35,7 +35,7 @@ impl Outage {
     pub(super) async fn run(self) -> Result<(), Failure> {
         let Load { count, size, target } = &self.load;
         let (store, level) = settings(&self.store, self.durability)?;
-        let builder = target.builder(Some(NAME)).publish_store(store).durability(level);
+        let builder = target.builder(Some(NAME))?.publish_store(store).durability(level);
         let client = builder.start().map_err(not_open)?;
 
         let clocks = Clocks::start();
@@ -72,7 +72,7 @@ pub(crate) struct Replay {
 impl Replay {
     pub(super) async fn run(self) -> Result<(), Failure> {
         let (store, level) = settings(&self.store, None)?;
-        let builder = self.target.builder(Some(NAME)).publish_store(store).durability(level);
+        let builder = self.target.builder(Some(NAME))?.publish_store(store).durability(level);
 
         let clocks = Clocks::start();
         let client = builder.start().map_err(not_open)?;

@@ -48,7 +48,7 @@ impl Publish {
         let Load { count, size, target } = &self.load;
         let (store, level) = settings(&self.store, self.durability)?;
         let name = matches!(self.store, Store::Sled(_) | Store::Hybrid(_)).then_some(NAME);
-        let builder = target.builder(name).publish_store(store).durability(level);
+        let builder = target.builder(name)?.publish_store(store).durability(level);
         let (client, mut events) = connect(builder).await?;
 
         let clocks = Clocks::start();
@@ -74,7 +74,7 @@ pub(super) async fn pipelined(
     rate: Option<u32>,
 ) -> Result<(), Failure> {
     let mut body = Body::new(size);
-    let mut pace = Pace::new(rate);
+    let mut pace = Pace::new(rate.map(Into::into));
     for number in 0..count {
         pace.wait().await;
         client.enqueue_wait(&target.topic, body.number(number)).await.map_err(|error| failed(number, error))?;

@@ -20,7 +20,7 @@ pub(crate) struct Resubscribe {
 
 impl Resubscribe {
     pub(super) async fn run(self) -> Result<(), Failure> {
-        let builder = self.target.builder(None).publish_store(PublishStore::None);
+        let builder = self.target.builder(None)?.publish_store(PublishStore::None);
         let (client, events) = connect(builder).await?;
         // On a worker of its own: it notes the time.
         let recovery = tokio::spawn(recovery(events, self.subscriptions));

@@ -19,7 +19,7 @@ pub(crate) struct Sow {
 
 impl Sow {
     pub(super) async fn run(self) -> Result<(), Failure> {
-        let builder = self.target.builder(None).publish_store(PublishStore::None);
+        let builder = self.target.builder(None)?.publish_store(PublishStore::None);
         let (client, mut events) = connect(builder).await?;
         let query = Query::of(&self.target.topic).batch_size(self.batch);
 

@@ -24,7 +24,7 @@ impl Subscribe {
     pub(super) async fn run(self) -> Result<(), Failure> {
         let Load { count, target, .. } = &self.load;
         let name = matches!(self.bookmark_store, Store::Sled(_)).then_some(NAME);
-        let mut builder = target.builder(name).publish_store(PublishStore::None);
+        let mut builder = target.builder(name)?.publish_store(PublishStore::None);
         let mut request = Request::to(&target.topic);
         if self.bookmark_store != Store::None {
             request = request.bookmark(StartAt::Now);

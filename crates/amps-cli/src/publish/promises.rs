@@ -7,10 +7,10 @@ use tokio::sync::mpsc;
 use crate::exit::Failure;
 use crate::ledger::Ledger;
 
-/// The most lines promised by one write.
+/// The most messages promised by one write.
 const BATCH: usize = 4_096;
 
-/// A line that was taken in.
+/// A message that was taken in.
 #[derive(Debug)]
 pub(super) struct Promised {
     /// Counted from 1.
@@ -18,13 +18,13 @@ pub(super) struct Promised {
     pub(super) receipt: Receipt,
 }
 
-/// Writes the number of each line to the ledger once it is durable; lines that
+/// Writes the number of each message to the ledger once it is durable; those that
 /// became durable together in one write. Ends with the channel.
 ///
 /// # Errors
 /// When the store or the ledger fails.
 pub(super) async fn keep(mut lines: mpsc::Receiver<Promised>, mut ledger: Option<Ledger>) -> Result<(), Failure> {
-    let failed = |error| Failure::new("cannot keep a line", error);
+    let failed = |error| Failure::new("cannot keep a message", error);
     let mut durable = Vec::with_capacity(BATCH);
     let mut next = lines.recv().await;
     while let Some(line) = next.take() {

@@ -11,6 +11,7 @@ use clap::Args;
 
 use super::{Kind, Opened};
 use crate::exit::{End, Failure};
+use crate::progress::Progress;
 
 /// Options of `amps store repair`.
 #[derive(Debug, Args)]
@@ -53,7 +54,9 @@ impl Repair {
             return Err(self.nameless());
         }
         let kv = self.create(&SledOptions::default())?;
+        let progress = Progress::working("writing the new store");
         let salvaged = publish.salvage(kv, &self.into, identity, unix_nanos());
+        progress.end();
         let salvaged = salvaged.map_err(|error| self.failed(&error))?;
         println!("salvaged {} messages, {} bytes, into {}", salvaged.messages, salvaged.bytes, self.into.display());
         for lost in publish.lost() {
