@@ -4,8 +4,10 @@
 //! (`-server`, `-topic`; AMPS User Guide, "spark"), and words of some are joined
 //! or have underscores. Before the command line is parsed, such an option becomes
 //! the one of this program: a dash is added, and underscores become hyphens, if
-//! that makes an option that some verb has. Other names of options are aliases
-//! where the option stands. Everything behind `--` stays as it is.
+//! that makes an option that some verb has. A longer word that is no option gets
+//! its dash, too, so that the parser can say which option it is like. Other names
+//! of options are aliases where the option stands. Everything behind `--` stays as
+//! it is.
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -40,20 +42,27 @@ fn note(definition: &Command, known: &mut BTreeSet<String>) {
 
 /// The argument as this program spells it, if that is another way.
 fn option(argument: &str, known: &BTreeSet<String>) -> Option<String> {
-    let text = argument.strip_prefix('-')?;
-    let text = text.strip_prefix('-').unwrap_or(text);
+    let single = argument.strip_prefix('-')?;
+    let text = single.strip_prefix('-').unwrap_or(single);
     let (name, value) = match text.split_once('=') {
         Some((name, value)) => (name, Some(value)),
         None => (text, None),
     };
     let name = name.replace('_', "-");
-    // One letter is a short option.
-    if name.len() < 2 || !known.contains(&name) {
+    // One letter is a short option, and two may be two of them.
+    let is_option = known.contains(&name) || text == single && is_word(&name);
+    if name.len() < 2 || !is_option {
         return None;
     }
     let value = value.map_or_else(String::new, |value| format!("={value}"));
     let spelled = format!("--{name}{value}");
     (spelled != argument).then_some(spelled)
+}
+
+/// Whether it can only be meant as an option.
+fn is_word(name: &str) -> bool {
+    let part = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+    name.len() > 2 && name.starts_with(|first: char| first.is_ascii_alphabetic()) && name.bytes().all(part)
 }
 
 #[cfg(test)]
@@ -80,7 +89,12 @@ mod tests {
 
     #[test]
     fn what_is_no_option_stays_as_it_is() {
-        let same = ["--server", "-h", "-V", "-5", "-unknown", "/a = '-server'", "-", "--", "-server"];
+        let same = ["--server", "-h", "-hV", "-5", "-1e5", "--so_me", "/a = '-server'", "-", "--", "-server"];
         assert_eq!(normalised(&same), same);
+    }
+
+    #[test]
+    fn a_misspelt_option_can_be_recognised_by_the_parser() {
+        assert_eq!(normalised(&["-sever", "h"]), ["--sever", "h"]);
     }
 }

@@ -11,14 +11,19 @@ use crate::exit::{CODES, Failure};
 use crate::profile::Profile;
 use crate::{argv, password};
 
+/// How options may be written.
+const SPELLING: &str = "\
+Options may be written as spark writes them: -server localhost:9007 -type json -topn 5.
+The file docs/tool.md has an example of every verb, profiles, and the variables of the environment.";
+
 /// Options that are on or off, and may be given a value, so that a profile can
 /// turn them on and the command line off again. Only of verbs that take nothing
 /// but options: there a word behind one can be nothing else.
-const SWITCHES: [&str; 5] = ["ack", "all", "ask-password", "delta", "secure"];
+const SWITCHES: [&str; 4] = ["ack", "ask-password", "delta", "secure"];
 
 /// The whole command line with its help.
 pub(crate) fn definition() -> Command {
-    complete(Cli::command())
+    complete(Cli::command()).after_help(format!("{SPELLING}\n\n{CODES}"))
 }
 
 fn complete(definition: Command) -> Command {

@@ -6,7 +6,8 @@ use std::fmt;
 use std::time::Duration;
 
 use amps_client::{
-    Client, ClientBuilder, CommandError, ConnectError, ConnectionState, Event, Events, OpenError, SocketConnector,
+    Cause, Client, ClientBuilder, CommandError, ConnectError, ConnectionState, Event, Events, OpenError,
+    SocketConnector, StateChange,
 };
 
 use crate::advice;
@@ -56,10 +57,20 @@ pub(crate) fn refused(what: impl fmt::Display, error: CommandError, filter: Opti
 }
 
 /// Writes what happens to a client, one line an event, until the client ends.
-/// Each piece of advice comes once.
+/// Each piece of advice comes once, and what a loss says already is not said again
+/// of the attempt that it ends.
 pub(crate) async fn tell(mut events: Events, say: impl Fn(Tone, &str)) {
     let mut advised = HashSet::new();
+    let mut lost = None;
     while let Some(event) = events.next().await {
+        if let Event::AttemptFailed { uri, cause, .. } = &event
+            && lost.take() == Some((uri.clone(), cause.to_string()))
+        {
+            continue;
+        }
+        if let Event::State(StateChange { state: ConnectionState::Disconnected, uri: Some(uri), cause, .. }) = &event {
+            lost = cause.as_ref().map(|cause| (uri.clone(), cause.to_string()));
+        }
         let Some((tone, text)) = text(&event) else { continue };
         say(tone, &text);
         if let Event::AttemptFailed { cause, .. } = &event
@@ -77,9 +88,10 @@ pub(crate) async fn tell_on_stderr(events: Events) {
 }
 
 /// A line for an event. `connected URI` stands for a client that has fully
-/// recovered on that server.
+/// recovered on that server. That this program ends its client is nothing to tell.
 pub(crate) fn text(event: &Event) -> Option<(Tone, String)> {
     Some(match event {
+        Event::State(StateChange { cause: Some(Cause::ByUser), .. }) => return None,
         Event::State(change) => {
             let uri = change.uri.as_ref().map_or_else(String::new, |uri| format!(" {uri}"));
             let cause = change.cause.as_ref().map_or_else(String::new, |cause| format!(": {cause}"));

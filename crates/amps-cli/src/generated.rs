@@ -2,7 +2,6 @@
 //! line, so that they are never out of date.
 
 use std::fs;
-use std::io;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -10,6 +9,7 @@ use clap_complete::Shell;
 
 use crate::cli;
 use crate::exit::{End, Failure};
+use crate::say;
 
 /// Options of `amps completions`.
 #[derive(Debug, Args)]
@@ -21,9 +21,13 @@ pub(crate) struct Completions {
 
 impl Completions {
     /// Prints the script.
-    pub(crate) fn run(&self) -> End {
-        clap_complete::generate(self.shell, &mut cli::definition(), "amps", &mut io::stdout());
-        End::Done
+    ///
+    /// # Errors
+    /// What standard output reports.
+    pub(crate) fn run(&self) -> Result<End, Failure> {
+        let mut script = Vec::new();
+        clap_complete::generate(self.shell, &mut cli::definition(), "amps", &mut script);
+        say::print(&String::from_utf8_lossy(&script)).map(|()| End::Done)
     }
 }
 

@@ -79,7 +79,7 @@ fn run(Cli { profile, command }: Cli) -> Result<End, Failure> {
             Command::Store(command) => command.run(),
             Command::Conformance(suite) => Ok(End::Code(suite.run().await)),
             Command::Testserver(command) => command.run().await,
-            Command::Completions(command) => Ok(command.run()),
+            Command::Completions(command) => command.run(),
             Command::Man(command) => command.run(),
         }
     })

@@ -5,6 +5,7 @@
 //! a single message. At the end everything is waited for together.
 
 mod promises;
+mod stuck;
 
 use std::fmt;
 use std::io::{self, IsTerminal};
@@ -34,6 +35,7 @@ use crate::slow_disk::SlowDisk;
 use crate::store::{Level, Store};
 use crate::summary::{self, Summary};
 use promises::Promised;
+use stuck::{STUCK, Stuck};
 
 /// Receipts on their way to the ledger.
 const AHEAD: usize = 65_536;
@@ -55,7 +57,7 @@ pub(crate) struct Publish {
     #[arg(long, value_name = "FILE", num_args = 1.., default_value = "-")]
     file: Vec<Source>,
     /// What stands between messages: a byte's decimal value, a character, an escape
-    /// such as \\t or \\x1e, or `none`: each file is one message.
+    /// such as \t or \x1e, or `none`: each file is one message.
     #[arg(long, value_name = "BYTE", default_value = "10")]
     delimiter: Delimiter,
     /// At most that many messages a second; 0.25 is one in four seconds.
@@ -144,6 +146,7 @@ impl Publish {
         let unreadable = |error| Failure::new("cannot read the input", error);
         let input = input::read(&self.file, self.delimiter).map_err(unreadable)?;
         let client = self.client()?;
+        let (tells, counts_of) = (client.events(), client.events());
         if self.file.contains(&Source::Stdin) && io::stdin().is_terminal() {
             say::line(Tone::Hint, "type messages, one a line; Ctrl-D ends");
         }
@@ -152,9 +155,9 @@ impl Publish {
 
         let counts = Arc::new(Counts::default());
         let progress = Progress::publishing(input.bytes);
-        let counter = tokio::spawn(count(client.events(), Arc::clone(&counts)));
+        let counter = tokio::spawn(count(counts_of, Arc::clone(&counts)));
         let teller = progress.clone();
-        let teller = tokio::spawn(connect::tell(client.events(), move |tone, text| teller.say(tone, text)));
+        let teller = tokio::spawn(connect::tell(tells, move |tone, text| teller.say(tone, text)));
         let (receipts, promised) = mpsc::channel(AHEAD);
         let mut promises = tokio::spawn(promises::keep(promised, ledger));
 
@@ -291,11 +294,23 @@ async fn count(mut events: Events, counts: Arc<Counts>) {
     }
 }
 
-/// Draws the progress for ever.
+/// Draws the progress for ever, and says once what may be wrong when nothing is
+/// acknowledged any more.
 async fn draw(client: &Client, counts: &Counts, progress: &Progress) {
     let mut tick = tokio::time::interval(DRAW);
+    let mut stuck = Stuck::default();
     loop {
         tick.tick().await;
+        let waiting = client.unacknowledged();
+        if stuck.is_it(client.is_connected().then_some(waiting), Instant::now()) {
+            let text = format!(
+                "{} not acknowledged for {} s: a server acknowledges what its synchronous peers have as well; is one \
+                 of them down?",
+                summary::counted(waiting, "message"),
+                STUCK.as_secs()
+            );
+            progress.say(Tone::Hint, &text);
+        }
         let published = counts.published.load(Ordering::Relaxed);
         let persisted = published.saturating_sub(client.unacknowledged());
         progress.show(published, persisted, counts.bytes.load(Ordering::Relaxed));

@@ -1,12 +1,15 @@
-//! Lines for people, on standard error.
+//! Lines for people, on standard error; answers, on standard output.
 //!
 //! Colours are there on a terminal only, and not when `NO_COLOR` is set.
 
 use std::fmt;
+use std::io::{self, Write};
 use std::sync::LazyLock;
 
 use anstream::ColorChoice;
 use anstyle::{AnsiColor, Style};
+
+use crate::exit::Failure;
 
 /// What a line tells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,7 +27,7 @@ pub(crate) enum Tone {
 /// Whether standard error takes colours.
 pub(crate) fn has_colours() -> bool {
     static COLOURS: LazyLock<bool> =
-        LazyLock::new(|| anstream::AutoStream::choice(&std::io::stderr()) != ColorChoice::Never);
+        LazyLock::new(|| anstream::AutoStream::choice(&io::stderr()) != ColorChoice::Never);
     *COLOURS
 }
 
@@ -45,4 +48,18 @@ pub(crate) fn painted(tone: Tone, text: impl fmt::Display) -> String {
 /// Writes a line to standard error.
 pub(crate) fn line(tone: Tone, text: impl fmt::Display) {
     eprintln!("{}", painted(tone, text));
+}
+
+/// Writes an answer to standard output. That nobody reads it is no failure.
+///
+/// # Errors
+/// What standard output reports.
+pub(crate) fn print(text: &str) -> Result<(), Failure> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Failure::new("cannot write to standard output", error))
+        }
+        _ => Ok(()),
+    }
 }

@@ -5,6 +5,7 @@ use std::fmt;
 use serde::Serialize;
 
 use crate::exit::Failure;
+use crate::say;
 
 /// The forms of `--summary`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -38,10 +39,7 @@ impl Summary {
     /// # Errors
     /// As [`line`](Self::line).
     pub(crate) fn print(self, what: &(impl Serialize + fmt::Display)) -> Result<(), Failure> {
-        if let Some(line) = self.line(what)? {
-            println!("{line}");
-        }
-        Ok(())
+        self.line(what)?.map_or(Ok(()), |line| say::print(&format!("{line}\n")))
     }
 }
 

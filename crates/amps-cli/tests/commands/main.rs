@@ -1,117 +1,22 @@
 //! The commands as other programs call them: real processes on loopback.
 
+mod errors;
+mod failover;
+mod harness;
+mod input;
+mod profiles;
+mod queue;
+mod sow;
+mod verbs;
+
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
-use std::net::{Ipv4Addr, TcpListener};
 use std::path::Path;
-use std::process::{Child, Command, Output, Stdio};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::process::Stdio;
 
-use amps_testserver::journal;
-
-const LIMIT: Duration = Duration::from_secs(60);
-
-fn amps(args: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_amps"));
-    command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    command
-}
-
-/// A process that does not outlive the test.
-struct Running(Child);
-
-impl Running {
-    fn start(mut command: Command) -> Self {
-        Self(command.spawn().unwrap())
-    }
-
-    fn kill(mut self) {
-        self.0.kill().unwrap();
-        self.0.wait().unwrap();
-    }
-
-    fn terminate(&self) {
-        let pid = rustix::process::Pid::from_child(&self.0);
-        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
-    }
-
-    /// The exit code and what it wrote to standard output.
-    fn output(mut self) -> (Option<i32>, String) {
-        let mut text = String::new();
-        std::io::Read::read_to_string(self.0.stdout.as_mut().unwrap(), &mut text).unwrap();
-        (self.0.wait().unwrap().code(), text)
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-/// Starts a server and waits for its one line.
-fn server(listen: &str, more: &[&str]) -> (Running, String) {
-    let mut command = amps(&["testserver", "--listen", listen, "--ack-conflation", "20ms"]);
-    command.args(more).stderr(Stdio::inherit());
-    let mut running = Running::start(command);
-    let mut line = String::new();
-    BufReader::new(running.0.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
-    let uri = line.split_whitespace().find(|word| word.starts_with("tcp://")).unwrap_or_else(|| panic!("{line:?}"));
-    (running, uri.to_owned())
-}
-
-/// A port nobody listens on, outside the range of outgoing connections.
-fn free_port() -> u16 {
-    let first = 12_000 + u16::try_from(std::process::id() % 7_000).unwrap();
-    (first..20_000).find(|&port| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok()).unwrap()
-}
-
-fn run(args: &[&str]) -> Output {
-    amps(args).output().unwrap()
-}
-
-fn run_with_input(args: &[&str], input: &str) -> Output {
-    let mut child = amps(args).stdin(Stdio::piped()).spawn().unwrap();
-    let mut stdin = child.stdin.take().unwrap();
-    let input = input.to_owned();
-    let writer = thread::spawn(move || stdin.write_all(input.as_bytes()));
-    let output = child.wait_with_output().unwrap();
-    writer.join().unwrap().unwrap();
-    output
-}
-
-fn stdout(output: &Output) -> String {
-    String::from_utf8(output.stdout.clone()).unwrap()
-}
-
-fn last_json(text: &str) -> serde_json::Value {
-    serde_json::from_str(text.lines().last().unwrap()).unwrap()
-}
-
-fn readings(count: usize) -> Vec<String> {
-    (0..count).map(|n| format!(r#"{{"station":"S{}","n":{n}}}"#, n % 5)).collect()
-}
-
-fn bodies(data: &Path) -> Vec<String> {
-    let text = |message: journal::LoggedMessage| String::from_utf8(message.body.to_vec()).unwrap();
-    journal::read(data).unwrap().into_iter().map(text).collect()
-}
-
-fn ledger(path: &Path) -> Vec<usize> {
-    let text = fs::read_to_string(path).unwrap_or_default();
-    let whole = text.rfind('\n').map_or("", |end| &text[..end]);
-    whole.lines().map(|line| line.parse().unwrap()).collect()
-}
-
-fn wait_for(what: &str, mut done: impl FnMut() -> bool) {
-    let end = Instant::now() + LIMIT;
-    while !done() {
-        assert!(Instant::now() < end, "not in time: {what}");
-        thread::sleep(Duration::from_millis(10));
-    }
-}
+use harness::{
+    Running, amps, bodies, free_port, last_json, ledger, readings, run, run_with_input, server, stdout, wait_for,
+};
 
 #[test]
 fn what_is_published_is_what_a_subscriber_prints() {
