@@ -12,7 +12,7 @@ use amps_client::{
 
 use crate::advice;
 use crate::exit::Failure;
-use crate::say::{self, Tone};
+use crate::say::Tone;
 use crate::servers::{Reached, Servers};
 
 /// A client of these servers. Without a name of its own it gets one that no
@@ -80,11 +80,6 @@ pub(crate) async fn tell(mut events: Events, say: impl Fn(Tone, &str)) {
             say(Tone::Hint, &format!("  {}", advice.replace('\n', "\n  ")));
         }
     }
-}
-
-/// [`tell`] on standard error.
-pub(crate) async fn tell_on_stderr(events: Events) {
-    tell(events, |tone, text| say::line(tone, text)).await;
 }
 
 /// A line for an event. `connected URI` stands for a client that has fully

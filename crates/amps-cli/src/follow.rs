@@ -107,8 +107,9 @@ impl Follow {
         let mut messages = self.enter(client, wish).await?;
         let most = if out.copies() { COPY_BATCH } else { BATCH };
         let mut batch = Vec::with_capacity(most);
-        let (mut seen, mut open) = (Seen::default(), true);
-        while open && self.left(out) > 0 {
+        let mut seen = Seen::default();
+        let mut ended = None;
+        while ended.is_none() && self.left(out) > 0 {
             let next = match self.idle_exit {
                 Some(limit) => match timeout(limit, messages.next()).await {
                     Ok(next) => next,
@@ -116,13 +117,13 @@ impl Follow {
                 },
                 None => messages.next().await,
             };
-            open = self.take(next, &mut batch, &mut seen, out)?;
+            ended = self.take(next, &mut batch, &mut seen, out);
             // What has arrived by now goes with it, up to the batch's size.
-            while open
+            while ended.is_none()
                 && (batch.len() as u64) < self.left(out).min(most as u64)
                 && let Some(next) = messages.next().now_or_never()
             {
-                open = self.take(next, &mut batch, &mut seen, out)?;
+                ended = self.take(next, &mut batch, &mut seen, out);
             }
             if done == Done::Never && !seen.queue && batch.iter().any(|message| messages.is_leased(message)) {
                 seen.queue = true;
@@ -136,6 +137,7 @@ impl Follow {
             }
             self.done_with(&messages, done, &mut batch).await?;
         }
+        ended.unwrap_or(Ok(()))?;
         if done == Done::Acknowledge && messages.flush_acks().await.is_err() {
             let text = "whether the last acknowledgements arrived is not known: their messages may come again";
             out.progress().say(Tone::Warning, text);
@@ -174,14 +176,14 @@ impl Follow {
         }
     }
 
-    /// Takes in what came; `false` when that was the end.
+    /// Takes in what came; how it ended, if that was the end.
     fn take(
         &self,
         next: Option<Result<SubscriptionEvent, CommandError>>,
         batch: &mut Vec<Message>,
         seen: &mut Seen,
         out: &mut Out,
-    ) -> Result<bool, Failure> {
+    ) -> Option<Result<(), Failure>> {
         match next {
             Some(Ok(SubscriptionEvent::Message(message))) => batch.push(message),
             Some(Ok(SubscriptionEvent::SnapshotBegin)) => {
@@ -202,12 +204,12 @@ impl Follow {
             Some(Ok(_)) => {}
             Some(Err(error)) => {
                 let what = format!("the subscription to {} ended", self.topic);
-                return Err(connect::refused(what, error, self.filter.as_deref()));
+                return Some(Err(connect::refused(what, error, self.filter.as_deref())));
             }
             // Of a range of bookmarks, or as many as were asked for.
-            None => return Ok(false),
+            None => return Some(Ok(())),
         }
-        Ok(true)
+        None
     }
 
     async fn done_with(&self, messages: &Subscription, done: Done, batch: &mut Vec<Message>) -> Result<(), Failure> {

@@ -16,7 +16,7 @@ pub(crate) const VARIABLE: &str = "AMPS_PASSWORD";
 const SERVERS: [&str; 2] = ["server", "copy"];
 
 /// A password, or none. `Debug` does not show it.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub(crate) struct Password(Option<String>);
 
 impl Password {
@@ -37,7 +37,7 @@ impl Password {
             let text = fs::read_to_string(path)
                 .map_err(|error| Failure::usage(format!("cannot read the password in {}: {error}", path.display())))?;
             return match text.lines().next().filter(|line| !line.is_empty()) {
-                Some(password) => Ok(Self(Some(password.to_owned()))),
+                Some(password) => Ok(password.into()),
                 None => Err(Failure::usage(format!("the first line of {} is empty, and no password", path.display()))),
             };
         }
@@ -48,13 +48,14 @@ impl Password {
         }
     }
 
-    #[cfg(test)]
-    pub(crate) fn none() -> Self {
-        Self(None)
-    }
-
     pub(crate) fn secret(&self) -> Option<&str> {
         self.0.as_deref()
+    }
+}
+
+impl From<&str> for Password {
+    fn from(password: &str) -> Self {
+        Self(Some(password.to_owned()))
     }
 }
 

@@ -155,8 +155,10 @@ impl Servers {
     /// Sets user and password where they are given.
     fn log_on_as(&self, url: &mut Url, password: &Password) -> Result<(), String> {
         let impossible = |()| "it cannot have a user".to_owned();
-        if let Some(user) = &self.user {
+        if let Some(user) = self.user.as_deref().filter(|user| !is_user(url, user)) {
             url.set_username(user).map_err(impossible)?;
+            // It was somebody else's.
+            url.set_password(None).map_err(impossible)?;
         }
         if let Some(secret) = password.secret() {
             if url.username().is_empty() {
@@ -183,6 +185,12 @@ impl Servers {
     }
 }
 
+/// Whether a connection string names this user.
+fn is_user(url: &Url, user: &str) -> bool {
+    let mut other = url.clone();
+    other.set_username(user).is_ok() && other.username() == url.username()
+}
+
 impl fmt::Debug for Servers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.shown())
@@ -201,10 +209,32 @@ mod tests {
         servers: Servers,
     }
 
-    fn uri(options: &[&str]) -> Result<String, String> {
+    fn uri_with(options: &[&str], password: &Password) -> Result<String, String> {
         let matches = <Line as clap::CommandFactory>::command().get_matches_from(["t"].iter().chain(options));
         let Line { servers } = Line::from_arg_matches(&matches).unwrap();
-        servers.uri(&servers.server[0], &Password::none())
+        servers.uri(&servers.server[0], password)
+    }
+
+    fn uri(options: &[&str]) -> Result<String, String> {
+        uri_with(options, &Password::default())
+    }
+
+    #[test]
+    fn user_and_password_may_have_any_characters() {
+        let odd = "p@s:w/r?d#100%é";
+        let whole = uri_with(&["--server", "h:1", "--user", odd], &Password::from(odd)).unwrap();
+        let parsed: amps_client::Uri = whole.parse().unwrap();
+        assert_eq!((parsed.user(), parsed.password(), parsed.host()), (Some(odd), Some(odd), "h"), "{whole}");
+    }
+
+    #[test]
+    fn a_password_belongs_to_its_user() {
+        let server = "tcp://me:mine@h:1/amps";
+        assert_eq!(uri(&["--server", server, "--user", "me"]).as_deref(), Ok(server));
+        assert_eq!(uri(&["--server", server, "--user", "you"]).as_deref(), Ok("tcp://you@h:1/amps"));
+        let given = uri_with(&["--server", server], &Password::from("given"));
+        assert_eq!(given.as_deref(), Ok("tcp://me:given@h:1/amps"));
+        assert!(uri_with(&["--server", "h:1"], &Password::from("given")).is_err());
     }
 
     #[test]

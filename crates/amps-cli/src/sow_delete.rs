@@ -13,6 +13,7 @@ use crate::connect;
 use crate::exit::{End, Failure};
 use crate::follow::seconds;
 use crate::input::{self, Delimiter, Source};
+use crate::say::{self, Tone};
 use crate::servers::Servers;
 use crate::signals::Signals;
 use crate::summary::{self, Summary};
@@ -120,7 +121,13 @@ pub(crate) async fn carry_out(
         .connect()
         .await
         .map_err(connect::not_connected)?;
-    tokio::spawn(connect::tell_on_stderr(client.events()));
+    // That it is connected is nothing to tell of something so short.
+    let say = |tone, text: &str| {
+        if tone != Tone::Good {
+            say::line(tone, text)
+        }
+    };
+    tokio::spawn(connect::tell(client.events(), say));
     let ended = tokio::select! {
         counts = delete(&client) => counts.map(|counts| (counts, End::Done)),
         signal = signals.next() => Ok((Counts::default(), End::Signal(signal))),

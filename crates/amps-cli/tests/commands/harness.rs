@@ -13,15 +13,20 @@ use amps_testserver::journal;
 
 pub(crate) const LIMIT: Duration = Duration::from_secs(60);
 
-/// The command, out of reach of whoever's settings are on this machine.
+/// The command.
 pub(crate) fn amps(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_amps"));
+    forget_settings(&mut command);
+    command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+/// Keeps whoever's settings are on this machine away from a command.
+pub(crate) fn forget_settings(command: &mut Command) {
     for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("AMPS_")) {
         command.env_remove(name);
     }
     command.env("XDG_CONFIG_HOME", "/nonexistent").env_remove("HOME");
-    command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    command
 }
 
 /// A process that does not outlive the test.

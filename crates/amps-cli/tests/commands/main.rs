@@ -1,5 +1,6 @@
 //! The commands as other programs call them: real processes on loopback.
 
+mod document;
 mod errors;
 mod failover;
 mod harness;

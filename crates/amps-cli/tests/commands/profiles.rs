@@ -45,7 +45,7 @@ fn a_flag_counts_before_the_environment_and_that_before_the_profile() {
     publish(&uri, "t", &["{\"id\":1}"]);
     let config = Config::new(&format!(
         "default = \"dev\"\n\n[profile.dev]\nserver = [\"{uri}\"]\ntopic = \"t\"\nformat = \"{{topic}}\"\n\n\
-         [profile.other]\nserver = \"{uri}\"\nformat = \"table\"\n"
+         [profile.other]\nserver = \"tcp://127.0.0.1:1/amps/json,{uri}\"\nformat = \"table\"\n"
     ));
     let ask = |args: &[&str], variables: &[(&str, &str)]| {
         let (code, out, err) = said(config.amps(&[&["sow"], args].concat()).envs(variables.iter().copied()));
