@@ -22,6 +22,7 @@ use serde::Serialize;
 
 use crate::connect;
 use crate::exit::{End, Failure};
+use crate::say;
 use crate::servers::Servers;
 use crate::signals::Signals;
 
@@ -111,7 +112,7 @@ impl Load {
 /// Prints the figures, one JSON line.
 fn print(figures: &impl Serialize) -> Result<(), Failure> {
     let line = serde_json::to_string(figures).map_err(|error| Failure::new("cannot print the figures", error))?;
-    println!("{line}");
+    say::answer(format_args!("{line}"))?;
     Ok(())
 }
 

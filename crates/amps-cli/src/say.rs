@@ -63,3 +63,11 @@ pub(crate) fn print(text: &str) -> Result<(), Failure> {
         _ => Ok(()),
     }
 }
+
+/// [`print`] for one line.
+///
+/// # Errors
+/// As there.
+pub(crate) fn answer(line: fmt::Arguments<'_>) -> Result<(), Failure> {
+    print(&format!("{line}\n"))
+}

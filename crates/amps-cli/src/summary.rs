@@ -39,7 +39,7 @@ impl Summary {
     /// # Errors
     /// As [`line`](Self::line).
     pub(crate) fn print(self, what: &(impl Serialize + fmt::Display)) -> Result<(), Failure> {
-        self.line(what)?.map_or(Ok(()), |line| say::print(&format!("{line}\n")))
+        self.line(what)?.map_or(Ok(()), |line| say::answer(format_args!("{line}")))
     }
 }
 

@@ -1,6 +1,7 @@
 //! The command line.
 
 use std::fmt;
+use std::io::{self, Write};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -47,7 +48,7 @@ impl Args {
     pub async fn run(self) -> ExitCode {
         let Some(uri) = self.uri.filter(|_| !self.list) else {
             for check in checks() {
-                println!("{:<46} {}", check.name, check.source);
+                print(format_args!("{:<46} {}", check.name, check.source));
             }
             return ExitCode::SUCCESS;
         };
@@ -58,7 +59,7 @@ impl Args {
         let mut chapter = Chapter::default();
         let ended = run(&options, |finding| {
             if self.json {
-                println!("{}", finding.json());
+                print(format_args!("{}", finding.json()));
             } else {
                 chapter.print(finding);
             }
@@ -72,13 +73,19 @@ impl Args {
             }
         };
         if self.json {
-            println!("{}", totals.json());
+            print(format_args!("{}", totals.json()));
         } else {
             chapter.close();
-            println!("\n{}", totals.text());
+            print(format_args!("\n{}", totals.text()));
         }
         if totals.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
     }
+}
+
+/// Prints a line. Nobody may read it any more, as behind `| head`; what is found
+/// is then told by the exit code alone.
+fn print(line: fmt::Arguments<'_>) {
+    let _ = writeln!(io::stdout(), "{line}");
 }
 
 /// The chapter that is being printed.
@@ -93,15 +100,15 @@ impl Chapter {
         if self.name != finding.check.chapter() {
             self.close();
             *self = Self { name: finding.check.chapter(), totals: Totals::default() };
-            println!("\n{}", self.name);
+            print(format_args!("\n{}", self.name));
         }
         self.totals.count(&finding.verdict);
-        println!("{}", finding.text());
+        print(format_args!("{}", finding.text()));
     }
 
     fn close(&self) {
         if self.totals.checks() > 0 {
-            println!("  {}", self.totals.text());
+            print(format_args!("  {}", self.totals.text()));
         }
     }
 }

@@ -12,6 +12,7 @@ use clap::Args;
 use super::{Kind, Opened};
 use crate::exit::{End, Failure};
 use crate::progress::Progress;
+use crate::say;
 
 /// Options of `amps store repair`.
 #[derive(Debug, Args)]
@@ -58,18 +59,23 @@ impl Repair {
         let salvaged = publish.salvage(kv, &self.into, identity, unix_nanos());
         progress.end();
         let salvaged = salvaged.map_err(|error| self.failed(&error))?;
-        println!("salvaged {} messages, {} bytes, into {}", salvaged.messages, salvaged.bytes, self.into.display());
+        say::answer(format_args!(
+            "salvaged {} messages, {} bytes, into {}",
+            salvaged.messages,
+            salvaged.bytes,
+            self.into.display()
+        ))?;
         for lost in publish.lost() {
-            println!("lost: sequences {} to {}", lost.start(), lost.end());
+            say::answer(format_args!("lost: sequences {} to {}", lost.start(), lost.end()))?;
         }
         if !publish.record_is_current() {
-            println!("unknown: what else was acknowledged; servers drop what they have already");
+            say::answer(format_args!("unknown: what else was acknowledged; servers drop what they have already"))?;
         }
         let open_end = !opened.complete && !publish.end_is_certain();
         if open_end {
             match publish.last_sequence() {
-                Some(last) => println!("unknown: whether messages came after sequence {last}"),
-                None => println!("unknown: whether there were messages"),
+                Some(last) => say::answer(format_args!("unknown: whether messages came after sequence {last}"))?,
+                None => say::answer(format_args!("unknown: whether there were messages"))?,
             }
         }
         Ok(if publish.lost().is_empty() && !open_end { End::Done } else { End::Damaged })
@@ -79,13 +85,18 @@ impl Repair {
         let client = bookmarks.client().or(self.client_name.as_deref()).ok_or_else(|| self.nameless())?;
         let mut kv = self.create(&SledOptions::small())?;
         let salvaged = bookmarks.salvage(&mut kv, client, opened.complete).map_err(|error| self.failed(&error))?;
-        println!("salvaged the bookmarks of {salvaged} subscriptions into {}", self.into.display());
+        say::answer(format_args!("salvaged the bookmarks of {salvaged} subscriptions into {}", self.into.display()))?;
         let all: Vec<_> = bookmarks.subscriptions().keys().map(String::as_str).collect();
         if salvaged == all.len() && opened.complete {
             return Ok(End::Done);
         }
-        println!("lost: the bookmarks of {}, and of any others: part of the store is gone,", all.join(", "));
-        println!("and subscriptions that lack a publisher would miss messages. They start over and miss none.");
+        say::answer(format_args!(
+            "lost: the bookmarks of {}, and of any others: part of the store is gone,",
+            all.join(", ")
+        ))?;
+        say::answer(format_args!(
+            "and subscriptions that lack a publisher would miss messages. They start over and miss none."
+        ))?;
         Ok(End::Damaged)
     }
 

@@ -11,6 +11,7 @@ use clap::Args;
 
 use super::{Kind, Opened};
 use crate::exit::{End, Failure};
+use crate::say;
 
 /// Options of `amps store verify`.
 #[derive(Debug, Args)]
@@ -47,15 +48,15 @@ impl Verify {
         }
         match problems.split_first() {
             None => {
-                println!("whole: {whose}");
+                say::answer(format_args!("whole: {whose}"))?;
                 Ok(End::Done)
             }
             Some((first, others)) => {
-                println!("damaged: {first}");
+                say::answer(format_args!("damaged: {first}"))?;
                 for other in others {
-                    println!("also: {other}");
+                    say::answer(format_args!("also: {other}"))?;
                 }
-                println!("`amps store repair {} --into NEW` salvages {whose}", self.dir.display());
+                say::answer(format_args!("`amps store repair {} --into NEW` salvages {whose}", self.dir.display()))?;
                 Ok(End::Damaged)
             }
         }

@@ -133,7 +133,7 @@ async fn passwords_come_from_a_file_or_the_environment_or_a_profile() {
     fs::write(config.file("secret"), "wrong\n").unwrap();
     assert_eq!(said(config.amps(&["ping", "--profile", "file"]).env("AMPS_PASSWORD", "right")).0, Some(0));
 
-    let refused = ["ping", "--timeout", "0.3", "--server", &with_user, "--password-file", wrong];
+    let refused = ["ping", "--timeout", "3", "--server", &with_user, "--password-file", wrong];
     let (code, _, err) = said(&mut config.amps(&refused));
     assert!(code == Some(1) && err.contains("--password-file, --ask-password or AMPS_PASSWORD"), "{err}");
     assert!(!err.contains("wrong\n") && !err.contains(":wrong"), "{err}");

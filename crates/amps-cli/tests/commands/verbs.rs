@@ -104,6 +104,12 @@ fn what_is_piped_has_no_colours_and_a_closed_pipe_is_no_failure() {
     let output = child.wait_with_output().unwrap();
     assert!(output.status.success(), "{output:?}");
     assert!(!output.stderr.contains(&0x1b), "{output:?}");
+    for args in [&["completions", "bash"][..], &["conformance", "--list"], &["ping", "--server", &uri]] {
+        let mut child = amps(args).spawn().unwrap();
+        drop(child.stdout.take());
+        let output = child.wait_with_output().unwrap();
+        assert!(output.status.success() && output.stderr.is_empty(), "{args:?}: {output:?}");
+    }
     let refused = run(&["ping", "--server", "127.0.0.1:1", "--timeout", "0.1"]);
     assert!(!refused.stderr.is_empty() && !refused.stderr.contains(&0x1b), "{refused:?}");
 }
