@@ -1,7 +1,7 @@
 //! Profiles, the environment, and where passwords come from.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::{Arc, Mutex};
 
@@ -172,4 +172,28 @@ fn a_password_needs_a_user_and_a_file_that_can_be_read() {
     assert!(code == Some(2) && err.contains("--user") && !err.contains("SECRET"), "{err}");
     let (code, _, err) = said(&mut amps(&["ping", "--server", "h:1", "--password-file", "/no/such/file"]));
     assert!(code == Some(2) && err.contains("/no/such/file"), "{err}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tls_is_spoken_with_whom_the_certificates_say() {
+    let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/data/tls");
+    let pem = |name: &str| data.join(name).to_str().unwrap().to_owned();
+    let read = |name: &str| fs::read(pem(name)).unwrap();
+    let builder = TestServer::builder().tls(read("server.pem"), read("server.key"));
+    let server = builder.tls_client_roots(read("ca.pem")).start().await.unwrap();
+    let uri: amps_client::Uri = server.tls_uri().unwrap().parse().unwrap();
+    let host = format!("localhost:{}", uri.port());
+    let ping = |more: &[&str]| {
+        let args = ["ping", "--server", &host, "--type", "json", "--secure", "--timeout", "3"];
+        said(&mut amps(&[&args[..], more].concat()))
+    };
+    let (ca, cert, key) = (pem("ca.pem"), pem("client.pem"), pem("client.key"));
+    let (code, out, err) = ping(&["--ca-file", &ca, "--cert-file", &cert, "--key-file", &key]);
+    assert!(code == Some(0) && out.starts_with(&format!("tcps://{host}/amps/json answered")), "{out}{err}");
+    let other = pem("other-ca.pem");
+    let (code, _, err) = ping(&["--ca-file", &other, "--cert-file", &cert, "--key-file", &key]);
+    assert!(code == Some(1) && err.contains("--ca-file FILE trusts"), "{err}");
+    let (code, _, err) = ping(&["--ca-file", "/no/such/file"]);
+    assert!(code == Some(2) && err.contains("/no/such/file"), "{err}");
+    assert_eq!(ping(&["--cert-file", &cert]).0, Some(2), "without its key");
 }
