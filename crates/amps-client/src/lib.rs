@@ -9,7 +9,11 @@
 //! * [`Client::subscribe`] and [`Client::sow`] give a [`Subscription`], a stream;
 //!   [`Subscribe`] and [`Sow`] say of what. [`BookmarkStore`] decides what a
 //!   restart remembers.
-//! * [`Client::events`] and [`Client::state`] tell what happens to the client.
+//! * [`Client::typed`] makes bodies of values and back; [`SowView`] is a map of the
+//!   records of a topic that stays current.
+//! * [`Client::events`] and [`Client::state`] tell what happens to the client,
+//!   [`Client::health`] and [`Client::report`] how it stands.
+//! * [`blocking`] is the same client for programs without an async runtime.
 //! * [`Error`] gathers the errors of all calls, for `?`.
 //! * [`server_chooser`], [`reconnect`], [`authenticator`] and [`kv`] are the seams for
 //!   code of your own; [`codec`] and [`payload`] make and read bodies.
