@@ -104,10 +104,10 @@ pub struct QueueStats {
     pub missed: u64,
 }
 
+/// Those of two subscriptions together.
 impl Add for QueueStats {
     type Output = Self;
 
-    /// What two subscriptions counted together.
     fn add(self, other: Self) -> Self {
         Self {
             delivered: self.delivered + other.delivered,
