@@ -13,6 +13,8 @@
 //!   records of a topic that stays current.
 //! * [`Client::events`] and [`Client::state`] tell what happens to the client,
 //!   [`Client::health`] and [`Client::report`] how it stands.
+//! * [`Subscription::exactly_once`] gives batches with the resume point to be stored
+//!   with what they did.
 //! * [`blocking`] is the same client for programs without an async runtime.
 //! * [`Error`] gathers the errors of all calls, for `?`.
 //! * [`server_chooser`], [`reconnect`], [`authenticator`] and [`kv`] are the seams for
