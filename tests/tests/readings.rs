@@ -187,7 +187,7 @@ async fn a_server_tells_what_its_clients_do() {
             "subscribe orders /qty > 5 -",
             "sow s - timestamp",
             "sow_delete s 1=1 -",
-            "unsubscribe - - -",
+            "unsubscribe orders /qty > 5 -",
             "disconnect - - -",
         ]
     );

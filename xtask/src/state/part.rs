@@ -134,8 +134,9 @@ impl Worker {
             let body = String::from_utf8_lossy(order.data()).into_owned();
             ledger.write(&format!("got {body}"))?;
             sleep(WORK).await;
+            // Only what is processed is acknowledged.
+            ledger.write(&format!("done {body}"))?;
             if orders.ack(&order) {
-                ledger.write(&format!("done {body}"))?;
                 unconfirmed.push(body);
             }
             if unconfirmed.len() == CONFIRMED {

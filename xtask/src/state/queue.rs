@@ -37,16 +37,21 @@ pub(super) struct Drained {
 #[derive(Debug, Default)]
 pub(super) struct Worker {
     pub(super) killed: bool,
+    /// Every delivery.
     pub(super) got: Vec<String>,
+    /// Those that it was through with, before it acknowledged them.
+    pub(super) done: Vec<String>,
+    /// Those whose acknowledgement the server confirmed.
     pub(super) acked: BTreeSet<String>,
 }
 
 /// Judged from the ledgers and the server's queue.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Verdict {
-    /// Nobody processed them.
+    /// Nobody processed them to the end.
     pub(super) lost: Vec<String>,
-    /// Somebody got them although they were acknowledged, or nobody died.
+    /// They were processed twice, or delivered again, although they were
+    /// acknowledged, or nobody died who had them.
     pub(super) twice: Vec<String>,
     /// The worker that died had them, unacknowledged, and another got them.
     pub(super) again: Vec<String>,
@@ -113,7 +118,7 @@ pub(super) fn story(text: &str, dir: &Path, watch: &mut Watch) -> Result<Drained
     workers[VICTIM].killed = true;
     let verdict = judge(&orders, &workers);
     runtime.block_on(server.stop());
-    Ok(Drained { orders: orders.len(), workers, left: depth.available + depth.leased, verdict })
+    Ok(Drained { orders: orders.len(), workers, left: depth.available + depth.leased + depth.elsewhere, verdict })
 }
 
 fn ledger(dir: &Path, worker: usize) -> PathBuf {
@@ -125,7 +130,7 @@ fn read(dir: &Path, worker: usize) -> Result<Worker, Failure> {
     for line in lines(&ledger(dir, worker))? {
         match line.split_once(' ') {
             Some(("got", order)) => read.got.push(order.to_owned()),
-            Some(("done", _)) => {}
+            Some(("done", order)) => read.done.push(order.to_owned()),
             Some(("acked", order)) => _ = read.acked.insert(order.to_owned()),
             _ => return Err(Failure::new(format!("{line:?} is no entry of a ledger"))),
         }
@@ -133,33 +138,31 @@ fn read(dir: &Path, worker: usize) -> Result<Worker, Failure> {
     Ok(read)
 }
 
+/// From the ledgers alone: what a server or a client lost or gave out twice, both
+/// may not know of.
 fn judge(orders: &[&str], workers: &[Worker]) -> Verdict {
-    let mut holders: BTreeMap<&str, Vec<&Worker>> = BTreeMap::new();
+    let mut deliveries: BTreeMap<&str, Vec<&Worker>> = BTreeMap::new();
     for worker in workers {
         for order in &worker.got {
-            holders.entry(order).or_default().push(worker);
+            deliveries.entry(order).or_default().push(worker);
         }
     }
     let mut verdict = Verdict::default();
     for order in orders {
-        let holders = holders.remove(order).unwrap_or_default();
-        let acked = |worker: &&&Worker| worker.acked.contains(*order);
-        // Who got it and lived has processed it; so has who died if the server
-        // took the acknowledgement.
-        let processed = holders.iter().filter(|worker| !worker.killed || acked(worker)).count();
-        match (holders.len(), processed) {
+        let holders = deliveries.remove(order).unwrap_or_default();
+        let done = workers.iter().flat_map(|worker| &worker.done).filter(|done| done == order).count();
+        // Who died had it, and no acknowledgement of it was confirmed.
+        let may_come_again = |worker: &&&Worker| worker.killed && !worker.acked.contains(*order);
+        let had = holders.iter().filter(may_come_again).count();
+        match (done, holders.len()) {
             (0, _) => verdict.lost.push((*order).to_owned()),
-            // The one that died has it in its ledger, and nobody got it again:
-            // the server had taken the acknowledgement.
-            (1, _) => {}
-            (2, 1) if holders.iter().filter(acked).all(|worker| !worker.killed) => {
-                verdict.again.push((*order).to_owned())
-            }
+            (_, 1) => {}
+            (_, 2) if had == 1 => verdict.again.push((*order).to_owned()),
             _ => verdict.twice.push((*order).to_owned()),
         }
     }
     // What nobody ordered.
-    verdict.twice.extend(holders.keys().map(|order| shorten(order)));
+    verdict.twice.extend(deliveries.keys().map(|order| shorten(order)));
     verdict
 }
 
@@ -167,9 +170,13 @@ fn judge(orders: &[&str], workers: &[Worker]) -> Verdict {
 mod tests {
     use super::*;
 
+    fn owned(orders: &[&str]) -> Vec<String> {
+        orders.iter().map(|order| (*order).to_owned()).collect()
+    }
+
+    /// A worker that was through with all it got.
     fn worker(killed: bool, got: &[&str], acked: &[&str]) -> Worker {
-        let owned = |orders: &[&str]| orders.iter().map(|order| (*order).to_owned()).collect::<Vec<_>>();
-        Worker { killed, got: owned(got), acked: owned(acked).into_iter().collect() }
+        Worker { killed, got: owned(got), done: owned(got), acked: owned(acked).into_iter().collect() }
     }
 
     #[test]
@@ -184,13 +191,25 @@ mod tests {
         assert_eq!(verdict.twice, ["a"], "it was acknowledged");
     }
 
+    /// The server took it from the dead worker and gave it to nobody.
+    #[test]
+    fn what_a_dead_worker_was_not_through_with_and_nobody_got_again_is_lost() {
+        let dead = || Worker { done: owned(&["a"]), ..worker(true, &["a", "b", "c"], &["a"]) };
+        let verdict = judge(&["a", "b", "c"], &[dead(), worker(false, &["c"], &["c"])]);
+        assert_eq!(verdict, Verdict { lost: owned(&["b"]), again: owned(&["c"]), ..Verdict::default() });
+    }
+
     #[test]
     fn lost_orders_and_those_that_two_living_workers_got_are_seen() {
         let verdict = judge(&["a", "b"], &[worker(false, &["a"], &["a"]), worker(false, &["a", "x"], &[])]);
-        assert_eq!((verdict.lost, verdict.twice), (vec!["b".to_owned()], vec!["a".to_owned(), "x".to_owned()]));
+        assert_eq!((verdict.lost, verdict.twice), (owned(&["b"]), owned(&["a", "x"])));
         let verdict = judge(&["a"], &[worker(false, &["a", "a"], &["a"])]);
         assert_eq!(verdict.twice, ["a"], "one worker got it twice");
+        let verdict =
+            judge(&["a"], &[worker(true, &["a"], &[]), worker(false, &["a"], &[]), worker(false, &["a"], &[])]);
+        assert_eq!(verdict.twice, ["a"], "one died, and two got it");
         let drained = |left, verdict| Drained { left, verdict, ..Drained::default() };
         assert!(drained(0, Verdict::default()).is_good() && !drained(1, Verdict::default()).is_good());
+        assert!(!drained(0, Verdict { lost: owned(&["a"]), ..Verdict::default() }).is_good());
     }
 }

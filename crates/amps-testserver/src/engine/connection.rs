@@ -77,6 +77,8 @@ pub(super) struct Connection {
     pub(super) decoder: FrameDecoder,
     pub(super) outbox: Outbox,
     pub(super) close: Option<Close>,
+    /// Why it is closed, if this side does.
+    pub(super) reason: Option<String>,
     pub(super) subscriptions: Vec<Subscription>,
     pub(super) received_at: Instant,
     pub(super) sent_at: Instant,
@@ -97,6 +99,7 @@ impl Connection {
             decoder: FrameDecoder::new(frame_limit),
             outbox: Outbox::default(),
             close: None,
+            reason: None,
             subscriptions: Vec::new(),
             received_at: now,
             sent_at: now,

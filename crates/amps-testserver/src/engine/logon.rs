@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use amps_core::{AckType, AckTypes, Field, Message};
 
 use super::ack::AckFrame;
+use super::client_status::Event;
 use super::connection::{Client, Close, Role};
 use super::{ConnId, Engine};
 use crate::faults::Access;
@@ -59,10 +60,7 @@ impl Engine {
             }
         }
         let named = message.text(Field::ClientName).filter(|name| !name.is_empty());
-        let name = named.map_or_else(
-            || format!("{}-{}-connection-{}", self.config.name, self.config.incarnation, id.number()),
-            std::borrow::Cow::into_owned,
-        );
+        let name = named.map_or_else(|| self.connection_name(id), std::borrow::Cow::into_owned);
         if name.len() > NAME_MAX {
             return self.refuse_logon(id, message, acks, "invalid client name");
         }
@@ -103,7 +101,7 @@ impl Engine {
             };
             self.ack(id, AckType::Processed, message, frame);
         }
-        self.tell_status(id, "logon", None);
+        self.tell_status(id, "logon", message);
     }
 
     /// Whether connections may be of this message type. A composite one has a name
@@ -128,6 +126,8 @@ impl Engine {
         if !self.config.readings.silent_refusal_of_logon {
             self.refuse(id, message, acks, reason);
         }
+        let name = message.text(Field::ClientName).unwrap_or_default();
+        self.tell_status_of(id, &name, "logon", Event::why(reason));
         self.close(id, Close::Flush, reason);
     }
 

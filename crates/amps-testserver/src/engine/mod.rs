@@ -42,6 +42,7 @@ use std::time::Instant;
 use amps_core::{Bookmark, planted};
 use bytes::Bytes;
 
+use self::client_status::Event;
 use self::connection::{Close, Connection, Role};
 use self::queue::Queues;
 pub(crate) use self::queue::is_queue_change;
@@ -210,6 +211,8 @@ impl Engine {
     pub fn accept(&mut self, now: Instant) -> ConnId {
         self.stats.accepted += 1;
         let id = self.connect(now, Role::New);
+        let name = self.connection_name(id);
+        self.tell_status_of(id, &name, "connect", Event::default());
         if self.failed.is_some() {
             self.close(id, Close::Abort, "the journal failed");
         } else if self.faults.accept_close {
@@ -295,8 +298,8 @@ impl Engine {
             self.stats.connections = self.connections.len();
             self.topics.subscriptions_changed();
             self.link_lost(id, &connection);
-            if let Some(client) = connection.client() {
-                self.tell_status_of(&client.name, client.publisher, "disconnect", None);
+            if matches!(connection.role, Role::New | Role::Client(_)) {
+                self.tell_disconnect(id, &connection);
             }
         }
         self.end_turn();
@@ -422,11 +425,13 @@ impl Engine {
         if connection.close.is_none() || how == Close::Abort {
             tracing::debug!(connection = id.0, reason, "closing");
             connection.close = Some(how);
-            connection.subscriptions.clear();
+            connection.reason.get_or_insert_with(|| reason.to_owned());
+            let ended = std::mem::take(&mut connection.subscriptions);
             self.stats.disconnect(id, reason);
             self.topics.subscriptions_changed();
             self.forget_name(id);
             self.mark(id);
+            ended.iter().for_each(|subscription| self.tell_status(id, "unsubscribe", subscription));
         }
     }
 

@@ -68,7 +68,7 @@ impl Engine {
             self.ack(id, AckType::Stats, message, AckFrame { deleted, ..frame });
         }
         if message.kind() == MessageKind::SowDelete && failure.is_none() {
-            self.tell_status(id, "sow_delete", Some(message));
+            self.tell_status(id, "sow_delete", message);
         }
         let told = failure.is_some() && acks.contains(AckType::Processed) && self.config.readings.failure_told_once;
         if acks.contains(AckType::Persisted) && !told {

@@ -240,7 +240,7 @@ impl Engine {
             self.ack(id, AckType::Stats, message, stats);
         }
         if message.kind() == MessageKind::Sow {
-            self.tell_status(id, "sow", Some(message));
+            self.tell_status(id, "sow", message);
         }
     }
 }

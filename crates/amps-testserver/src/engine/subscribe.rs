@@ -36,6 +36,9 @@ pub(super) const DELTAS_FROM_BOOKMARK: &str = "a delta subscription takes no boo
 pub(super) struct Subscription {
     pub(super) id: String,
     pub(super) command_id: String,
+    /// The topic as it was named, and the filter as it was written.
+    pub(super) topic: String,
+    pub(super) asked: Option<String>,
     pub(super) pattern: TopicPattern,
     /// What messages have to match.
     pub(super) filter: Option<Filter>,
@@ -348,6 +351,8 @@ impl Engine {
         connection.subscriptions.push(Subscription {
             id: sub_id.clone(),
             command_id,
+            topic: message.topic().unwrap_or_default().into_owned(),
+            asked: message.text(Field::Filter).map(|filter| filter.into_owned()),
             pattern,
             filter: options.filter,
             oof: options.oof,
@@ -389,7 +394,7 @@ impl Engine {
             self.ack(id, AckType::Processed, message, frame);
         }
         self.mark(id);
-        self.tell_status(id, message.raw(Field::Command).unwrap_or_default(), Some(message));
+        self.tell_status(id, message.raw(Field::Command).unwrap_or_default(), message);
         Ok(())
     }
 
@@ -406,12 +411,9 @@ impl Engine {
         if self.config.readings.unknown_unsubscribe_fails && !ids.all(named) {
             return self.refuse(id, message, acks, "invalid sub id");
         }
-        if names_nothing {
-            connection.subscriptions.clear();
-        }
-        for sub_id in subscriptions.iter().flat_map(|ids| ids.split(',')).map(str::trim) {
-            connection.subscriptions.retain(|subscription| sub_id != "all" && subscription.id != sub_id);
-        }
+        let ids: Vec<_> = subscriptions.iter().flat_map(|ids| ids.split(',')).map(str::trim).collect();
+        let ends = |own: &Subscription| names_nothing || ids.contains(&"all") || ids.contains(&own.id.as_str());
+        let ended: Vec<_> = connection.subscriptions.extract_if(.., |own| ends(own)).collect();
         for query_id in queries.iter().flat_map(|ids| ids.split(',')).map(str::trim) {
             connection.outbox.cancel_query(query_id);
         }
@@ -419,6 +421,6 @@ impl Engine {
         if acks.contains(AckType::Processed) {
             self.ack(id, AckType::Processed, message, AckFrame::default());
         }
-        self.tell_status(id, "unsubscribe", Some(message));
+        ended.iter().for_each(|subscription| self.tell_status(id, "unsubscribe", subscription));
     }
 }
