@@ -68,12 +68,12 @@ pub(crate) struct SowDelete {
 #[derive(Debug, Default, Serialize)]
 pub(crate) struct Counts {
     /// Records that were deleted.
-    deleted: u64,
+    pub(crate) deleted: u64,
     /// Deletions that were carried out.
     requests: u64,
     /// Deletions that nobody could count, since the connection was lost meanwhile.
-    uncounted: u64,
-    seconds: f64,
+    pub(crate) uncounted: u64,
+    pub(crate) seconds: f64,
 }
 
 impl fmt::Display for Counts {
@@ -88,7 +88,7 @@ impl fmt::Display for Counts {
 
 impl Counts {
     /// What one deletion came to.
-    fn of(deleted: Option<Deleted>) -> Self {
+    pub(crate) fn of(deleted: Option<Deleted>) -> Self {
         let (deleted, uncounted) = deleted.map_or((0, 1), |deleted| (deleted.records, 0));
         Self { deleted, requests: 1, uncounted, seconds: 0.0 }
     }
@@ -101,15 +101,16 @@ impl Counts {
     }
 }
 
-/// Carries deletions out, and says how many records there were.
+/// Carries deletions out, and says how many records there were, as `shown`.
 ///
 /// # Errors
 /// When no server is reached in time, or `delete` fails.
-pub(crate) async fn carry_out(
+pub(crate) async fn carry_out<S: Serialize + fmt::Display>(
     servers: &Servers,
     within: Duration,
     summary: Summary,
     delete: impl AsyncFnOnce(&Client) -> Result<Counts, Failure>,
+    shown: impl FnOnce(Counts) -> S,
 ) -> Result<End, Failure> {
     let began = Instant::now();
     let mut signals = Signals::listen().map_err(|error| Failure::new("cannot listen for signals", error))?;
@@ -136,7 +137,7 @@ pub(crate) async fn carry_out(
     let (mut counts, end) = ended?;
     counts.seconds = summary::seconds(began);
     if end == End::Done {
-        summary.print(&counts)?;
+        summary.print(&shown(counts))?;
     }
     Ok(end)
 }
@@ -165,7 +166,7 @@ impl SowDelete {
     /// When no server is reached in time, the server refuses, or the input fails.
     pub(crate) async fn run(self) -> Result<End, Failure> {
         let delete = async |client: &Client| self.delete(client).await;
-        carry_out(&self.servers, self.timeout, self.summary, delete).await
+        carry_out(&self.servers, self.timeout, self.summary, delete, |counts| counts).await
     }
 
     async fn delete(&self, client: &Client) -> Result<Counts, Failure> {

@@ -39,16 +39,38 @@ fn looking_at_a_queue_takes_nothing_and_says_so() {
 }
 
 #[test]
-fn messages_are_acknowledged_by_filter_and_counted() {
+fn messages_are_acknowledged_by_filter_bookmarks_or_all_and_counted() {
     let (_server, uri) = work(10);
     let ack = |more: &[&str]| {
         let output = run(&[&["queue", "ack", "--server", &uri, "--topic", "work"], more].concat());
         (output.status.code(), stdout(&output))
     };
     assert_eq!(ack(&[]).0, Some(2), "which ones has to be said");
-    assert_eq!(last_json(&ack(&["--filter", "/n < 4"]).1)["deleted"], 4);
-    assert_eq!(last_json(&ack(&["--all"]).1)["deleted"], 6);
+    assert_eq!(last_json(&ack(&["--filter", "/n < 4"]).1)["messages"], 4);
+    // The log of a queue can be read without taking anything from it.
+    let log = ["subscribe", "--server", &uri, "--topic", "work", "--bookmark", "epoch", "--format", "{bookmark}"];
+    let two = lines(&[&log[..], &["--filter", "/n = 4 OR /n = 5", "--count", "2"]].concat());
+    assert_eq!(two.len(), 2);
+    assert_eq!(last_json(&ack(&["--bookmarks", &two.join(",")]).1)["messages"], 2);
+    assert_eq!(last_json(&ack(&["--bookmarks", &two.join(",")]).1)["messages"], 0, "once");
+    assert_eq!(last_json(&ack(&["--all"]).1)["messages"], 4);
     assert_eq!(left(&uri).len(), 0);
+    assert_eq!(ack(&["--bookmarks", "none"]).0, Some(2));
+}
+
+#[test]
+fn a_message_that_somebody_has_is_given_back_to_the_queue() {
+    let (_server, uri) = work(1);
+    let args = ["subscribe", "--server", &uri, "--topic", "work", "--format", "{bookmark}"];
+    let mut holder = Running::start(amps(&args));
+    let mut printed = BufReader::new(holder.0.stdout.take().unwrap()).lines();
+    let bookmark = printed.next().unwrap().unwrap();
+    assert!(left(&uri).is_empty(), "it is under way");
+    let cancelled =
+        run(&["queue", "cancel", "--server", &uri, "--topic", "work", "--bookmarks", &bookmark, "--summary", "text"]);
+    assert!(stdout(&cancelled).starts_with("1 message, "), "{cancelled:?}");
+    // And goes to who asks for messages, which is the same one.
+    assert_eq!(printed.next().unwrap().unwrap(), bookmark);
 }
 
 #[test]
