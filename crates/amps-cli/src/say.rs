@@ -64,7 +64,7 @@ pub(crate) fn print(text: &str) -> Result<(), Failure> {
     }
 }
 
-/// [`print`] for one line.
+/// [`print()`] for one line.
 ///
 /// # Errors
 /// As there.
