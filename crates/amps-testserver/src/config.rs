@@ -160,7 +160,8 @@ impl Config {
 
     /// Says what the messages of a topic are written in: where filters, keys, deltas
     /// and select lists find their fields. Default: JSON, of a queue that of the topic
-    /// it is made of.
+    /// it is made of. Connections of another type do not see the topic (AMPS User
+    /// Guide, "Topics"); what is not named here is of the type of every connection.
     #[must_use]
     pub fn message_type(mut self, topic: impl Into<String>, message_type: MessageType) -> Self {
         self.message_types.push((topic.into(), message_type));

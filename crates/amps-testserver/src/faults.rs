@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use amps_core::message::MessageKind;
 
-use crate::filter::Filter;
+use crate::filter::{Filter, Surroundings};
 use crate::topic::TopicPattern;
 
 /// Which connections a fault is for.
@@ -58,6 +58,14 @@ pub enum Access {
     Read,
     /// Publish or delete records.
     Write,
+}
+
+/// Who logged on.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Reader<'c> {
+    pub(crate) user: &'c str,
+    /// Empty: any.
+    pub(crate) message_type: &'c str,
 }
 
 /// What a user may read or write of the messages of a topic.
@@ -297,18 +305,21 @@ impl Faults {
         self.entitlement.as_ref().is_none_or(|rule| rule(user, access, topic))
     }
 
-    /// What a user may read or write of a topic that a pattern named, or something
+    /// What somebody may read or write of a topic that a pattern named, or something
     /// that was checked by its name.
-    pub(crate) fn right<'a>(
+    pub(crate) fn right(
         &self,
-        user: impl Fn() -> &'a str,
+        whose: Reader<'_>,
         access: Access,
         topic: &str,
         pattern: &TopicPattern,
+        about: &Surroundings,
     ) -> Right {
+        let Reader { user, message_type } = whose;
         match pattern {
-            TopicPattern::Regex(_) if !self.entitled(user(), access, topic) => Right::None,
-            _ => self.content(user, access, topic).map_or(Right::All, Right::Some),
+            TopicPattern::Regex(_) if !about.sees(message_type, topic) => Right::None,
+            TopicPattern::Regex(_) if !self.entitled(user, access, topic) => Right::None,
+            _ => self.content(|| user, access, topic).map_or(Right::All, Right::Some),
         }
     }
 

@@ -76,8 +76,8 @@
 //! whole. A delta says nothing about fields that are gone. Aggregates are messages of
 //! their topic's type, JSON, NVFIX or FIX; they are `ANY`, `AVG`, `COUNT`,
 //! `COUNT_DISTINCT`, `MAX`, `MIN` and `SUM`; one is told when it changes, and every
-//! change is made anew from all records. A message type belongs to a topic, not to a
-//! connection: what a logon names has to exist, and decides nothing.
+//! change is made anew from all records. Topics of which no
+//! message type is said are of that of every connection, and read as JSON.
 
 pub mod journal;
 

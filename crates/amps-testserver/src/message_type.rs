@@ -26,6 +26,28 @@ pub enum MessageType {
     CompositeGlobal(Vec<Self>),
 }
 
+/// The message types that need no configuration.
+const BUILT_IN: [&str; 8] = ["json", "nvfix", "fix", "xml", "bson", "bflat", "msgpack", "binary"];
+
+impl MessageType {
+    /// Whether there is a type of that name without one being configured.
+    pub(crate) fn is_built_in(name: &str) -> bool {
+        BUILT_IN.contains(&name)
+    }
+
+    /// Whether that is its name. What a composite type is called is for the
+    /// configuration of a real server to say, and not told here.
+    pub(crate) fn is_called(&self, name: &str) -> bool {
+        match self {
+            Self::Json => name == "json",
+            Self::Nvfix => name == "nvfix",
+            Self::Fix => name == "fix",
+            Self::Binary => name == "binary",
+            Self::CompositeLocal(_) | Self::CompositeGlobal(_) => !Self::is_built_in(name),
+        }
+    }
+}
+
 impl std::str::FromStr for MessageType {
     type Err = String;
 

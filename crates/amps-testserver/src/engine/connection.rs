@@ -10,8 +10,9 @@ use super::outbox::Outbox;
 use super::replicate::{Destination, Source};
 use super::subscribe::Subscription;
 use crate::config::Config;
-use crate::faults::{Faults, Who};
+use crate::faults::{Faults, Reader, Who};
 use crate::log::PublisherIx;
+use crate::message_type::MessageType;
 
 /// How a connection ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,11 +36,22 @@ pub(super) enum Role {
     Destination(Destination),
 }
 
+impl Role {
+    fn reader(&self) -> Reader<'_> {
+        match self {
+            Self::Client(Client { user, message_type, .. }) => Reader { user, message_type },
+            _ => Reader { user: "", message_type: "" },
+        }
+    }
+}
+
 /// A client that logged on.
 #[derive(Debug)]
 pub(super) struct Client {
     pub(super) name: String,
     pub(super) user: String,
+    /// As it named it; empty: any.
+    pub(super) message_type: String,
     pub(super) publisher: PublisherIx,
     /// The publisher of what it sends without a sequence.
     pub(super) unsequenced: Option<PublisherIx>,
@@ -122,13 +134,24 @@ impl Connection {
 
     /// Who logged on; empty before that.
     pub(super) fn user(&self) -> &str {
-        self.client().map_or("", |client| &client.user)
+        self.reader().user
+    }
+
+    /// Whether it is of a type of which there are no statistics and no messages of
+    /// the server's own (AMPS User Guide, "Message Types": `binary`, composite ones).
+    pub(super) fn is_opaque(&self) -> bool {
+        let message_type = self.reader().message_type;
+        message_type == "binary" || !message_type.is_empty() && !MessageType::is_built_in(message_type)
+    }
+
+    /// Who reads.
+    pub(super) fn reader(&self) -> Reader<'_> {
+        self.role.reader()
     }
 
     /// Who reads, and by which subscriptions.
-    pub(super) fn readers(&mut self) -> (&str, &mut Vec<Subscription>) {
-        let user = if let Role::Client(client) = &self.role { client.user.as_str() } else { "" };
-        (user, &mut self.subscriptions)
+    pub(super) fn readers(&mut self) -> (Reader<'_>, &mut Vec<Subscription>) {
+        (self.role.reader(), &mut self.subscriptions)
     }
 
     /// What faults know it by.

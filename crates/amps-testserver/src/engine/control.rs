@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::connection::{Close, Connection};
 use super::{ConnId, Engine};
-use crate::faults::{Access, Faults, Right};
+use crate::faults::{Access, Faults, Reader, Right};
 use crate::filter::Filter;
 use crate::topic::TopicPattern;
 
@@ -87,7 +87,13 @@ impl Engine {
     /// What the user of a connection may do with the messages of a topic that a
     /// pattern named.
     pub(super) fn right(&self, id: ConnId, access: Access, topic: &str, pattern: &TopicPattern) -> Right {
-        self.faults.right(|| self.user(id), access, topic, pattern)
+        let whose = self.connections.get(&id).map_or(Reader { user: "", message_type: "" }, Connection::reader);
+        self.faults.right(whose, access, topic, pattern, &self.about)
+    }
+
+    /// Whether a connection is of a topic's message type.
+    pub(super) fn sees(&self, id: ConnId, topic: &str) -> bool {
+        self.connections.get(&id).is_some_and(|connection| self.about.sees(connection.reader().message_type, topic))
     }
 
     fn user(&self, id: ConnId) -> &str {

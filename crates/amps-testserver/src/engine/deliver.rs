@@ -143,9 +143,10 @@ impl Engine {
         }
         for (id, connection) in &mut self.connections {
             let mut route = Route::new(*id);
-            let (user, subscriptions) = connection.readers();
+            let (whose, subscriptions) = connection.readers();
             for subscription in subscriptions {
-                let right = |name: &str, pattern: &_| self.faults.right(|| user, Access::Read, name, pattern);
+                let right =
+                    |name: &str, pattern: &_| self.faults.right(whose, Access::Read, name, pattern, &self.about);
                 if subscription.replay.is_some() || !subscription.matches(topic, &name, right) {
                     continue;
                 }
@@ -212,13 +213,14 @@ impl Engine {
             let topic = &self.topics.get(entry.topic).name;
             let message = Subject::entry(&self.about, topic, entry, log);
             recipients.sids.clear();
-            let (user, subscriptions) = connection.readers();
+            let (whose, subscriptions) = connection.readers();
             for subscription in subscriptions {
                 let Some(replay) = &subscription.replay else { continue };
                 if replay.paused || replay.cursor != position || position >= limit(replay) {
                     continue;
                 }
-                let right = |name: &str, pattern: &_| self.faults.right(|| user, Access::Read, name, pattern);
+                let right =
+                    |name: &str, pattern: &_| self.faults.right(whose, Access::Read, name, pattern, &self.about);
                 // A deletion is logged, not replayed.
                 let matches = subscription.matches(entry.topic, topic, right) && entry.deletes.is_none();
                 let matches = matches && subscription.terms(entry.topic).accept(&message);

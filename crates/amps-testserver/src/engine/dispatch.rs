@@ -6,7 +6,7 @@ use amps_core::message::MessageKind;
 use amps_core::{AckType, AckTypes, Field, Message};
 
 use super::ack::AckFrame;
-use super::connection::{Close, Role};
+use super::connection::{Close, Connection, Role};
 use super::options::has_options;
 use super::{ConnId, Engine, replicate};
 use crate::stats::ReceivedCommand;
@@ -93,6 +93,10 @@ impl Engine {
         let takes_none = matches!(kind, MessageKind::Unsubscribe | MessageKind::Flush | MessageKind::Other);
         if takes_none && is_command(message) && has_options(message) {
             return self.refuse(id, message, acks, "invalid options");
+        }
+        let opaque = self.connections.get(&id).is_some_and(Connection::is_opaque);
+        if acks.contains(AckType::Stats) && opaque && kind != MessageKind::Logon {
+            return self.refuse(id, message, acks, "no stats for this message type");
         }
         match kind {
             MessageKind::Logon => self.logon(id, message, acks),

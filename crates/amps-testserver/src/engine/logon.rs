@@ -12,10 +12,6 @@ use crate::faults::Access;
 use crate::interval::parse_interval;
 use crate::message_type::MessageType;
 
-/// The message types that need no configuration (AMPS User Guide, "Message
-/// Types").
-const BUILT_IN: [&str; 8] = ["json", "nvfix", "fix", "xml", "bson", "bflat", "msgpack", "binary"];
-
 /// The longest client name in bytes.
 const NAME_MAX: usize = 4 << 10;
 
@@ -72,6 +68,7 @@ impl Engine {
         connection.role = Role::Client(Client {
             name: name.clone(),
             user,
+            message_type: message.text(Field::MessageType).unwrap_or_default().into_owned(),
             publisher,
             unsequenced: None,
             conflation,
@@ -110,7 +107,7 @@ impl Engine {
         let composite = |(_, of): &(String, MessageType)| {
             matches!(of, MessageType::CompositeLocal(_) | MessageType::CompositeGlobal(_))
         };
-        name.is_empty() || BUILT_IN.contains(&name) || self.config.message_types.iter().any(composite)
+        name.is_empty() || MessageType::is_built_in(name) || self.config.message_types.iter().any(composite)
     }
 
     /// Asks to log on again, as often as the test wants. Whether it did.

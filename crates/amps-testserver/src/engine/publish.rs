@@ -136,6 +136,9 @@ impl Engine {
         if topic.len() > TOPIC_MAX || topic.starts_with("/AMPS/") {
             return Outcome::Failed("invalid topic".into());
         }
+        if publishes && !self.sees(id, topic) {
+            return Outcome::Failed("the topic is of another message type".into());
+        }
         let body = message.data_bytes();
         if body.len() > MAX_FRAME_LEN - HEADER_MAX {
             return Outcome::Failed("message too large".into());

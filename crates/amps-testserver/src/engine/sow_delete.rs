@@ -37,6 +37,9 @@ impl Engine {
         let Some(pattern) = TopicPattern::parse(topic, options.literal) else {
             return Outcome::Failed("bad regex topic".into());
         };
+        if !matches!(pattern, TopicPattern::Regex(_)) && !self.sees(id, topic) {
+            return Outcome::Failed("invalid topic".into());
+        }
         if !matches!(pattern, TopicPattern::Regex(_)) && !self.may(id, Access::Write, topic) {
             return Outcome::Failed("not entitled".into());
         }

@@ -9,6 +9,7 @@ use amps_core::{AckType, AckTypes, CommandOptions, Field, Message, StartAt};
 use super::ack::AckFrame;
 use super::client_status;
 use super::conflation::Conflation;
+use super::connection::Connection;
 use super::delta::Deltas;
 use super::interest::Terms;
 use super::options::Options;
@@ -286,13 +287,14 @@ impl Engine {
                 }
             };
         }
-        // Of the server's own topics there is this one (AMPS User Guide, "Event
-        // Topics").
-        if let TopicPattern::Literal(name) = &pattern
-            && name.starts_with("/AMPS/")
-            && name != client_status::TOPIC
-        {
-            return Err("invalid topic");
+        if let TopicPattern::Literal(name) = &pattern {
+            // Of the server's own topics there is this one (AMPS User Guide, "Event
+            // Topics"), not for every message type.
+            let opaque = self.connections.get(&id).is_some_and(Connection::is_opaque);
+            let own = name.starts_with("/AMPS/") && (name != client_status::TOPIC || opaque);
+            if own || !self.sees(id, name) {
+                return Err("invalid topic");
+            }
         }
         // Such a subscription is told when a record stops to match, which time
         // alone cannot do (AMPS User Guide, "AMPS Functions").

@@ -35,6 +35,13 @@ impl Surroundings {
         self.types.get(topic).unwrap_or(&MessageType::Json)
     }
 
+    /// Whether a connection of that message type, empty where it has none, sees a
+    /// topic (AMPS User Guide, "Topics"): topics of which nothing is said are of
+    /// every type.
+    pub(crate) fn sees(&self, message_type: &str, topic: &str) -> bool {
+        message_type.is_empty() || self.types.get(topic).is_none_or(|own| own.is_called(message_type))
+    }
+
     pub(crate) fn set_now(&self, micros: u64) {
         self.now.store(micros, Ordering::Relaxed);
     }

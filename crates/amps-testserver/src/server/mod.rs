@@ -75,7 +75,21 @@ impl TestServer {
 
     /// The connection string clients and peers use.
     pub fn uri(&self) -> String {
-        format!("tcp://{}/amps/json", self.places.tcp)
+        self.uri_of("json")
+    }
+
+    /// The connection string of clients whose messages are of another type: those see
+    /// topics of that type, and those of which none is said.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> std::io::Result<()> {
+    /// use amps_testserver::{MessageType, TestServer};
+    /// let server = TestServer::builder().message_type("fills", MessageType::Nvfix).start().await?;
+    /// assert!(server.uri_of("nvfix").ends_with("/amps/nvfix"));
+    /// # Ok(()) }
+    /// ```
+    pub fn uri_of(&self, message_type: &str) -> String {
+        format!("tcp://{}/amps/{message_type}", self.places.tcp)
     }
 
     /// The connection string for WebSocket, if the server was told to speak it.

@@ -154,10 +154,11 @@ impl Engine {
         let number = self.topic(&topic);
         let mut takers = Vec::new();
         for (id, connection) in self.connections.iter_mut().filter(|(_, connection)| connection.close.is_none()) {
-            let (user, subscriptions) = connection.readers();
+            let (whose, subscriptions) = connection.readers();
             for subscription in subscriptions {
                 let Some(backlog) = subscription.backlog else { continue };
-                let right = |name: &str, pattern: &_| self.faults.right(|| user, Access::Read, name, pattern);
+                let right =
+                    |name: &str, pattern: &_| self.faults.right(whose, Access::Read, name, pattern, &self.about);
                 if !subscription.matches(number, &topic, right) {
                     continue;
                 }
