@@ -72,6 +72,10 @@ const LIST_MAX: usize = 1_000;
 /// * In the pattern of a `LIKE` escapes are the regular expression's own; a raw
 ///   string is looked for as it is. A search that would take too long finds
 ///   nothing.
+/// * `SUBSTR` counts a position below 1 as 1. NULL is the empty string where strings
+///   are joined or replaced; `ARRAY_TO_STRING` joins by commas unless told otherwise.
+/// * A time before 1970, a directive `STRFTIME` has not, and a text that does not fit
+///   the format of `STRPTIME` give NULL.
 /// * `-`, `.` and `:` are part of a name, as in XML; between values they need
 ///   spaces.
 ///
