@@ -82,6 +82,38 @@ async fn every_transport_carries_everything_and_recovers() {
     assert!(!path.exists());
 }
 
+/// The same of a server that a file describes.
+#[tokio::test]
+async fn a_described_server_has_every_transport() {
+    let dir = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| std::fs::write(dir.path().join(name), text).unwrap();
+    for (name, text) in [("chain.pem", pem!("server.pem")), ("key.pem", pem!("server.key")), ("ca.pem", pem!("ca.pem"))]
+    {
+        write(name, text);
+    }
+    let socket = dir.path().join("socket");
+    let described = format!(
+        "ack_conflation = \"5ms\"\nunix = {socket:?}\n[tls]\nchain = \"chain.pem\"\nkey = \"key.pem\"\nclient_roots = \"ca.pem\"\n"
+    );
+    write("server.toml", &described);
+    let server = TestServerBuilder::from_file(dir.path().join("server.toml")).unwrap().start().await.unwrap();
+    let (tls, unix) = (server.tls_uri().unwrap(), server.unix_uri().unwrap());
+    assert!(
+        Client::builder("stranger")
+            .server(&*tls)
+            .connector(with(trusting()))
+            .connect_within(Duration::from_secs(1))
+            .connect()
+            .await
+            .is_err()
+    );
+    let known = || with(trusting().client_certificate_pem(pem!("client.pem"), pem!("client.key")));
+    works(&server, &tls, known()).await;
+    works(&server, &format!("{tls}?compression=zlib"), known()).await;
+    works(&server, &unix, SocketConnector::new()).await;
+    works(&server, &format!("{}?compression=zlib", server.uri()), SocketConnector::new()).await;
+}
+
 #[tokio::test]
 async fn a_socket_file_left_behind_is_replaced_and_one_in_use_is_not() {
     let dir = tempfile::tempdir().unwrap();
