@@ -2,7 +2,7 @@
 
 use clap::{Parser, Subcommand};
 
-use crate::{bench, generated, ping, publish, queue, sow, sow_delete, store_dir, subscribe, testserver};
+use crate::{bench, generated, ping, publish, queue, sow, sow_delete, store_dir, subscribe, testserver, watch};
 
 /// A client for AMPS that survives dead servers, and a server to try it on.
 #[derive(Debug, Parser)]
@@ -53,6 +53,8 @@ pub(crate) enum Command {
     /// Works off the messages of a queue.
     #[command(subcommand)]
     Queue(queue::Queue),
+    /// Shows the records of a SOW topic as a table that stays current.
+    Watch(watch::Watch),
     /// Measures how fast messages are published and received.
     #[command(subcommand)]
     Bench(bench::Bench),

@@ -33,6 +33,7 @@ mod store_dir;
 mod subscribe;
 mod summary;
 mod testserver;
+mod watch;
 
 use std::process::ExitCode;
 
@@ -52,7 +53,7 @@ fn main() -> ExitCode {
 fn run(Cli { profile, command }: Cli) -> Result<End, Failure> {
     tracing_subscriber::fmt()
         .with_env_filter(EnvFilter::from_default_env())
-        .with_writer(std::io::stderr)
+        .with_writer(watch::stderr)
         .with_ansi(say::has_colours())
         .init();
     tracing::debug!(profile, "begins");
@@ -75,6 +76,7 @@ fn run(Cli { profile, command }: Cli) -> Result<End, Failure> {
             Command::SowAndDeltaSubscribe(command) => command.run(true).await,
             Command::SowDelete(command) => command.run().await,
             Command::Queue(command) => command.run().await,
+            Command::Watch(command) => command.run().await,
             Command::Bench(probe) => probe.run().await,
             Command::Store(command) => command.run(),
             Command::Conformance(suite) => Ok(End::Code(suite.run().await)),
