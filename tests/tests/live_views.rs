@@ -228,7 +228,7 @@ async fn bodies_may_be_in_another_format() {
         .start()
         .await
         .unwrap();
-    let client = connect("me", &[&server]).await;
+    let client = Client::builder("me").server(server.uri_of("binary")).connect().await.unwrap();
     let body = MessagePack.encode(&price(1, "ACME", 10)).unwrap();
     client.write(Publish::new("packed", &body).sow_key("k1")).await.unwrap();
     client.flush().await.unwrap();
