@@ -57,9 +57,9 @@ fn words(code: &str) -> impl Iterator<Item = &str> {
     code.split(|letter: char| !letter.is_alphanumeric() && letter != '_').filter(|word| !word.is_empty())
 }
 
-/// The names that a line of source defines: items, and variants of an enum.
+/// The names that a line of source defines: items, fields, and variants of an enum.
 fn defined(line: &str) -> impl Iterator<Item = &str> {
-    let keywords = ["fn", "struct", "enum", "trait", "mod", "type"];
+    let keywords = ["fn", "struct", "enum", "trait", "mod", "type", "pub"];
     let items = words(line).zip(words(line).skip(1)).filter(move |(word, _)| keywords.contains(word));
     let variant = words(line).next().filter(|word| word.starts_with(char::is_uppercase));
     items.map(|(_, name)| name).chain(variant)
