@@ -225,7 +225,7 @@ impl Client {
         }
         let (reply, answer) = oneshot::channel();
         self.inner.inbox.push(Request::Acknowledge { batch, reply });
-        answer.await.unwrap_or(Err(CommandError::Closed))
+        self.inner.waits.on("ack", topic, answer).await.unwrap_or(Err(CommandError::Closed))
     }
 
     /// Sends the acknowledgements that wait in all subscriptions to queues, and

@@ -11,7 +11,8 @@ use crate::{Entered, Kill, Pair};
 pub(super) const GUESTS: &str = "guests";
 
 /// Two plain subscriptions, entered before the others of their client. One that
-/// is refused is entered anew now and then.
+/// is refused is entered anew now and then, and so is one whose entering could
+/// not be answered, since a queue of its client is full.
 pub(super) struct Guests {
     client: usize,
     entered: Vec<Entered>,
@@ -39,7 +40,12 @@ impl Part for Guests {
     fn turn(&mut self, turn: &mut Turn<'_>) {
         for entered in &mut self.entered {
             entered.take(turn.most);
+            // That is an answer to the call; a stream that is open never ends so.
+            let behind = matches!(entered.answer(), Some(Err(CommandError::WouldDeadlock { .. })));
             match &entered.error {
+                Some(CommandError::WouldDeadlock { .. }) if behind => {
+                    *entered = turn.pair.subscribe(self.client, GUESTS);
+                }
                 Some(CommandError::Refused { .. }) if turn.random.random_bool(0.05) => {
                     *entered = turn.pair.subscribe(self.client, GUESTS);
                 }
