@@ -1,13 +1,36 @@
 //! The code in the documents, so that it compiles.
 
-#[doc = include_str!("../../README.md")]
-struct Readme;
+macro_rules! documents {
+    ($($name:ident: $path:literal,)*) => {
+        $(
+            #[doc = include_str!(concat!("../../", $path))]
+            struct $name;
+        )*
+    };
+}
 
-#[doc = include_str!("../../docs/guide.md")]
-struct Guide;
-
-#[doc = include_str!("../../docs/from-python.md")]
-struct FromPython;
-
-#[doc = include_str!("../../docs/testing.md")]
-struct Testing;
+documents! {
+    Readme: "README.md",
+    FromPython: "docs/from-python.md",
+    Testing: "docs/testing.md",
+    AdvancedTopics: "docs/guide/advanced-topics.md",
+    Commands: "docs/guide/commands.md",
+    Connecting: "docs/guide/connecting.md",
+    Deltas: "docs/guide/deltas.md",
+    ErrorHandling: "docs/guide/error-handling.md",
+    ExactlyOnce: "docs/guide/exactly-once.md",
+    FailoverTests: "docs/guide/failover-tests.md",
+    FirstProgram: "docs/guide/first-program.md",
+    HighAvailability: "docs/guide/high-availability.md",
+    LiveViews: "docs/guide/live-views.md",
+    Messages: "docs/guide/messages.md",
+    Observing: "docs/guide/observing.md",
+    Performance: "docs/guide/performance.md",
+    Queues: "docs/guide/queues.md",
+    Security: "docs/guide/security.md",
+    StateOfTheWorld: "docs/guide/state-of-the-world.md",
+    Subscriptions: "docs/guide/subscriptions.md",
+    UtilityClasses: "docs/guide/utility-classes.md",
+    Values: "docs/guide/values.md",
+    WithoutARuntime: "docs/guide/without-a-runtime.md",
+}

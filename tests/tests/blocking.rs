@@ -1,6 +1,7 @@
 //! The client for programs without an async runtime.
 
-use std::sync::mpsc;
+use std::collections::BTreeMap;
+use std::sync::{Barrier, Mutex, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -8,11 +9,12 @@ use amps_client::blocking::{self, Client};
 use amps_client::reconnect::FixedReconnect;
 use amps_client::server_chooser::{Report, Server, ServerChooser};
 use amps_client::{
-    BookmarkStore, Cause, ClientBuilder, ConnectionState, Error, Event, PublishStore, StartAt, Subscribe,
-    SubscriptionEvent,
+    BookmarkStore, Cause, ClientBuilder, ConnectionState, Error, Event, Message, PublishStore, Sow, StartAt, Subscribe,
+    SubscriptionEvent, TypedEvent, ViewEvent,
 };
-use amps_testserver::{Link, TestServer, TestServerBuilder};
+use amps_testserver::{Link, QueueConfig, QueueDepth, TestServer, TestServerBuilder};
 use tokio::runtime::Runtime;
+use tokio::sync::oneshot;
 
 const SOON: Duration = Duration::from_secs(20);
 
@@ -85,7 +87,7 @@ fn nothing_is_lost_and_nothing_doubled_when_a_server_dies() {
     }
 }
 
-fn orders_done(seen: &mut Vec<u32>, message: &amps_client::Message) {
+fn orders_done(seen: &mut Vec<u32>, message: &Message) {
     seen.push(std::str::from_utf8(message.data()).unwrap().parse().unwrap());
 }
 
@@ -137,6 +139,91 @@ fn queries_changes_and_events_are_those_of_the_async_client() {
         |event| matches!(event.as_ref().unwrap(), Event::State(change) if change.state == ConnectionState::Shutdown),
     );
     assert!(shutdown.next().is_some());
+}
+
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+struct Record {
+    id: u32,
+    qty: u32,
+}
+
+#[test]
+fn values_and_views_are_those_of_the_async_client() {
+    let servers = runtime();
+    let server = servers.block_on(server().start()).unwrap();
+    let client = Client::connect(builder("me", &[server.uri()])).unwrap();
+    let records = client.json();
+    records.publish("records", &Record { id: 1, qty: 5 }).unwrap();
+    records.enqueue_wait("records", &Record { id: 2, qty: 6 }).unwrap().persisted().unwrap();
+    let found: Result<Vec<_>, _> =
+        records.sow::<Record>(Sow::of("records").order_by("/id")).unwrap().messages().collect();
+    let found: Vec<_> = found.unwrap().into_iter().map(|message| message.value.unwrap().qty).collect();
+    assert_eq!(found, [5, 6]);
+
+    let view =
+        blocking::SowView::open(blocking::SowView::of("records").keyed_by(|it: &Record| it.id), &client).unwrap();
+    assert_eq!((view.len(), view.get(&1).unwrap().qty), (2, 5));
+    let mut changes = view.changes();
+    assert!(matches!(changes.next().unwrap().unwrap(), ViewEvent::Start { records, .. } if records.len() == 2));
+    let limit = Duration::from_millis(20);
+    assert!(matches!(changes.next_within(limit), Err(Error::NothingYet { after }) if after == limit));
+    client.publish_json("records", &Record { id: 3, qty: 7 }).unwrap();
+    assert!(matches!(changes.next_within(SOON).unwrap().unwrap(), ViewEvent::Change(_)));
+    assert_eq!(view.get(&3).unwrap().qty, 7);
+    view.current().unwrap();
+
+    // What is no value is an item like others.
+    let mut typed = client.subscribe_json::<Record>(Subscribe::to("typed").bookmark(StartAt::Epoch)).unwrap();
+    client.publish("typed", "poison").unwrap();
+    client.publish_json("typed", &Record { id: 4, qty: 8 }).unwrap();
+    let TypedEvent::Message(poison) = typed.next_within(SOON).unwrap().unwrap() else { panic!("a message") };
+    assert!(poison.value.is_err());
+    assert_eq!(poison.data(), b"poison");
+    assert_eq!(typed.next_message().unwrap().unwrap().value.unwrap(), Record { id: 4, qty: 8 });
+    typed.discarded().unwrap();
+}
+
+#[test]
+fn handlers_work_through_a_queue_on_threads_of_their_own() {
+    let servers = runtime();
+    let server =
+        servers.block_on(server().queue(QueueConfig::new("work").max_per_subscription_backlog(10)).start()).unwrap();
+    let client = Client::connect(builder("me", &[server.uri()])).unwrap();
+    let bodies = ["1", "2", "fails", "panics", "3", "4"];
+    bodies.iter().for_each(|body| client.publish("work", body).unwrap());
+    let mut work = client.subscribe(Subscribe::to("work").max_backlog(10)).unwrap();
+    let (stop, stopped) = oneshot::channel::<()>();
+    let stop = Mutex::new(Some(stop));
+    // How often each was tried, and how many are done.
+    let seen = Mutex::new((BTreeMap::<String, u32>::new(), 0));
+    // The first ones go on together or not at all.
+    let together = Barrier::new(2);
+    let publisher = client.clone();
+    let handler = move |message: Message| {
+        let body = String::from_utf8_lossy(message.data()).into_owned();
+        let first = {
+            let tries = &mut seen.lock().unwrap().0;
+            *tries.entry(body.clone()).and_modify(|count| *count += 1).or_insert(1) == 1
+        };
+        match body.as_str() {
+            "1" | "2" => drop(together.wait()),
+            "fails" if first => return Err("not yet"),
+            "panics" if first => panic!("planned"),
+            // A handler may call the client.
+            "4" => publisher.publish("work", "last").unwrap(),
+            _ => {}
+        }
+        let done = &mut seen.lock().unwrap().1;
+        *done += 1;
+        if *done == 7 {
+            drop(stop.lock().unwrap().take());
+        }
+        Ok(())
+    };
+    let stopped = async { stopped.await.unwrap_or(()) };
+    let processed = work.process_until(stopped, 2, handler).unwrap();
+    assert_eq!((processed.done, processed.failed, processed.lost), (7, 2, 0));
+    servers.block_on(server.wait_for_queue("work", |queue| queue == QueueDepth::default()));
 }
 
 /// Dials nobody, and blocks its thread while it is asked.

@@ -12,7 +12,7 @@ fn documents() -> Vec<PathBuf> {
     let mut found = Vec::new();
     let crates = fs::read_dir(workspace().join("crates")).unwrap();
     let crates = crates.map(|entry| Path::new("crates").join(entry.unwrap().file_name()));
-    let dirs = [PathBuf::new(), "docs".into()].into_iter().chain(crates);
+    let dirs = [PathBuf::new(), "docs".into(), "docs/guide".into()].into_iter().chain(crates);
     for dir in dirs {
         let names = fs::read_dir(workspace().join(&dir)).unwrap().map(|entry| entry.unwrap().file_name());
         found.extend(names.map(|name| dir.join(name)).filter(|path| path.extension().is_some_and(|it| it == "md")));
@@ -51,6 +51,27 @@ fn every_link_of_the_documents_leads_somewhere() {
         }
     }
     assert!(seen > 100, "only {seen} links");
+}
+
+#[test]
+fn every_chapter_is_in_the_book_and_its_code_compiled() {
+    let compiled = read(Path::new("tests/src/documents.rs"));
+    let (summary, guide) = (read(Path::new("docs/SUMMARY.md")), read(Path::new("docs/guide.md")));
+    for document in documents() {
+        let path = document.to_str().unwrap();
+        let is_crate = document.starts_with("crates");
+        assert!(
+            is_crate || !read(&document).contains("```rust") || compiled.contains(&format!("\"{path}\"")),
+            "the code of {path} is not compiled"
+        );
+        if let Some(chapter) = path.strip_prefix("docs/").filter(|chapter| *chapter != "SUMMARY.md") {
+            assert!(summary.contains(&format!("]({chapter})")), "{path} is not in docs/SUMMARY.md");
+            assert!(
+                !chapter.starts_with("guide/") || guide.contains(&format!("]({chapter})")),
+                "{path} is not in the guide"
+            );
+        }
+    }
 }
 
 fn words(code: &str) -> impl Iterator<Item = &str> {

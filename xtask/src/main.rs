@@ -21,6 +21,7 @@ mod output;
 mod packages;
 mod page;
 mod parity;
+mod pictures;
 mod ports;
 mod process;
 mod progress;
@@ -67,6 +68,8 @@ enum Task {
     Bench(bench::Args),
     /// Writes or checks the table of which test shows which rule.
     Parity(parity::Args),
+    /// Takes the pictures in the documents, each from a real run.
+    Pictures(pictures::Args),
     /// One process of the benchmark.
     #[command(subcommand, hide = true)]
     BenchPart(bench::Part),
@@ -83,6 +86,7 @@ fn main() -> ExitCode {
         Task::Sim(args) => sim::sim(&args).map(verdict),
         Task::Conformance(args) => conformance::conformance(args),
         Task::Bench(args) => bench::bench(&args),
+        Task::Pictures(args) => pictures::pictures(&args).map(verdict),
         Task::Parity(args) => parity::parity(&args).map(|()| ExitCode::SUCCESS),
         Task::StatePart(part) => state::run(&part).map(|()| ExitCode::SUCCESS),
         Task::BenchPart(part) => bench::run(&part).map(|()| ExitCode::SUCCESS),

@@ -39,10 +39,14 @@ mod client;
 mod runtime;
 mod streams;
 mod subscription;
+mod typed;
+mod view;
 
 pub use client::{Client, Executed, Receipt};
 pub use streams::{Events, StateWatch, Strays};
 pub use subscription::{ExactlyOnce, Messages, Subscription, SubscriptionHandle};
+pub use typed::{TypedClient, TypedSubscription};
+pub use view::{SowView, ViewChanges};
 
 #[cfg(doc)]
 use crate::Error;

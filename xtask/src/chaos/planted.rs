@@ -69,7 +69,7 @@ mod hunting {
     /// # Errors
     /// When it cannot be carried out.
     pub(in crate::chaos) fn hunt(args: &Args) -> Result<bool, Failure> {
-        let chosen: Vec<_> = BUGS.iter().filter(|bug| match &args.bug {
+        let chosen = BUGS.iter().filter(|bug| match &args.bug {
             Some(name) => bug.name == name,
             None => HUNTED.contains(&bug.name),
         });

@@ -319,6 +319,10 @@ impl Client {
         Ok(closed.unwrap_or_else(|| self.client.end_now()))
     }
 
+    pub(super) fn runtime(&self) -> &Arc<Runtime> {
+        &self.runtime
+    }
+
     fn receipt(&self, receipt: publish::Receipt) -> Receipt {
         Receipt { receipt, runtime: Arc::clone(&self.runtime) }
     }

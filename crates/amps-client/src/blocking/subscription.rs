@@ -1,14 +1,18 @@
 use std::fmt;
+use std::future::{Future, pending};
+use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::time::Duration;
 
 use amps_core::Message;
 use amps_ha::subscriptions::{AckOption, QueueStats, Replacement};
+use tokio::task::{JoinError, spawn_blocking};
 
 use super::runtime::Runtime;
 use crate::any_error::Error;
 use crate::exactly_once::Batch;
 use crate::handling::MessageGuard;
+use crate::process::Processed;
 use crate::subscribe::SubscriptionEvent;
 
 /// The messages of a subscription, or the records of a query; see
@@ -97,6 +101,55 @@ impl Subscription {
         E: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         self.runtime.wait(self.stream.for_each(handler))
+    }
+
+    /// Works through a queue: calls `handler` with each message, up to
+    /// `concurrency` of them beside each other on threads of their own, until the
+    /// subscription ends; see [`process`](crate::Subscription::process). The
+    /// handler may call the client.
+    ///
+    /// # Errors
+    /// As for [`next_message`](Self::next_message).
+    pub fn process<E>(
+        &mut self,
+        concurrency: usize,
+        handler: impl Fn(Message) -> Result<(), E> + Send + Sync + 'static,
+    ) -> Result<Processed, Error>
+    where
+        E: Into<Box<dyn std::error::Error + Send + Sync>> + Send + 'static,
+    {
+        self.process_until(pending(), concurrency, handler)
+    }
+
+    /// The same until `stop` is ready, such as a channel of tokio that another
+    /// thread sends into; see [`process_until`](crate::Subscription::process_until).
+    ///
+    /// # Errors
+    /// As for [`next_message`](Self::next_message).
+    pub fn process_until<E>(
+        &mut self,
+        stop: impl Future<Output = ()>,
+        concurrency: usize,
+        handler: impl Fn(Message) -> Result<(), E> + Send + Sync + 'static,
+    ) -> Result<Processed, Error>
+    where
+        E: Into<Box<dyn std::error::Error + Send + Sync>> + Send + 'static,
+    {
+        let handler = Arc::new(handler);
+        let on_a_thread = |message| {
+            let handler = Arc::clone(&handler);
+            let work = spawn_blocking(move || handler(message));
+            async move {
+                match work.await.map_err(JoinError::try_into_panic) {
+                    Ok(outcome) => outcome,
+                    // The handler's, and told as such.
+                    Err(Ok(panic)) => resume_unwind(panic),
+                    // The client's thread ends, and this with it.
+                    Err(Err(_)) => pending().await,
+                }
+            }
+        };
+        self.runtime.wait(self.stream.process_until(stop, concurrency, on_a_thread))
     }
 
     /// Says that a message of a bookmark subscription is done with; returns at

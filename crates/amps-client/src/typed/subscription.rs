@@ -44,6 +44,19 @@ pub enum TypedEvent<T> {
     Other(SubscriptionEvent),
 }
 
+impl<T: DeserializeOwned> TypedEvent<T> {
+    pub(crate) fn read(codec: &impl Codec, event: SubscriptionEvent) -> Self {
+        let typed = |message: Message| TypedMessage { value: codec.decode(message.data()), message };
+        match event {
+            SubscriptionEvent::Message(message) if message.kind() == MessageKind::Oof => {
+                Self::OutOfFocus(typed(message))
+            }
+            SubscriptionEvent::Message(message) => Self::Message(typed(message)),
+            other => Self::Other(other),
+        }
+    }
+}
+
 /// A message, and the value of its body. It is a [`Message`] to everything that
 /// wants one.
 #[derive(Debug, Clone)]
@@ -125,11 +138,6 @@ impl<T: DeserializeOwned, C: Codec> TypedSubscription<T, C> {
         }
         Ok(None)
     }
-
-    fn read(&self, message: Message) -> TypedMessage<T> {
-        let value = self.codec.decode(message.data());
-        TypedMessage { message, value }
-    }
 }
 
 impl<T, C> TypedSubscription<T, C> {
@@ -156,15 +164,7 @@ impl<T: DeserializeOwned, C: Codec> Stream for TypedSubscription<T, C> {
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let event = ready!(Pin::new(&mut self.subscription).poll_next(context));
-        Poll::Ready(event.map(|event| {
-            Ok(match event? {
-                SubscriptionEvent::Message(message) => match message.kind() {
-                    MessageKind::Oof => TypedEvent::OutOfFocus(self.read(message)),
-                    _ => TypedEvent::Message(self.read(message)),
-                },
-                other => TypedEvent::Other(other),
-            })
-        }))
+        Poll::Ready(event.map(|event| Ok(TypedEvent::read(&self.codec, event?))))
     }
 }
 
