@@ -126,6 +126,15 @@ mod tests {
     }
 
     #[test]
+    fn bounds() {
+        let long = |n: usize| format!("/a{}", " ".repeat(n - 2)).parse::<Order>();
+        assert!(long(TEXT_MAX).is_ok());
+        assert_eq!(long(TEXT_MAX + 1).unwrap_err().at(), TEXT_MAX);
+        let fields = |n: usize| vec!["/a"; n].join(",").parse::<Order>();
+        assert!(fields(FIELDS_MAX).is_ok() && fields(FIELDS_MAX + 1).is_err());
+    }
+
+    #[test]
     fn nothing_then_numbers_then_strings() {
         let bodies = [
             r#"{"a":"b"}"#,

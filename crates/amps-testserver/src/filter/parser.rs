@@ -333,6 +333,7 @@ fn is_reserved(word: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::filter::{Filter, TEXT_MAX};
 
     fn parse(text: &str) -> Parsed {
         super::parse(text, Readings::default())
@@ -377,6 +378,9 @@ mod tests {
         let chain = |n: usize| vec!["1"; n].join("+");
         assert!(parse(&chain(NODES_MAX / 2)).is_ok());
         assert!(parse(&chain(NODES_MAX)).is_err());
+        let long = |n: usize| format!("1{}", " ".repeat(n - 1)).parse::<Filter>();
+        assert!(long(TEXT_MAX).is_ok());
+        assert_eq!(long(TEXT_MAX + 1).unwrap_err().at(), TEXT_MAX);
     }
 
     #[test]

@@ -308,6 +308,15 @@ mod tests {
     }
 
     #[test]
+    fn bounds() {
+        let long = |n: usize| Projection::parse("[/a]", &format!("[/a{}]", " ".repeat(n - 4)));
+        assert!(long(TEXT_MAX).is_ok());
+        assert_eq!(long(TEXT_MAX + 1).unwrap_err().at(), TEXT_MAX);
+        let fields = |n: usize| Projection::parse("[/a]", &format!("[{}]", vec!["/a"; n].join(",")));
+        assert!(fields(LIST_MAX).is_ok() && fields(LIST_MAX + 1).is_err());
+    }
+
+    #[test]
     fn each_function_passes_over_what_is_missing() {
         let bodies = [
             r#"{"c":"a","q":2,"p":1.5,"s":"x"}"#,
