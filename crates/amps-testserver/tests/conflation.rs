@@ -5,7 +5,7 @@ mod common;
 use std::time::Duration;
 
 use amps_core::{AckType, AckTypes, Command, CommandKind, Field};
-use amps_testserver::Config;
+use amps_testserver::{Config, MemoryJournal};
 use common::*;
 
 const MS: Duration = Duration::from_millis(1);
@@ -44,6 +44,31 @@ fn of_the_updates_of_an_interval_the_last_is_sent_at_its_end() {
     bench.send(&reader, Command::new(CommandKind::Unsubscribe).text(Field::SubscriptionId, "s"));
     bench.pass(Duration::from_secs(1));
     assert!(told(&bench.drain(&mut reader)).is_empty(), "what waited went with its subscription");
+}
+
+/// Messages are never logged with an earlier time than the last one, and so far
+/// ahead of a clock that was set back. An interval is not longer for that.
+#[test]
+fn an_interval_ends_also_where_the_wall_clock_went_back() {
+    let journal = MemoryJournal::new();
+    let mut before = bench_on(config(), journal.clone());
+    let publisher = before.logon("p");
+    before.send(&publisher, record("w", 1, r#"{"id":1,"v":1}"#));
+    let mut config = config();
+    config.wall_clock -= 1_000_000 * SECOND;
+    let mut bench = bench_on(config, journal);
+    let (publisher, mut reader) = (bench.logon("p"), bench.logon("r"));
+    bench.send(&reader, with("conflation=100ms"));
+    bench.send(&publisher, record("w", 2, r#"{"id":1,"v":2}"#));
+    bench.pass(99 * MS);
+    assert!(told(&bench.drain(&mut reader)).is_empty());
+    bench.pass(MS);
+    assert_eq!(told(&bench.drain(&mut reader)), [r#"{"id":1,"v":2}"#]);
+
+    // So in a replay, whose messages are from before.
+    bench.send(&reader, with("conflation=100ms").text(Field::SubscriptionId, "again").text(Field::Bookmark, "0"));
+    bench.pass(SECOND);
+    assert_eq!(told(&bench.drain(&mut reader)).last().unwrap(), r#"{"id":1,"v":2}"#);
 }
 
 #[test]

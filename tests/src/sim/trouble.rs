@@ -202,6 +202,8 @@ impl Run<'_> {
                 self.pair.wipe_server(*server);
             }
             Fault::Full(server, ..) => {
+                // It may have come to that just now.
+                self.stop_full();
                 self.trouble.filling.remove(server);
                 self.pair.fail_journal(*server, None);
                 if self.trouble.emptied != Some(*server) {

@@ -113,9 +113,16 @@ impl Conflation {
         Some(key)
     }
 
-    /// Takes a change in. `had` is what the subscriber has of the record.
+    /// Takes a change in, at `now`. `had` is what the subscriber has of the record.
     /// Answers whether an interval begins.
-    pub(super) fn hold(&mut self, key: String, topic: u32, first: First, had: Option<Stored>, change: Change) -> bool {
+    pub(super) fn hold(
+        &mut self,
+        key: String,
+        topic: u32,
+        (first, now): (First, u64),
+        had: Option<Stored>,
+        change: Change,
+    ) -> bool {
         let held = self.held.get_mut(&key);
         match (change, held) {
             (Change::Is(_), Some(_)) if planted::is("server-conflates-to-first") => {}
@@ -128,14 +135,16 @@ impl Conflation {
             }
             (Change::Gone(_), None) if had.is_none() => {}
             (change, None) => {
-                let now = match change {
+                let state = match change {
                     Change::Is(content) => State::Is(content),
                     Change::Gone(reason) => State::Gone(reason),
                 };
-                let (due, number) = (first.processed + self.interval, self.count);
+                // The times of a log go on where the wall clock went back, and
+                // may be far ahead of it.
+                let (due, number) = (first.processed.min(now) + self.interval, self.count);
                 self.count += 1;
                 self.ends.insert((due, number), key.clone());
-                self.held.insert(key, Held { due, number, topic, first, had, now });
+                self.held.insert(key, Held { due, number, topic, first, had, now: state });
                 return true;
             }
         }
@@ -174,7 +183,7 @@ impl Engine {
         had: Option<&SowRecord>,
         change: Change,
     ) -> bool {
-        let name = self.topics.get(topic).name.clone();
+        let (name, now) = (self.topics.get(topic).name.clone(), self.micros_now());
         let Some(connection) = self.connections.get_mut(&id) else { return true };
         let subscription = connection.subscriptions.iter_mut().find(|subscription| subscription.id == interest.id);
         let Some(subscription) = subscription else { return true };
@@ -186,7 +195,7 @@ impl Engine {
         };
         let message_type = self.about.message_type(&name);
         let Some(key) = conflation.key(&name, message_type, sow_key, &body) else { return false };
-        conflation.hold(key, topic, first, had.map(Stored::from), change);
+        conflation.hold(key, topic, (first, now), had.map(Stored::from), change);
         // What is too much: nothing is due as early as that.
         let excess = subscription.released(0, true);
         let due = subscription.conflation.as_ref().and_then(Conflation::next_due);

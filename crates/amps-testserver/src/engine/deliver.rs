@@ -240,7 +240,9 @@ impl Engine {
                 let key = |conflation: &mut Conflation| conflation.key(topic, message_type, entry.sow_key, &entry.body);
                 let conflated = subscription.conflation.as_mut();
                 let fresh = match conflated.and_then(|conflation| Some((key(conflation)?, conflation))) {
-                    Some((key, conflation)) => conflation.hold(key, entry.topic, first, None, Change::Is(entry.into())),
+                    Some((key, conflation)) => {
+                        conflation.hold(key, entry.topic, (first, now), None, Change::Is(entry.into()))
+                    }
                     None => {
                         recipients.add(&subscription.id, &subscription.wants);
                         true
