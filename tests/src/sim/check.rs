@@ -46,8 +46,11 @@ pub(super) struct Logs {
     pub(super) common: BTreeSet<String>,
     /// What any of them has, or had when its disk was lost.
     pub(super) any: BTreeSet<String>,
-    /// The messages of the queue.
+    /// The messages of the queue, but for those that some server lacks.
     pub(super) work: BTreeSet<String>,
+    /// How many messages of the queue some server lacks, since their publisher
+    /// died before they were promised. A consumer there is never given them.
+    pub(super) stray_work: usize,
     /// Whether they have the same, but for what may be on some only.
     pub(super) level: bool,
 }
@@ -85,6 +88,10 @@ impl Logs {
         }
         let due = |set: &BTreeSet<String>| set.iter().filter(|body| !open.contains(*body)).cloned().collect();
         let due: Vec<BTreeSet<String>> = sets.iter().map(due).collect();
+        let stray = |body: &String| open.contains(body) && !sets.iter().all(|set| set.contains(body));
+        let all_work = work.len();
+        work.retain(|body| !stray(body));
+        let stray_work = all_work - work.len();
         let level = due.windows(2).all(|pair| pair[0] == pair[1]);
         let any = sets.iter().flatten().chain(gone).cloned().collect();
         let common = sets.into_iter().reduce(|common, set| common.intersection(&set).cloned().collect());
@@ -93,7 +100,7 @@ impl Logs {
             common.remove(part);
         }
         common.retain(|body| !work.contains(body) && !deletions.contains(body));
-        Self { servers: logs, views, deltas, common, any, work, level }
+        Self { servers: logs, views, deltas, common, any, work, stray_work, level }
     }
 
     /// Whether these are the records of some server.

@@ -63,6 +63,12 @@ impl Moves {
         violations
     }
 
+    /// Whether there is one without an answer: a connection that takes nothing may
+    /// be left late.
+    pub(super) fn are_open(&self) -> bool {
+        !self.pending.is_empty()
+    }
+
     /// When everything has settled, every move has an answer.
     pub(super) fn check(&self) -> Option<Violation> {
         let Move { client, server, .. } = self.pending.first()?;

@@ -196,7 +196,7 @@ impl<'a> Run<'a> {
     fn is_settled(&mut self, seen: &mut Option<(Vec<usize>, Logs)>) -> bool {
         let live = (0..self.plan.world.clients()).all(|client| self.pair.is_live(client));
         let settled = self.publishers.iter().all(|publisher| self.pair.settled(publisher.client));
-        if !live || !settled || self.trouble.resyncs() {
+        if !live || !settled || self.trouble.resyncs() || self.moves.are_open() {
             return false;
         }
         let long: Vec<_> = (0..self.pair.servers()).map(|server| self.pair.server(server).stats().logged).collect();

@@ -24,6 +24,8 @@ pub(super) struct Trouble {
     paused: BTreeSet<usize>,
     /// Servers that are down.
     down: BTreeSet<usize>,
+    /// Servers that stopped, since their disks are full.
+    full: BTreeSet<usize>,
     /// Servers whose disks are about to be full.
     filling: BTreeSet<usize>,
     /// The server whose disk was lost, until it has everything again.
@@ -206,7 +208,7 @@ impl Run<'_> {
                 self.stop_full();
                 self.trouble.filling.remove(server);
                 self.pair.fail_journal(*server, None);
-                if self.trouble.emptied != Some(*server) {
+                if self.trouble.full.remove(server) {
                     self.trouble.down.remove(server);
                     self.pair.start_server(*server);
                 }
@@ -254,6 +256,7 @@ impl Run<'_> {
         for server in self.trouble.filling.clone() {
             if !self.trouble.down.contains(&server) && self.pair.server(server).failure().is_some() {
                 self.trouble.down.insert(server);
+                self.trouble.full.insert(server);
                 self.crash(server);
             }
         }

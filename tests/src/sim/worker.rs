@@ -201,10 +201,10 @@ impl Part for Worker {
         }
     }
 
-    fn is_settled(&mut self, pair: &mut Pair, _: &Logs) -> bool {
+    fn is_settled(&mut self, pair: &mut Pair, logs: &Logs) -> bool {
         (0..pair.servers()).all(|server| {
             let depth = pair.server(server).queue(WORK).unwrap_or_default();
-            depth.available + depth.elsewhere + depth.leased == 0
+            depth.leased == 0 && depth.available + depth.elsewhere <= logs.stray_work
         })
     }
 
