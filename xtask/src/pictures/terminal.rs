@@ -20,7 +20,7 @@ use crate::Failure;
 
 const LIMIT: Duration = Duration::from_secs(60);
 const ROWS: NonZero<u16> = NonZero::new(9).unwrap();
-const COLUMNS: NonZero<u16> = NonZero::new(96).unwrap();
+const COLUMNS: NonZero<u16> = NonZero::new(112).unwrap();
 
 /// The terminal and what runs on it, which ends with it.
 pub(super) struct Terminal {
