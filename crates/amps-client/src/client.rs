@@ -9,7 +9,7 @@ use amps_ha::client_core::{Request, StrayCounts};
 use amps_ha::error::{Cause, CommandError, MoveError};
 use amps_ha::event::ConnectionSummary;
 use amps_ha::server_chooser::Server;
-use amps_ha::subscriptions::{AckBatching, Item, QueueLimits, QueueReader, SubscriptionQueue, SubscriptionSpec};
+use amps_ha::subscriptions::{AckBatching, Item, QueueLimits, QueueReader, SubscriptionSpec};
 use amps_ha::warning::ConfigWarning;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
@@ -274,9 +274,7 @@ impl Client {
         (limits, batching): (QueueLimits, AckBatching),
         bookmarks: Option<Bookmarks>,
     ) -> Result<Subscription, CommandError> {
-        let queue = SubscriptionQueue::new(limits, bookmarks, Arc::clone(&self.inner.wake)).at_most(spec.most());
-        let queue = queue.conflating(spec.conflates).when_full(spec.on_full, &spec.topic);
-        let queue = queue.ack_batching(batching);
+        let queue = spec.queue(limits, bookmarks, Arc::clone(&self.inner.wake)).ack_batching(batching);
         let queue = Arc::new(queue.duplicates_to(self.inner.strays.duplicates.clone()));
         // Made before the wait, so that a dropped call ends it again.
         let listed = self.inner.listing.add(Arc::clone(&kept.key), Arc::clone(&queue));

@@ -112,9 +112,7 @@ impl Pair {
         bookmarks: Option<Bookmarks>,
     ) -> Entered {
         let wake = Arc::clone(&self.running(client).wake);
-        let queue =
-            SubscriptionQueue::new(limits, bookmarks, wake).at_most(spec.most()).when_full(spec.on_full, &spec.topic);
-        let queue = Arc::new(queue.ack_batching(batching));
+        let queue = Arc::new(spec.queue(limits, bookmarks, wake).ack_batching(batching));
         let (topic, (reply, answer)) = (spec.topic.clone(), oneshot::channel());
         self.request(client, Request::Enter { spec, queue: Arc::clone(&queue), reply });
         let reader = QueueReader::new(Arc::clone(&queue));

@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use amps_core::{BookmarkRange, StartAt};
+use amps_core::command::Rate;
+use amps_core::{BookmarkRange, CommandOptions, StartAt};
 use amps_ha::subscriptions::{Item, QueueLimits, SubscriptionKind, SubscriptionSpec};
 use rand::RngExt;
 
@@ -23,11 +24,13 @@ pub(super) struct Ranger {
     range: Option<Range>,
     /// When the next is asked for.
     next: Duration,
-    whole: u64,
+    /// A range that was asked for behind the last fault has ended.
+    settled: bool,
     given: u64,
 }
 
 struct Range {
+    late: bool,
     entered: Entered,
     /// What every server had when it was asked for.
     due: BTreeSet<String>,
@@ -37,16 +40,20 @@ struct Range {
 
 impl Ranger {
     pub(super) fn new(client: usize) -> Self {
-        Self { client, range: None, next: Duration::ZERO, whole: 0, given: 0 }
+        Self { client, range: None, next: Duration::ZERO, settled: false, given: 0 }
     }
 
     fn ask(&self, turn: &mut Turn<'_>) -> Range {
         let due = turn.publishers.iter().flat_map(Publisher::settled_plain).cloned().collect();
         let mut spec = SubscriptionSpec::new(SubscriptionKind::Subscribe, PLAIN);
         spec.start = Some(BookmarkRange::new(StartAt::Epoch, StartAt::Now).into());
+        // Slow ones last long enough to be cut.
+        if !turn.healed && turn.random.random_bool(0.5) {
+            spec.options = CommandOptions::new().rate(Rate::Messages(turn.random.random_range(5..200)));
+        }
         let limits = QueueLimits { messages: QUEUE, ..QueueLimits::default() };
         let entered = turn.pair.enter(self.client, spec, limits);
-        Range { entered, due, given: BTreeSet::new(), last: BTreeMap::new() }
+        Range { late: turn.healed, entered, due, given: BTreeSet::new(), last: BTreeMap::new() }
     }
 }
 
@@ -63,7 +70,7 @@ impl Part for Ranger {
 
     fn turn(&mut self, turn: &mut Turn<'_>) {
         let Some(range) = &mut self.range else {
-            if turn.pair.elapsed() >= self.next {
+            if turn.pair.elapsed() >= self.next && !self.settled {
                 self.range = Some(self.ask(turn));
             }
             return;
@@ -91,13 +98,13 @@ impl Part for Ranger {
         if let Some(body) = range.due.difference(&range.given).next() {
             turn.broken("whole ranges", format!("c{}: a range lacks {body}", self.client));
         }
-        self.whole += 1;
+        self.settled = range.late;
         self.next = turn.pair.elapsed() + Duration::from_millis(turn.random.random_range(1..PAUSE));
         self.range = None;
     }
 
     fn is_settled(&mut self, _: &mut Pair, _: &Logs) -> bool {
-        self.whole > 0
+        self.settled
     }
 
     fn given(&self) -> u64 {

@@ -1,6 +1,11 @@
-use amps_core::{AckType, AckTypes, BookmarkRange, Command, CommandKind, CommandOptions, Field, StartAt, planted};
+use std::sync::Arc;
 
-use super::item::OnFull;
+use amps_core::{AckType, AckTypes, BookmarkRange, Command, CommandKind, CommandOptions, Field, StartAt, planted};
+use tokio::sync::Notify;
+
+use super::item::{OnFull, QueueLimits};
+use super::queue::SubscriptionQueue;
+use crate::bookmarks::Bookmarks;
 use crate::error::CommandError;
 
 /// What to do when a server does not know any of a subscription's bookmarks.
@@ -190,8 +195,17 @@ impl SubscriptionSpec {
 
     /// How many messages it is complete with; a query's end is told by the
     /// server.
-    pub fn most(&self) -> Option<u64> {
+    fn most(&self) -> Option<u64> {
         self.top_n.filter(|_| !self.kind.queries())
+    }
+
+    /// The queue its messages wait in; `wake` is told when a full one has room
+    /// again.
+    pub fn queue(&self, limits: QueueLimits, bookmarks: Option<Bookmarks>, wake: Arc<Notify>) -> SubscriptionQueue {
+        SubscriptionQueue::new(limits, bookmarks, wake)
+            .at_most(self.most())
+            .conflating(self.conflates)
+            .when_full(self.on_full, &self.topic)
     }
 
     /// Whether messages can stop and go on without a gap.
