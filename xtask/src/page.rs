@@ -233,7 +233,7 @@ dl { display: grid; grid-template-columns: repeat(auto-fit, minmax(8.5rem, 1fr))
 dl div { padding: .6rem .8rem; border: 1px solid #d0d7de; border-radius: .5rem; }
 dl .bad { color: #fff; background: #b42318; border-color: #b42318; }
 dt { font-size: .85rem; }
-dd { margin: 0; font-size: 1.5rem; font-weight: 600; }
+dd { margin: 0; font-size: 1.4rem; font-weight: 600; white-space: nowrap; }
 ol.broken { padding-left: 1.4rem; color: #b42318; overflow-wrap: anywhere; }
 .broken li { margin-bottom: .4rem; }
 .broken small { color: #57606a; }

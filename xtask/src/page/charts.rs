@@ -159,7 +159,9 @@ fn seconds(shown: &Shown<'_>) -> f64 {
 /// A time on an axis, with what it is in.
 fn time(end: f64) -> (&'static str, fn(&f64) -> String) {
     match end > MINUTES {
-        true => ("minutes", |seconds| format!("{:.0}", seconds / 60.0)),
+        true => {
+            ("minutes", |seconds| format!("{:.0}:{:02.0}", (seconds.round() / 60.0).floor(), seconds.round() % 60.0))
+        }
         false => ("seconds", |seconds| format!("{seconds:.0}")),
     }
 }
