@@ -12,6 +12,8 @@ pub mod peer;
 pub mod scripted;
 pub mod sim;
 pub mod targets;
+#[cfg(feature = "terminal")]
+pub mod terminal;
 
 pub use pair::{ClientSetup, Entered, Kill, Pair, Store};
 

@@ -2,17 +2,17 @@
 //! really happened.
 
 mod svg;
-mod terminal;
 
 use std::fs;
+use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
 use amps_client::Client;
+use amps_tests::terminal::Terminal;
 use amps_testserver::{Link, TestServer, TestServerBuilder};
 use serde_json::json;
-use terminal::Terminal;
 
 use crate::{Failure, binary};
 
@@ -27,6 +27,8 @@ pub(crate) struct Args {
     seed: u64,
 }
 
+/// Rows and columns of the terminal.
+const SCREEN: (NonZero<u16>, NonZero<u16>) = (NonZero::new(9).unwrap(), NonZero::new(112).unwrap());
 /// How long faults happen in the chaos run.
 const FAULTS: &str = "30s";
 /// The charts of its page that become pictures, by their titles.
@@ -79,20 +81,21 @@ async fn watch(amps: &Path, into: &Path) -> Result<(), Failure> {
     }
     feed.flush().await.map_err(|error| failed(&error))?;
     let servers = format!("{},{}", first.uri(), second.uri());
-    let terminal = Terminal::run(amps, &["watch", "prices", "--server", &servers])?;
-    terminal.shows("INIT").await?;
+    let terminal = Terminal::run(Command::new(amps).args(["watch", "prices", "--server", &servers]), SCREEN);
+    let terminal = terminal.map_err(|error| failed(&error))?;
+    terminal.shows("INIT");
     publish("BETA", 7.5).await?;
-    terminal.shows("1 changed").await?;
+    terminal.shows("1 changed");
     save(into, "watch-before.svg", &svg::draw(&terminal.screen()))?;
     // The other one takes nobody until it is told to.
     second.faults(|faults| faults.accept_then_close(true));
     first.stop().await;
-    terminal.shows("recovering").await?;
+    terminal.shows("recovering");
     save(into, "watch-recovering.svg", &svg::draw(&terminal.screen()))?;
     second.faults(|faults| faults.accept_then_close(false));
-    terminal.shows("recovered once").await?;
+    terminal.shows("recovered once");
     publish("DELL", 91.0).await?;
-    terminal.shows("91").await?;
+    terminal.shows("91");
     save(into, "watch-after.svg", &svg::draw(&terminal.screen()))?;
     Ok(())
 }
