@@ -198,6 +198,81 @@ fn a_third_instance_gets_what_the_owner_passed_on() {
     assert_eq!(fabric.depth(1), (0, 0, 0));
 }
 
+/// A message that its publisher repeats at a second instance has two owners.
+fn twice_published() -> Fabric {
+    let mut fabric = Fabric::new(3, work());
+    fabric.partition(0, 1, true);
+    fabric.partition(0, 2, true);
+    fabric.publish(0, 1);
+    fabric.repeat(0, 1);
+    fabric.settle();
+    assert_eq!([fabric.depth(0), fabric.depth(1), fabric.depth(2)], [(1, 0, 0), (1, 0, 0), (0, 1, 0)]);
+    fabric
+}
+
+#[test]
+fn an_owner_that_lost_its_disk_sends_on_who_asks_it() {
+    let mut fabric = twice_published();
+    // B reads it again from A.
+    fabric.partition(1, 2, true);
+    fabric.lose(1);
+    fabric.partition(0, 1, false);
+    fabric.start(1);
+    fabric.settle();
+    fabric.heal();
+    fabric.settle();
+    assert_eq!([fabric.depth(0), fabric.depth(1), fabric.depth(2)], [(1, 0, 0), (0, 1, 0), (0, 1, 0)]);
+    let mut consumer = fabric.consumer(2, 1);
+    fabric.settle();
+    assert_eq!(received(&mut fabric, &mut consumer), [1]);
+    done(&mut fabric, &mut consumer, &[1]);
+    fabric.settle();
+    assert_eq!([fabric.depth(0), fabric.depth(1), fabric.depth(2)], [(0, 0, 0); 3]);
+}
+
+#[test]
+fn a_message_that_each_takes_for_the_others_has_an_owner_again() {
+    let mut fabric = Fabric::new(3, work());
+    for (a, b) in [(0, 1), (0, 2), (1, 2)] {
+        fabric.partition(a, b, true);
+    }
+    fabric.publish(0, 1);
+    fabric.repeat(0, 1);
+    // C has it from A; A, without its disk, has it from B, and then B from C.
+    for (from, to) in [(0, 2), (1, 0), (2, 1)] {
+        if to != 2 {
+            fabric.lose(to);
+            fabric.start(to);
+        }
+        fabric.partition(from, to, false);
+        fabric.settle();
+        fabric.partition(from, to, true);
+    }
+    fabric.heal();
+    fabric.settle();
+    assert_eq!([fabric.depth(0), fabric.depth(1), fabric.depth(2)], [(0, 1, 0); 3]);
+    let mut consumer = fabric.consumer(2, 1);
+    fabric.settle();
+    assert_eq!(received(&mut fabric, &mut consumer), [1]);
+    done(&mut fabric, &mut consumer, &[1]);
+    fabric.settle();
+    assert_eq!([fabric.depth(0), fabric.depth(1), fabric.depth(2)], [(0, 0, 0); 3]);
+}
+
+#[test]
+fn of_two_owners_the_later_stays_when_somebody_asks() {
+    let mut fabric = twice_published();
+    fabric.heal();
+    fabric.settle();
+    let mut consumer = fabric.consumer(2, 1);
+    fabric.settle();
+    assert_eq!(received(&mut fabric, &mut consumer), [1]);
+    assert_eq!([fabric.depth(0), fabric.depth(1)], [(0, 1, 0); 2]);
+    done(&mut fabric, &mut consumer, &[1]);
+    fabric.settle();
+    assert_eq!([fabric.depth(0), fabric.depth(1), fabric.depth(2)], [(0, 0, 0); 3]);
+}
+
 #[test]
 fn delivered_at_most_once_it_leaves_every_instance() {
     let queue = QueueConfig::new("work").at_most_once();

@@ -1,6 +1,7 @@
 //! Meshed instances with one queue, and consumers at them, joined by pipes.
 
 use std::collections::BTreeSet;
+use std::ops::RangeInclusive;
 use std::time::{Duration, Instant};
 
 use amps_core::{AckType, Bookmark, Command, Field, FrameDecoder, Message};
@@ -77,6 +78,12 @@ impl Fabric {
         if self.nodes[node].engine.take().is_some() {
             self.end_links(|ends| ends.contains(&node));
         }
+    }
+
+    /// Ends an instance at once, and its disk is lost.
+    pub(crate) fn lose(&mut self, node: usize) {
+        self.crash(node);
+        self.nodes[node].journal = MemoryJournal::new();
     }
 
     /// Cuts the links between two instances, or lets them come back.
@@ -168,16 +175,26 @@ impl Fabric {
     /// Publishes so many messages to the queue at an instance, as its publisher
     /// `p0`, `p1` or `p2`.
     pub(crate) fn publish(&mut self, node: usize, count: u64) {
+        let before = self.nodes[node].published;
+        self.nodes[node].published += count;
+        self.send(node, node, before + 1..=before + count);
+    }
+
+    /// An instance's publisher sends again, to another, what it sent so far.
+    pub(crate) fn repeat(&mut self, publisher: usize, at: usize) {
+        self.send(publisher, at, 1..=self.nodes[publisher].published);
+    }
+
+    fn send(&mut self, publisher: usize, at: usize, sequences: RangeInclusive<u64>) {
         let now = self.now;
-        let id = self.engine(node).accept(now);
+        let id = self.engine(at).accept(now);
         let mut bytes = BytesMut::new();
-        logon(&format!("p{node}")).encode(&mut bytes);
-        for _ in 0..count {
-            self.nodes[node].published += 1;
-            publish("work", self.nodes[node].published).encode(&mut bytes);
+        logon(&format!("p{publisher}")).encode(&mut bytes);
+        for sequence in sequences {
+            publish("work", sequence).encode(&mut bytes);
         }
-        self.engine(node).receive(now, id, &bytes);
-        self.engine(node).closed(now, id);
+        self.engine(at).receive(now, id, &bytes);
+        self.engine(at).closed(now, id);
     }
 
     /// Everything that was published.

@@ -12,14 +12,16 @@
 //! than once: what an acknowledgement does elsewhere it does when it arrives
 //! there, so an owner that returns can deliver what was acknowledged meanwhile,
 //! and a publisher that repeats a message at another instance before the first
-//! has passed it on gives it two owners.
+//! has passed it on gives it two owners. The greater of two [owners](Owner)
+//! counts; when one instance asks another for a message, they find out what
+//! each takes for its owner and settle it for all.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
 use amps_core::header::FrameWriter;
-use amps_core::{Bookmark, BookmarkList, Field, Message, planted};
+use amps_core::{Bookmark, Field, Message, planted};
 
 use super::change::{Change, Owner, TOPIC};
 use super::deliver::Taker;
@@ -33,9 +35,12 @@ use crate::log::Entry;
 /// So many messages of a queue one instance is asked for at once.
 const ASKED_MAX: usize = 512;
 
-/// Per queue: for how many messages there is room, and which would fit, in the
-/// order of their delivery.
-pub(in crate::engine) type Wants = BTreeMap<String, (u64, Vec<Bookmark>)>;
+/// Per queue: for how many messages there is room, and which would fit.
+pub(in crate::engine) type Wants = BTreeMap<String, (u64, Vec<Wanted>)>;
+
+/// A message that is asked for, and how often it was handed over before the one
+/// who is asked got it, as far as the one who asks knows.
+type Wanted = (Bookmark, u64);
 
 impl Engine {
     /// Makes this instance take over messages of a queue whose owner has no
@@ -126,15 +131,30 @@ impl Engine {
     pub(in crate::engine) fn take_wants(&mut self, id: ConnId, message: &Message) -> Option<()> {
         let queue = message.topic()?.into_owned();
         let room = message.number(Field::TopN)?;
-        let text = std::str::from_utf8(message.data()).ok()?;
-        let bookmarks =
-            if text.is_empty() { Vec::new() } else { text.parse::<BookmarkList>().ok()?.as_slice().to_vec() };
+        let wanted = parse_wanted(std::str::from_utf8(message.data()).ok()?)?;
         if let Some(ix) = self.queues.named(&queue) {
+            for (bookmark, transfers) in &wanted {
+                self.settle_owner(ix, *bookmark, *transfers);
+            }
             let Role::Destination(destination) = &mut self.connections.get_mut(&id)?.role else { return None };
-            destination.wants.insert(queue, (room, bookmarks));
+            destination.wants.insert(queue, (room, wanted));
             self.queues.list[ix].stirred = true;
         }
         Some(())
+    }
+
+    /// Another instance takes this one for the owner of a message since it was
+    /// handed over that often. The greater of its claim and what is known here
+    /// is made known to all. A hand-over is known to all by its own entry.
+    fn settle_owner(&mut self, ix: usize, bookmark: Bookmark, transfers: u64) {
+        let Some(position) = self.log.find(bookmark) else { return };
+        let Some(known) = self.queues.list[ix].owner(position).cloned() else { return };
+        let claimed = Owner { transfers, name: self.queues.own_name.clone() };
+        if claimed > known {
+            self.change_owner(ix, position, claimed);
+        } else if claimed < known && known.transfers == 0 {
+            self.log_queue_change(ix, &Change::Owner(bookmark, known));
+        }
     }
 
     /// Hands over what nobody here can take to those who asked for it.
@@ -142,11 +162,11 @@ impl Engine {
         let topic = self.queues.list[ix].config.topic.clone();
         let links: Vec<ConnId> = self.connections.keys().copied().collect();
         for id in links {
-            let Some((peer, (mut room, bookmarks))) = self.connections.get_mut(&id).and_then(|c| wanted(c, &topic))
+            let Some((peer, (mut room, messages))) = self.connections.get_mut(&id).and_then(|c| wanted(c, &topic))
             else {
                 continue;
             };
-            for bookmark in bookmarks {
+            for (bookmark, _) in messages {
                 let Some(position) = self.log.find(bookmark).filter(|_| room > 0) else { continue };
                 let Some(owner) = self.queues.list[ix].handable(position).map(|owner| owner.then(&peer)) else {
                     continue;
@@ -175,19 +195,19 @@ impl Engine {
             if before == Some(&ask) || before.is_none() && ask.1.is_empty() {
                 continue;
             }
-            let list: BookmarkList = ask.1.iter().copied().collect();
+            let list: String = ask.1.iter().map(|(bookmark, transfers)| format!("{bookmark} {transfers}\n")).collect();
             FrameWriter::new(connection.outbox.tail(), WANTS)
                 .text(Field::Topic, &topic)
                 .number(Field::TopN, ask.0)
-                .finish(list.to_string().as_bytes());
+                .finish(list.as_bytes());
             source.asked.insert(topic.clone(), ask);
             changed.push(*id);
         }
         changed.into_iter().for_each(|id| self.mark(id));
         if self.queues.list[ix].proxied || planted::is("queue-taken-from-unlinked") {
             // Those whose owners are not linked.
-            for (room, bookmarks) in asks.into_values() {
-                for bookmark in bookmarks.into_iter().take(room as usize) {
+            for (room, messages) in asks.into_values() {
+                for (bookmark, _) in messages.into_iter().take(room as usize) {
                     let Some(position) = self.log.find(bookmark) else { continue };
                     let name = self.queues.own_name.clone();
                     let Some(owner) = self.queues.list[ix].owner(position).map(|owner| owner.then(&name)) else {
@@ -200,9 +220,9 @@ impl Engine {
     }
 
     /// What could be delivered here and is not this instance's, by owner.
-    fn could_take(&self, ix: usize, takers: &[Taker]) -> BTreeMap<Arc<str>, (u64, Vec<Bookmark>)> {
+    fn could_take(&self, ix: usize, takers: &[Taker]) -> BTreeMap<Arc<str>, (u64, Vec<Wanted>)> {
         let queue = &self.queues.list[ix];
-        let mut asks = BTreeMap::<Arc<str>, (u64, Vec<Bookmark>)>::new();
+        let mut asks = BTreeMap::<Arc<str>, (u64, Vec<Wanted>)>::new();
         let room: u64 = takers.iter().map(Taker::room).sum();
         if takers.is_empty() || !(room > 0 && queue.has_room() || queue.has_barriers()) {
             return asks;
@@ -214,10 +234,10 @@ impl Engine {
             let message = Subject::entry(&self.about, &queue.config.topic, self.log.entry(position), &self.log);
             let able = |taker: &Taker| (taker.room() > 0 || queue.is_barrier(position)) && taker.accepts(&message);
             if takers.iter().any(able) {
-                let (most, bookmarks) = asks.entry(owner.name.clone()).or_default();
+                let (most, messages) = asks.entry(owner.name.clone()).or_default();
                 *most = room.max(1);
-                if bookmarks.len() < ASKED_MAX {
-                    bookmarks.push(self.log.bookmark(position));
+                if messages.len() < ASKED_MAX {
+                    messages.push((self.log.bookmark(position), owner.transfers));
                 }
             }
         }
@@ -225,8 +245,17 @@ impl Engine {
     }
 }
 
+/// The body of `queue_wants`: a bookmark and a number on each line.
+fn parse_wanted(text: &str) -> Option<Vec<Wanted>> {
+    let line = |line: &str| {
+        let (bookmark, transfers) = line.split_once(' ')?;
+        Some((bookmark.parse().ok()?, transfers.parse().ok()?))
+    };
+    text.lines().map(line).collect()
+}
+
 /// Who is at the other end of a link, and what it would take over of a queue.
-fn wanted(connection: &mut Connection, topic: &str) -> Option<(String, (u64, Vec<Bookmark>))> {
+fn wanted(connection: &mut Connection, topic: &str) -> Option<(String, (u64, Vec<Wanted>))> {
     let open = connection.close.is_none();
     let Role::Destination(destination) = &mut connection.role else { return None };
     let wants = destination.wants.get(topic).filter(|(room, _)| open && *room > 0)?.clone();
