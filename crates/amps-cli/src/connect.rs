@@ -97,29 +97,13 @@ pub(crate) fn text(event: &Event) -> Option<(Tone, String)> {
                 _ => return None,
             }
         }
-        Event::AttemptFailed { uri, attempt, cause } => {
-            (Tone::Warning, format!("attempt {attempt} at {uri} failed: {cause}"))
-        }
-        Event::FailedWrite(failed) => (Tone::Bad, format!("refused message {}: {}", failed.sequence, failed.reason)),
-        Event::SequenceAhead { uri, sequence } => {
-            let text = format!(
-                "{uri} knows this client name with sequence {sequence}, which it never used: \
-                 is there another client of this name, or is the store an old copy?"
-            );
-            (Tone::Bad, text)
-        }
-        Event::NameContested { uri, .. } => {
-            let text = format!(
-                "{uri} keeps closing the connection soon after the logon: does another client use this name? Give \
-                 each its own with --client-name"
-            );
-            (Tone::Bad, text)
-        }
-        Event::Dropped { messages } => {
-            (Tone::Bad, format!("lost {messages} messages with the connection: there is no store"))
-        }
-        Event::BookmarkStoreFailed(error) => (Tone::Bad, format!("the bookmark store failed: {error}")),
-        Event::Missed(events) => (Tone::Warning, format!("{events} events not shown")),
+        Event::NameContested { .. } => (Tone::Bad, format!("{event} with --client-name")),
+        Event::FailedWrite(_)
+        | Event::SequenceAhead { .. }
+        | Event::Dropped { .. }
+        | Event::BookmarkStoreFailed(_)
+        | Event::Panicked(_) => (Tone::Bad, event.to_string()),
+        Event::AttemptFailed { .. } | Event::Missed(_) => (Tone::Warning, event.to_string()),
         _ => return None,
     })
 }

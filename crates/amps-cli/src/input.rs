@@ -1,5 +1,5 @@
 //! Messages from files and standard input: by lines, by another delimiter, or as
-//! the files in a zip archive.
+//! the files in a zip archive; or from the command line.
 
 mod records;
 mod zipped;
@@ -27,6 +27,8 @@ pub(crate) enum Source {
     File(PathBuf),
     /// A zip archive: each file in it is a message.
     Zip(PathBuf),
+    /// One message.
+    Text(String),
 }
 
 impl From<&str> for Source {
@@ -136,6 +138,7 @@ impl Source {
     fn len(&self) -> io::Result<Option<u64>> {
         match self {
             Self::Stdin => Ok(None),
+            Self::Text(text) => Ok(Some(text.len() as u64)),
             Self::File(path) | Self::Zip(path) => {
                 let metadata = std::fs::metadata(path).map_err(|error| at(path, &error))?;
                 match metadata.is_dir() {
@@ -154,6 +157,11 @@ impl Source {
                 Ok(file) => Box::new(Records::new(BufReader::new(file), path.display().to_string(), delimiter)),
                 Err(error) => failed(at(path, &error)),
             },
+            Self::Text(text) => {
+                let body = text.clone().into_bytes();
+                let bytes = body.len() as u64;
+                Box::new(std::iter::once(Ok((body, bytes))))
+            }
             Self::Zip(path) => match zipped::Entries::open(path) {
                 Ok(entries) => Box::new(entries),
                 Err(error) => failed(error),

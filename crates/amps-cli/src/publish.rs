@@ -56,6 +56,9 @@ pub(crate) struct Publish {
     /// message. `-` is standard input.
     #[arg(long, value_name = "FILE", num_args = 1.., default_value = "-")]
     file: Vec<Source>,
+    /// The messages themselves, instead of files.
+    #[arg(long, value_name = "TEXT", num_args = 1.., conflicts_with_all = ["file", "delimiter"])]
+    data: Vec<String>,
     /// What stands between messages: a byte's decimal value, a character, an escape
     /// such as \t or \x1e, or `none`: each file is one message.
     #[arg(long, value_name = "BYTE", default_value = "10")]
@@ -141,6 +144,9 @@ impl Publish {
     /// When the settings are wrong, or the input, the store or the ledger fails.
     pub(crate) async fn run(mut self, delta: bool) -> Result<End, Failure> {
         self.delta |= delta;
+        if !self.data.is_empty() {
+            self.file = self.data.drain(..).map(Source::Text).collect();
+        }
         let mut signals = Signals::listen().map_err(|error| Failure::new("cannot listen for signals", error))?;
         let began = Instant::now();
         let unreadable = |error| Failure::new("cannot read the input", error);

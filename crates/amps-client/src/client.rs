@@ -292,13 +292,13 @@ impl Client {
     /// "Unexpected Messages"). What was on its way for a subscription or
     /// command that has ended is only [counted](Self::stray_counts).
     pub fn unexpected_messages(&self) -> Strays {
-        Strays(self.inner.strays.unexpected.subscribe())
+        Strays::new(self.inner.strays.unexpected.subscribe())
     }
 
     /// Messages of bookmark subscriptions from now on that were delivered or
     /// discarded before, and so reach no stream.
     pub fn duplicates(&self) -> Strays {
-        Strays(self.inner.strays.duplicates.subscribe())
+        Strays::new(self.inner.strays.duplicates.subscribe())
     }
 
     /// How many messages reached no stream so far, duplicates aside.
@@ -325,7 +325,7 @@ impl Client {
 
     /// What happens from now on, in order.
     pub fn events(&self) -> Events {
-        Events(self.inner.events.subscribe())
+        Events::new(self.inner.events.subscribe())
     }
 
     /// Ends the client: sends the acknowledgements of queues' messages that wait,

@@ -1,5 +1,7 @@
 //! What a client tells about itself, in order.
 
+mod show;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -54,7 +56,7 @@ pub struct StateChange {
     pub at: Instant,
 }
 
-/// One thing that happened.
+/// One thing that happened. Shown it is a line for a person.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum Event {

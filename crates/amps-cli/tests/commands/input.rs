@@ -46,6 +46,16 @@ fn any_byte_may_stand_between_messages_or_none() {
 }
 
 #[test]
+fn messages_may_stand_on_the_command_line() {
+    let (_server, uri) = server("127.0.0.1:0", &[]);
+    let args = ["publish", "--server", &uri, "--topic", "t", "--data", "1", "[2,\n3]"];
+    assert_eq!(last_json(&stdout(&run(&args)))["persisted"], 2);
+    assert_eq!(logged(&uri, 2), ["1", "\"[2,\\n3]\""]);
+    let both = run(&[&args[..], &["--file", "-"]].concat());
+    assert_eq!(both.status.code(), Some(2), "{both:?}");
+}
+
+#[test]
 fn a_damaged_input_is_named_and_fails() {
     let (_server, uri) = server("127.0.0.1:0", &[]);
     let dir = tempfile::tempdir().unwrap();
