@@ -83,8 +83,7 @@ pub(crate) fn amps_beside() -> Result<PathBuf, Failure> {
 const OWN: (&str, &str) = ("xtask", "xtask");
 
 fn become_built_planted(programs: &[(&str, &str)], profile: &str) -> Failure {
-    let target = std::env::current_exe().ok().and_then(|own| Some(own.parent()?.parent()?.join("planted")));
-    let target = target.unwrap_or_else(|| workspace().join("target/planted"));
+    let target = in_target("planted");
     let flags = std::env::var("RUSTFLAGS").unwrap_or_default() + " --cfg planted";
     let environment: [(&str, &OsStr); 4] = [
         ("CARGO_TARGET_DIR", target.as_os_str()),
@@ -103,6 +102,12 @@ fn become_built(programs: &[(&str, &str)], profile: &str, environment: &[(&str, 
         }
         Err(failure) => failure,
     }
+}
+
+/// A directory of that name where everything is built.
+pub(crate) fn in_target(name: &str) -> PathBuf {
+    let target = std::env::current_exe().ok().and_then(|own| Some(own.parent()?.parent()?.join(name)));
+    target.unwrap_or_else(|| workspace().join("target").join(name))
 }
 
 /// Builds programs, each by its package and its name, and returns the path of the

@@ -15,6 +15,7 @@ mod fuzz;
 mod input;
 mod interrupt;
 mod ledger;
+mod mutants;
 mod network;
 mod output;
 #[cfg(test)]
@@ -62,6 +63,9 @@ enum Task {
     Fuzz(fuzz::Args),
     /// Runs whole systems in virtual time, one from each seed.
     Sim(sim::Args),
+    /// Changes the state machines one place at a time, and says which changes no
+    /// test notices.
+    Mutants(mutants::Args),
     /// Checks whether a server keeps to the AMPS protocol.
     Conformance(amps_conformance::Args),
     /// Measures the client beside the limit of the machine.
@@ -84,6 +88,7 @@ fn main() -> ExitCode {
         Task::Chaos(args) => chaos::chaos(&args).map(verdict),
         Task::Fuzz(args) => fuzz::fuzz(&args).map(verdict),
         Task::Sim(args) => sim::sim(&args).map(verdict),
+        Task::Mutants(args) => mutants::mutants(&args).map(verdict),
         Task::Conformance(args) => conformance::conformance(args),
         Task::Bench(args) => bench::bench(&args),
         Task::Pictures(args) => pictures::pictures(&args).map(verdict),

@@ -9,6 +9,7 @@ use std::process::Command;
 
 use crate::binary::workspace;
 use crate::failure::Failure;
+use crate::mutants::Tested;
 
 /// Where the figures are, from the directory of the workspace.
 pub(crate) const FIGURES: &str = "docs/reliability.tsv";
@@ -23,6 +24,9 @@ const LONGEST: &str = "longest";
 const PLANTED: &str = "planted";
 /// The same of chaos.
 pub(crate) const PLANTED_CHAOS: &str = "planted, chaos";
+
+/// The layer of changes to the code, a row a part of it.
+const MUTANTS: &str = "mutants";
 
 /// What is said of a bug that was not seen.
 const NOBODY: &str = "NOBODY";
@@ -79,6 +83,20 @@ pub(crate) fn replace(file: &Path, layer: &str, figures: &[(String, String)]) ->
         figure: figure.clone(),
         value: value.clone(),
     }));
+    write(file, &rows)
+}
+
+/// Puts what became of changes to a part of the code in place of what is there of
+/// it, and writes the document anew.
+///
+/// # Errors
+/// As [`record`].
+pub(crate) fn record_mutants(file: &Path, area: &str, tested: &Tested) -> Result<(), Failure> {
+    let (mut rows, commit) = (read(file)?, commit());
+    rows.retain(|row| row.layer != MUTANTS || row.figure != area);
+    let Tested { possible, tested, caught, missed, timeout, unviable } = tested;
+    let value = format!("{tested} {possible} {caught} {timeout} {missed} {unviable}");
+    rows.push(Row { layer: MUTANTS.to_owned(), commit, figure: area.to_owned(), value });
     write(file, &rows)
 }
 
@@ -183,7 +201,24 @@ fn document_of(rows: &[Row]) -> String {
         }
         text.push('\n');
     }
-    text + &planted(rows)
+    text + &mutants(rows) + &planted(rows)
+}
+
+/// The table of changes to the code.
+fn mutants(rows: &[Row]) -> String {
+    let mut text = String::new();
+    for Row { commit, figure, value, .. } in rows.iter().filter(|row| row.layer == MUTANTS) {
+        let _ = writeln!(text, "| {figure} | {} | {commit} |", value.replace(' ', " | "));
+    }
+    if text.is_empty() {
+        return text;
+    }
+    format!(
+        "## Mutants\n\n`cargo xtask mutants --record`: the state machines, changed one place at a time; the tests of the \
+         package have to notice. Of those that can be made every so manieth is tested.\n\n\
+         | part | tested | of | caught | never ended | missed | did not build | commit |\n\
+         | --- | ---: | ---: | ---: | ---: | ---: | ---: | --- |\n{text}\n"
+    )
 }
 
 /// The table of planted bugs: which layer saw each, and how soon.
@@ -297,6 +332,21 @@ mod tests {
         ] {
             assert!(text.contains(line), "{line} in {text}");
         }
+    }
+
+    #[test]
+    fn changes_to_a_part_are_those_of_the_last_run() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("figures.tsv");
+        let tested = Tested { possible: 90, tested: 9, caught: 5, missed: 1, timeout: 2, unviable: 1 };
+        record_mutants(&file, "frame", &Tested { tested: 1, ..tested.clone() }).unwrap();
+        record_mutants(&file, "header", &tested).unwrap();
+        record_mutants(&file, "frame", &tested).unwrap();
+        let text = std::fs::read_to_string(file.with_extension("md")).unwrap();
+        for area in ["frame", "header"] {
+            assert_eq!(text.matches(&format!("| {area} | 9 | 90 | 5 | 2 | 1 | 1 | ")).count(), 1, "{text}");
+        }
+        assert_eq!(text.matches("| frame").count(), 1, "{text}");
     }
 
     #[test]
