@@ -41,6 +41,9 @@ pub(super) struct Logs {
     views: Vec<BTreeMap<String, String>>,
     /// Each one's parts of records.
     deltas: Vec<Vec<Delta>>,
+    /// Some messages may be on one server and not on the other, since their
+    /// publisher died before they were promised.
+    uneven: bool,
     /// Messages that all of them have, but for those of the queue, deletions and
     /// parts of records.
     pub(super) common: BTreeSet<String>,
@@ -100,7 +103,8 @@ impl Logs {
             common.remove(part);
         }
         common.retain(|body| !work.contains(body) && !deletions.contains(body));
-        Self { servers: logs, views, deltas, common, any, work, stray_work, level }
+        let uneven = !open.is_empty();
+        Self { servers: logs, views, deltas, uneven, common, any, work, stray_work, level }
     }
 
     /// Whether these are the records of some server.
@@ -110,7 +114,7 @@ impl Logs {
 
     /// Whether these are the records that some server made of parts.
     pub(super) fn has_records(&self, wanted: &Records) -> bool {
-        self.deltas.iter().any(|parts| deltas::records(parts) == *wanted)
+        self.deltas.iter().any(|parts| deltas::are_those_of(wanted, parts, self.uneven))
     }
 
     /// What every server has of every publisher: all that was promised, nothing
@@ -124,7 +128,7 @@ impl Logs {
             }
         }
         // What may be on one server and not on the other would make them differ.
-        if publishers.iter().all(|publisher| publisher.open().next().is_none()) {
+        if !self.uneven {
             violations
                 .extend(self.deltas.iter().enumerate().filter_map(|(server, parts)| deltas::whole(server, parts)));
         }

@@ -97,15 +97,21 @@ pub(super) fn whole(server: usize, deltas: &[Delta]) -> Option<Violation> {
     None
 }
 
-/// The last record under each key.
-pub(super) fn records(deltas: &[Delta]) -> Records {
-    let whole = deltas.iter().map(|delta| &delta.whole);
-    whole
-        .map(|whole| (key_of(whole).to_owned(), whole))
-        .collect::<BTreeMap<_, _>>()
-        .into_iter()
-        .map(|(key, whole)| (key, parsed(whole)))
-        .collect()
+/// Whether a view of deltas has the last record under each key.
+///
+/// A part is merged where it is published, and replicated as the whole record. Where
+/// messages may be on one server only (`uneven`), one that lacks a part replicates a
+/// record without its fields; the view of another, which had them, cannot be told
+/// that they are gone, and keeps them.
+pub(super) fn are_those_of(view: &Records, deltas: &[Delta], uneven: bool) -> bool {
+    let last: BTreeMap<&str, &String> = deltas.iter().map(|delta| (key_of(&delta.whole), &delta.whole)).collect();
+    let same = |(key, whole): (&&str, &&String)| match (view.get(*key), parsed(whole)) {
+        (Some(Value::Object(view)), Value::Object(due)) if uneven => {
+            due.iter().all(|(field, value)| view.get(field) == Some(value))
+        }
+        (view, due) => view == Some(&due),
+    };
+    last.len() == view.len() && last.iter().all(same)
 }
 
 fn parsed(body: &str) -> Value {
@@ -117,5 +123,28 @@ fn merge(record: &mut Value, part: &str) {
     match (record.as_object_mut(), parsed(part)) {
         (Some(fields), Value::Object(part)) => fields.extend(part),
         (_, part) => *record = part,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_view_keeps_fields_it_cannot_be_told_of_only_where_servers_are_uneven() {
+        let delta = |whole: &str| Delta { part: String::new(), whole: whole.to_owned() };
+        let log = [delta(r#"{"id":"0-1","a":1}"#), delta(r#"{"id":"0-1","b":2}"#)];
+        let view = |whole: &str| Records::from([("0-1".to_owned(), parsed(whole))]);
+        for (record, even, uneven) in [
+            (r#"{"id":"0-1","b":2}"#, true, true),
+            (r#"{"id":"0-1","b":2,"a":1}"#, false, true),
+            (r#"{"id":"0-1","b":1}"#, false, false),
+            (r#"{"id":"0-1"}"#, false, false),
+        ] {
+            let found = [false, true].map(|uneven| are_those_of(&view(record), &log, uneven));
+            assert_eq!(found, [even, uneven], "{record}");
+        }
+        let more = Records::from([("0-2".to_owned(), Value::Null)]);
+        assert!(!are_those_of(&Records::new(), &log, true) && !are_those_of(&more, &log, true));
     }
 }
