@@ -20,6 +20,9 @@ pub(crate) const FAULT: &str = "fault: ";
 /// A figure whose name begins like this is a maximum; all others are sums.
 const LONGEST: &str = "longest";
 
+/// The column of all commits together.
+const SUM: &str = "together";
+
 /// The layer of the planted bugs, whose values are text.
 const PLANTED: &str = "planted";
 /// The same of chaos.
@@ -171,35 +174,39 @@ fn document_of(rows: &[Row]) -> String {
         if own.is_empty() {
             continue;
         }
-        let mut names: Vec<&str> = Vec::new();
-        let mut all: BTreeMap<&str, u64> = BTreeMap::new();
+        let (mut names, mut commits) = (Vec::<&str>::new(), Vec::<&str>::new());
+        let mut all = BTreeMap::<(&str, &str), u64>::new();
         for row in &own {
-            if !names.contains(&row.figure.as_str()) {
-                names.push(&row.figure);
+            let (name, commit) = (row.figure.as_str(), row.commit.as_str());
+            if !names.contains(&name) {
+                names.push(name);
+            }
+            if !commits.contains(&commit) {
+                commits.push(commit);
             }
             let value = row.value.parse().unwrap_or(0);
-            let sum = all.entry(&row.figure).or_default();
-            *sum = joined(&row.figure, *sum, value);
-        }
-        let mut commits: Vec<&str> = Vec::new();
-        for row in &own {
-            if !commits.contains(&row.commit.as_str()) {
-                commits.push(&row.commit);
+            for column in [SUM, commit] {
+                let sum = all.entry((name, column)).or_default();
+                *sum = joined(name, *sum, value);
             }
         }
-        let _ = writeln!(text, "## {title}\n\n{what}\n\nOver the commits {}.\n", commits.join(", "));
+        let _ = writeln!(text, "## {title}\n\n{what}\n");
+        // One commit needs no sum.
+        let sum = Some(SUM).filter(|_| commits.len() > 1);
+        let columns: Vec<&str> = sum.into_iter().chain(commits).collect();
         let (faults, figures): (Vec<&str>, Vec<&str>) = names.into_iter().partition(|name| name.starts_with(FAULT));
-        text.push_str("| figure | |\n| --- | ---: |\n");
-        for name in figures {
-            let _ = writeln!(text, "| {name} | {} |", grouped(all[name]));
-        }
-        if !faults.is_empty() {
-            text.push_str("\n| fault | times |\n| --- | ---: |\n");
-            for name in faults {
-                let _ = writeln!(text, "| {} | {} |", &name[FAULT.len()..], grouped(all[name]));
+        for (head, names) in
+            [("at commit", figures), ("fault", faults)].into_iter().filter(|(_, names)| !names.is_empty())
+        {
+            let _ = writeln!(text, "| {head} | {} |", columns.join(" | "));
+            let _ = writeln!(text, "| --- |{}", " ---: |".repeat(columns.len()));
+            for name in names {
+                let value = |column: &&str| all.get(&(name, *column)).map_or_else(String::new, |value| grouped(*value));
+                let values: Vec<String> = columns.iter().map(value).collect();
+                let _ = writeln!(text, "| {} | {} |", name.strip_prefix(FAULT).unwrap_or(name), values.join(" | "));
             }
+            text.push('\n');
         }
-        text.push('\n');
     }
     text + &mutants(rows) + &planted(rows)
 }
@@ -304,7 +311,12 @@ mod tests {
         assert_eq!(rows.len(), 6, "{rows:?}");
         assert_eq!(rows[0].value, "1510");
         let text = document_of(&rows);
-        for row in ["| seeds | 1,511 |", "| longest wait | 4 |", "| cut | 2 |", "| inputs | 7 |", "commits a, b."] {
+        for row in [
+            "| at commit | together | a | b |\n| --- | ---: | ---: | ---: |\n| seeds | 1,511 | 1,510 | 1 |\n",
+            "| longest wait | 4 | 4 | 3 |",
+            "| fault | together | a | b |\n| --- | ---: | ---: | ---: |\n| cut | 2 |  | 2 |\n",
+            "| at commit | a |\n| --- | ---: |\n| inputs | 7 |",
+        ] {
             assert!(text.contains(row), "{row} in {text}");
         }
     }
