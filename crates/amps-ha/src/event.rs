@@ -56,7 +56,7 @@ pub struct StateChange {
     pub at: Instant,
 }
 
-/// One thing that happened. Shown it is a line for a person.
+/// One thing that happened. Shown it is text for a person.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum Event {

@@ -1,4 +1,4 @@
-//! What happens to a client, in one line each.
+//! What happens to a client, in words.
 
 use std::fmt;
 
@@ -75,7 +75,7 @@ mod tests {
     use crate::error::Cause;
 
     #[test]
-    fn an_event_says_in_one_line_what_happened_where_and_why() {
+    fn an_event_says_what_happened_where_and_why() {
         let uri = || "tcp://trader:secret@a:9007/amps/json".parse().unwrap();
         let (state, cause) = (ConnectionState::Disconnected, Some(Cause::Closed));
         let lost = StateChange { state, uri: Some(uri()), attempt: 1, cause, at: Instant::now() };
