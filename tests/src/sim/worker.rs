@@ -69,7 +69,10 @@ impl Ledger {
         // A server whose disk was lost has forgotten what was acknowledged; and
         // two servers own what was published to both of them.
         let owned_once = !turn.emptied && turn.publishers.iter().any(|publisher| publisher.went_to_one(body));
-        if let Some(servers) = self.confirmed.get(body).filter(|_| !turn.emptied)
+        // What came before its server died, or the connection did, may be read when
+        // somebody else has had it since.
+        let fresh = !turn.emptied && turn.pair.is_connected(client);
+        if let Some(servers) = self.confirmed.get(body).filter(|_| fresh)
             && (owned_once || servers.iter().any(|server| Some(*server) == at))
         {
             turn.broken("acknowledged for good", format!("c{client}: {body} was given again"));
