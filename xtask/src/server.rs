@@ -86,6 +86,10 @@ impl Server {
         for peer in setup.peers(self.index) {
             command.args(["--peer", &peer]);
         }
+        // It says there when it is sent what breaks the protocol.
+        if std::env::var_os("RUST_LOG").is_none() {
+            command.env("RUST_LOG", "amps_testserver=warn");
+        }
         let stderr = setup.path(format!("server-{name}.{}.err", self.lives));
         let process = Process::start_to_order(command, &format!("server {name}"), &self.stdout(setup), &stderr)?;
         self.said = Tail::new(self.stdout(setup));

@@ -1,4 +1,5 @@
-//! What a server logged, read from its journal.
+//! What a server logged, read from its journal, and what it was sent that breaks
+//! the protocol.
 
 use std::path::Path;
 
@@ -36,6 +37,28 @@ pub(crate) fn read(name: &str, dir: &Path, input: &Input, publishers: &[String])
     Ok(log)
 }
 
+/// What breaks the protocol, of what servers said on their standard error: the
+/// first of each life. A network that cuts and stalls changes no byte.
+///
+/// # Errors
+/// When a file cannot be read.
+pub(crate) fn protocol_violations(dir: &Path) -> Result<Vec<String>, Failure> {
+    let failed = |error| Failure::new(format!("cannot read what servers said in {}: {error}", dir.display()));
+    let mut files: Vec<_> = std::fs::read_dir(dir).and_then(Iterator::collect::<Result<Vec<_>, _>>).map_err(failed)?;
+    files.sort_by_key(std::fs::DirEntry::path);
+    let mut found = Vec::new();
+    for file in files {
+        let name = file.file_name().to_string_lossy().into_owned();
+        if name.starts_with("server-") && name.ends_with(".err") {
+            let said = std::fs::read(file.path()).map_err(failed)?;
+            let said = String::from_utf8_lossy(&said);
+            let line = said.lines().find(|line| line.contains("protocol violation"));
+            found.extend(line.map(|line| format!("{name}: {line}")));
+        }
+    }
+    Ok(found)
+}
+
 /// A line counts only under the name of the publisher that sent it.
 fn seen(message: &LoggedMessage, input: &Input, publishers: &[String]) -> Seen {
     match input.find(&message.body) {
@@ -49,6 +72,20 @@ mod tests {
     use super::*;
     use crate::input::Line;
     use bytes::Bytes;
+
+    #[test]
+    fn what_breaks_the_protocol_is_found_in_what_servers_said() {
+        let dir = tempfile::tempdir().unwrap();
+        for (name, said) in [
+            ("server-A.1.err", "WARN protocol violation what=\"frame\"\nWARN protocol violation what=\"other\"\n"),
+            ("server-A.2.err", "WARN the disk is full\n"),
+            ("publisher-1.1.err", "protocol violation\n"),
+        ] {
+            std::fs::write(dir.path().join(name), said).unwrap();
+        }
+        let found = protocol_violations(dir.path()).unwrap();
+        assert_eq!(found, ["server-A.1.err: WARN protocol violation what=\"frame\""]);
+    }
 
     #[test]
     fn a_line_under_another_name_is_unknown() {

@@ -121,6 +121,9 @@ impl Run<'_> {
     /// Judges, and writes the page if one is wanted.
     pub(super) fn judge(mut self) -> Result<Outcome, Failure> {
         let mut verdict = verdict::judge(&self.evidence()?);
+        for broken in server_log::protocol_violations(&self.setup.dir)? {
+            self.problem(broken);
+        }
         self.read_logs()?;
         let required = self.required();
         verdict.violations.extend(self.consumers.iter().flat_map(|consumer| consumer.broken().iter().cloned()));
