@@ -362,6 +362,14 @@ mod tests {
     }
 
     #[test]
+    fn the_document_says_what_the_figures_say() {
+        let rows = read(Path::new(FIGURES)).unwrap();
+        let document = workspace().join(FIGURES).with_extension("md");
+        let text = std::fs::read_to_string(document).unwrap();
+        assert!(text == with(&text, &document_of(&rows)), "it should say:\n{}", document_of(&rows));
+    }
+
+    #[test]
     fn what_is_written_by_hand_stays() {
         let first = with("# Mine\n\n", "one\n") + "\n## Below\n";
         assert_eq!(with(&first, "two\n"), first.replace("one", "two"));

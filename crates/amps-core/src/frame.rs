@@ -114,6 +114,14 @@ mod tests {
     }
 
     #[test]
+    fn what_is_read_into_the_buffer_counts() {
+        let mut decoder = FrameDecoder::new(10);
+        decoder.buffer_mut().extend_from_slice(b"\0\0\0\x01a\0");
+        assert_eq!(decoder.next_frame(), Ok(Some(Bytes::from_static(b"a"))));
+        assert_eq!(decoder.buffered(), 1);
+    }
+
+    #[test]
     fn an_announced_length_allocates_nothing() {
         let mut decoder = FrameDecoder::new(MAX_FRAME_LEN);
         decoder.extend(&(150_000_000u32).to_be_bytes());

@@ -154,6 +154,16 @@ fn a_header_of_too_many_fields_is_an_error() {
     assert!(error.contains("at most 256 fields"), "{error}");
 }
 
+/// Also where the key begins like one, and where it is read eight bytes at a time.
+#[test]
+fn a_key_with_an_escape_is_no_field_and_is_passed_over() {
+    for key in [r"\u0074", r"t\u0062", r"t\\", r#"t\""#, r"sub_id\n", r"longer_than_eight\t"] {
+        let header = format!(r#"{{"c":"p","{key}":"of no account","t":"orders","s":7}}"#);
+        let message = Message::decode(Bytes::from(header)).unwrap();
+        assert_eq!((message.topic().as_deref(), message.number(Field::Sequence)), (Some("orders"), Some(7)), "{key}");
+    }
+}
+
 /// As JSON has it: characters beyond the first 65,536 are escaped in two halves.
 #[test]
 fn escaped_characters_are_decoded_and_halves_of_them_are_not() {
