@@ -154,6 +154,35 @@ fn a_header_of_too_many_fields_is_an_error() {
     assert!(error.contains("at most 256 fields"), "{error}");
 }
 
+#[test]
+fn a_value_that_is_missing_is_an_error() {
+    for header in [r#"{"c":"p","s":}"#, r#"{"c":"p","s":,"t":"orders"}"#, r#"{"c":"p","s": ,"t":"orders"}"#] {
+        assert!(Message::decode(Bytes::from(header)).is_err(), "{header}");
+    }
+}
+
+/// Wherever it is: strings are read eight bytes at a time, and their ends byte by
+/// byte.
+#[test]
+fn a_byte_that_is_not_utf_8_is_seen_anywhere_in_a_string() {
+    for (before, after) in [(r#"{"c":"p","t":""#, r#"","s":1234567890}"#), (r#"{"c":"p",""#, r#"":1,"s":1234567890}"#)]
+    {
+        for (len, at) in (1..20).flat_map(|len| (0..len).map(move |at| (len, at))) {
+            let mut text = vec![b'x'; len];
+            text[at] = 0xff;
+            let header = [before.as_bytes(), &text, after.as_bytes()].concat();
+            assert!(Message::decode(Bytes::from(header)).is_err(), "{before} {len} {at}");
+            // Two of its bytes make a character.
+            if at + 1 < len {
+                (text[at], text[at + 1]) = (0xc3, 0xa4);
+                let header = [before.as_bytes(), &text, after.as_bytes()].concat();
+                let message = Message::decode(Bytes::from(header)).unwrap();
+                assert_eq!(message.number(Field::Sequence), Some(1_234_567_890));
+            }
+        }
+    }
+}
+
 /// Also where the key begins like one, and where it is read eight bytes at a time.
 #[test]
 fn a_key_with_an_escape_is_no_field_and_is_passed_over() {
