@@ -275,5 +275,7 @@ fn changes_are_conflated_and_a_new_publisher_comes_first() {
     assert!(bookmarks.take_changes().is_empty(), "only discards are kept");
     discard_all(&mut bookmarks, &[(1, 5), (1, 4)]);
     let ahead = PublisherState { ahead: vec![(4, 5)], ..floor(2) };
-    assert_eq!(bookmarks.take_changes().publishers, [(1, ahead)]);
+    let changes = bookmarks.take_changes();
+    assert!(!changes.is_empty());
+    assert_eq!(changes.publishers, [(1, ahead)]);
 }
