@@ -158,3 +158,22 @@ fn numbers<const N: usize>(bytes: &[u8]) -> Option<[u64; N]> {
     }
     Some(numbers)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_split_into_what_it_was_made_of() {
+        let keys = Keys::new("orders").unwrap();
+        for (key, numbers) in
+            [(keys.base(), vec![]), (keys.publisher(7), vec![7]), (keys.range(7, u64::MAX), vec![7, u64::MAX])]
+        {
+            assert_eq!(split(&key), Some(("orders", numbers)));
+            for len in 0..key.len() {
+                assert_ne!(split(&key[..len]), split(&key), "{len} of {key:?}");
+            }
+        }
+        assert_eq!(split(b"b\0\x09orders"), None);
+    }
+}
