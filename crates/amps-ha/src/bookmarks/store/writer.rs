@@ -363,3 +363,17 @@ impl Question {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_was_written_before_the_disk_failed_is_durable() {
+        let failed = Some(BookmarkStoreError::Closed);
+        let (_keep, progress) = watch::channel(Progress { committed: 2, failed, trouble: None });
+        for (groups, durable) in [(1, true), (2, true), (3, false)] {
+            assert_eq!(Saved { groups, progress: progress.clone() }.durable().await.is_ok(), durable, "{groups}");
+        }
+    }
+}
