@@ -198,6 +198,34 @@ fn waits_grow_until_a_connection_proves_healthy() {
     assert!(scene.lose().contains(&"dial a".to_owned()), "at once after progress, at any step");
 }
 
+/// Told to the strategy of each attempt, whether it follows a loss.
+struct Told(Arc<Mutex<Vec<bool>>>);
+
+impl ReconnectStrategy for Told {
+    fn next_delay(&mut self, context: &AttemptContext<'_>) -> Delay {
+        self.0.lock().unwrap().push(context.after_loss);
+        Delay::Wait(Duration::ZERO)
+    }
+
+    fn healthy(&mut self, _: &str) {}
+}
+
+/// Only clients that were live return together, however short that was.
+#[test]
+fn what_was_live_is_lost_and_what_was_not_has_failed() {
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let mut scene = Scene::new(&["a"]);
+    let chooser: ListChooser = [uri("a")].into_iter().collect();
+    scene.session = Session::new(SessionConfig::default(), Box::new(chooser), Box::new(Told(Arc::clone(&told))));
+    scene.session.start(scene.now);
+    for step in ["dialing", "replaying", "live", "resubscribing"] {
+        scene.wait(Duration::ZERO);
+        scene.reach(step);
+        scene.fail();
+    }
+    assert_eq!(*told.lock().unwrap(), [false, false, false, true, false]);
+}
+
 #[test]
 fn nothing_follows_a_close() {
     for (step, _) in STEPS {
