@@ -210,6 +210,15 @@ fn twice_published() -> Fabric {
     fabric
 }
 
+fn a_worker_at_c_does_it(mut fabric: Fabric) {
+    let mut consumer = fabric.consumer(2, 1);
+    fabric.settle();
+    assert_eq!(received(&mut fabric, &mut consumer), [1]);
+    done(&mut fabric, &mut consumer, &[1]);
+    fabric.settle();
+    assert_eq!([fabric.depth(0), fabric.depth(1), fabric.depth(2)], [(0, 0, 0); 3]);
+}
+
 #[test]
 fn an_owner_that_lost_its_disk_sends_on_who_asks_it() {
     let mut fabric = twice_published();
@@ -222,12 +231,7 @@ fn an_owner_that_lost_its_disk_sends_on_who_asks_it() {
     fabric.heal();
     fabric.settle();
     assert_eq!([fabric.depth(0), fabric.depth(1), fabric.depth(2)], [(1, 0, 0), (0, 1, 0), (0, 1, 0)]);
-    let mut consumer = fabric.consumer(2, 1);
-    fabric.settle();
-    assert_eq!(received(&mut fabric, &mut consumer), [1]);
-    done(&mut fabric, &mut consumer, &[1]);
-    fabric.settle();
-    assert_eq!([fabric.depth(0), fabric.depth(1), fabric.depth(2)], [(0, 0, 0); 3]);
+    a_worker_at_c_does_it(fabric);
 }
 
 #[test]
@@ -251,12 +255,7 @@ fn a_message_that_each_takes_for_the_others_has_an_owner_again() {
     fabric.heal();
     fabric.settle();
     assert_eq!([fabric.depth(0), fabric.depth(1), fabric.depth(2)], [(0, 1, 0); 3]);
-    let mut consumer = fabric.consumer(2, 1);
-    fabric.settle();
-    assert_eq!(received(&mut fabric, &mut consumer), [1]);
-    done(&mut fabric, &mut consumer, &[1]);
-    fabric.settle();
-    assert_eq!([fabric.depth(0), fabric.depth(1), fabric.depth(2)], [(0, 0, 0); 3]);
+    a_worker_at_c_does_it(fabric);
 }
 
 #[test]
