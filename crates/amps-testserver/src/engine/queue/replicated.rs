@@ -35,7 +35,8 @@ use crate::log::Entry;
 /// So many messages of a queue one instance is asked for at once.
 const ASKED_MAX: usize = 512;
 
-/// Per queue: for how many messages there is room, and which would fit.
+/// Per queue: for how many messages there is room, and which would fit, in the
+/// order of their delivery.
 pub(in crate::engine) type Wants = BTreeMap<String, (u64, Vec<Wanted>)>;
 
 /// A message that is asked for, and how often it was handed over before the one
