@@ -273,6 +273,9 @@ impl Publisher {
         setup.may_be_slow(&mut command, &name);
         command.arg("--file").arg(file);
         command.arg("--store").arg(self.store.replace("DIR", &self.store_dir(setup).display().to_string()));
+        // As a client that asks for nothing: a second's messages wait, which is more
+        // to lose.
+        command.args(["--ack-conflation", "1"]);
         command.args(self.options);
         let rate = (setup.rate / self.slower).max(1).to_string();
         command.args(["--rate", &rate, "--heartbeat", &setup.heartbeat.to_string()]);

@@ -88,6 +88,10 @@ pub(crate) struct Publish {
     /// connection takes along counts as failed.
     #[arg(long, value_name = "STORE", default_value = "memory", help_heading = "Store")]
     store: Store,
+    /// How often, in seconds, the server is asked to say what it has persisted; this
+    /// command waits for it at its end. A server that is not asked says it once a second.
+    #[arg(long, value_name = "SECS", default_value = "0.05", value_parser = seconds, help_heading = "Store")]
+    ack_conflation: Duration,
     /// What a durable message survives; with a sled store a power loss by default.
     #[arg(long, value_enum, help_heading = "Store")]
     durability: Option<Level>,
@@ -222,7 +226,8 @@ impl Publish {
         };
         let name = self.client_name.as_deref().or(stable);
         let builder = connect::builder(&self.servers, name, "publish")?;
-        builder.publish_store(store).durability(level).start().map_err(connect::not_started)
+        let builder = builder.publish_store(store).durability(level).ack_conflation(self.ack_conflation);
+        builder.start().map_err(connect::not_started)
     }
 
     fn message<'a>(&'a self, body: &'a [u8]) -> amps_client::Publish<'a> {

@@ -1,4 +1,4 @@
-//! The examples of docs/tool.md, run one after another.
+//! The examples of docs/tool.md, and of the README, run one after another.
 
 use std::fs;
 use std::path::Path;
@@ -6,11 +6,9 @@ use std::process::{Command, Stdio};
 
 use crate::harness::{forget_settings, free_ports};
 
-const DOCUMENT: &str = include_str!("../../../../docs/tool.md");
-
-/// The lines of all examples, in their order.
-fn examples() -> impl Iterator<Item = &'static str> {
-    DOCUMENT.split("```console\n").skip(1).flat_map(|rest| rest.split("```").next().unwrap().lines())
+/// The lines of all examples of a document, in their order.
+fn examples(document: &str) -> impl Iterator<Item = &str> {
+    document.split("```console\n").skip(1).flat_map(|rest| rest.split("```").next().unwrap().lines())
 }
 
 /// The line with every number 0: times and ports are others each time.
@@ -29,10 +27,25 @@ fn without_numbers(line: &str) -> String {
 
 #[test]
 fn the_examples_of_the_document_work_as_they_stand() {
+    let document = include_str!("../../../../docs/tool.md");
+    assert!(examples(document).filter(|line| line.starts_with("$ ")).count() > 25);
+    work_as_they_stand(document);
+}
+
+#[test]
+fn the_examples_of_the_readme_work_as_they_stand() {
+    let readme = include_str!("../../../../README.md");
+    let (_, section) = readme.split_once("## The `amps` command\n").unwrap();
+    let (section, _) = section.split_once("\n## ").unwrap();
+    assert!(examples(section).filter(|line| line.starts_with("$ ")).count() > 5);
+    work_as_they_stand(section);
+}
+
+/// Commands end well and print what is shown behind them.
+fn work_as_they_stand(document: &str) {
     let dir = tempfile::tempdir().unwrap();
     let [one, two] = free_ports();
-    let commands: Vec<_> = examples().filter_map(|line| line.strip_prefix("$ ")).collect();
-    assert!(commands.len() > 25, "{commands:?}");
+    let commands: Vec<_> = examples(document).filter_map(|line| line.strip_prefix("$ ")).collect();
     let script = commands.join("\n").replace("9007", &one.to_string()).replace("9008", &two.to_string());
     // What goes on in the background ends with it.
     let script = format!(
@@ -56,7 +69,7 @@ fn the_examples_of_the_document_work_as_they_stand() {
     let (out, err) = (fs::read_to_string(out).unwrap(), fs::read_to_string(err).unwrap());
     assert!(status.success() && out.ends_with("all of it\n"), "{script}\n{out}\n{err}");
     // What the document shows is what is printed.
-    let shown: Vec<_> = examples().filter(|line| !line.starts_with("$ ")).map(without_numbers).collect();
+    let shown: Vec<_> = examples(document).filter(|line| !line.starts_with("$ ")).map(without_numbers).collect();
     let printed: Vec<_> = out.lines().filter(|line| !line.starts_with("listening on ")).map(without_numbers).collect();
     assert_eq!(shown[..], printed[..printed.len() - 1], "{out}\n{err}");
 }

@@ -23,7 +23,8 @@ impl ClientBuilder {
     }
 
     /// Asks servers to acknowledge persisted messages at least so often,
-    /// instead of once a second.
+    /// instead of once a second; in milliseconds, less than one counts as one (AMPS
+    /// Command Reference, "logon").
     pub fn ack_conflation(mut self, interval: Duration) -> Self {
         self.ack_conflation = Some(interval);
         self

@@ -68,7 +68,7 @@ impl ClientCore {
     fn send_logon(&mut self, now: Instant, mut logon: Logon, credentials: &Credentials) {
         let id = logon.id.unwrap_or_else(|| self.id());
         logon.id = Some(id);
-        let conflation = self.config.ack_conflation.map(|time| format!("ack_conflation={}ms", time.as_millis()));
+        let conflation = self.config.ack_conflation.map(|time| format!("ack_conflation={}ms", time.as_millis().max(1)));
         let pretty = (logon.request.uri.options().pretty == Some(true)).then(|| "pretty=true".to_owned());
         let options: Vec<_> = conflation.into_iter().chain(pretty).collect();
         let command = Command::new(CommandKind::Logon)
