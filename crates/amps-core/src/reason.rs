@@ -1,6 +1,6 @@
 //! Why a command failed, as a type.
 
-use std::fmt;
+use std::fmt::{self, Write};
 
 macro_rules! reasons {
     ($($(#[doc = $doc:literal])+ $name:ident $($wire:literal)+;)+) => {
@@ -90,9 +90,11 @@ impl Reason {
     }
 }
 
+/// In one line: spaces for control characters, so that no server can write lines
+/// into a client's log. [`Reason::as_str`] has the text as it came.
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
+        self.as_str().chars().try_for_each(|char| f.write_char(if char.is_control() { ' ' } else { char }))
     }
 }
 
@@ -134,5 +136,12 @@ mod tests {
         assert_eq!(odd, Reason::Unknown("Out of cheese".into()));
         assert_eq!(odd.to_string(), "Out of cheese");
         assert!(!odd.is_permanent());
+    }
+
+    #[test]
+    fn a_reason_is_shown_in_one_line() {
+        let reason = Reason::from_wire("no\n\u{1b}[2Jlive\u{9b}1m");
+        assert_eq!(reason.to_string(), "no  [2Jlive 1m");
+        assert_eq!(reason.as_str(), "no\n\u{1b}[2Jlive\u{9b}1m");
     }
 }
