@@ -8,9 +8,14 @@
 //! The way of a message out: [`SharedLog::append`] -> [`Protocol::transmit`]
 //! -> socket. The way of a message in: socket -> [`Protocol::receive`] ->
 //! `dispatch` -> [`SubscriptionQueue`](crate::subscriptions::SubscriptionQueue).
+//!
+//! [`Protocol::transmit`]: amps_core::connection::Protocol::transmit
+//! [`Protocol::receive`]: amps_core::connection::Protocol::receive
 
 mod changes;
 mod commands;
+mod config;
+mod connection;
 mod deletions;
 mod logon;
 mod measures;
@@ -26,26 +31,26 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::{Bytes, BytesMut};
 use tokio::sync::{broadcast, watch};
 use tracing::Span;
 
-use amps_core::connection::{Heartbeat, HeartbeatDue, PendingAcks, Protocol, READ_LEN, TARGET_LEN, Transmit};
-use amps_core::frame::PREFIX_LEN;
-use amps_core::{Command, CommandKind, Field, Message, MessageDecoder, Messages, Uri, planted};
+use amps_core::connection::{Heartbeat, PendingAcks, Transmit};
+use amps_core::{MessageDecoder, Messages, Uri};
 
 use crate::authenticator::{Authenticator, Question};
 use crate::error::Cause;
 use crate::event::{ConnectionState, ConnectionSummary, Event};
 use crate::measure::Measures;
-use crate::publish_log::{OnPublishGap, SharedLog};
+use crate::publish_log::SharedLog;
 use crate::session::{Action, Session};
-use crate::subscriptions::{Entered, Table};
+use crate::subscriptions::Table;
+use connection::Outbox;
 use logon::{Logon, OfClient};
 use undelivered::Undelivered;
 
 pub use changes::Flow;
 pub use commands::Request;
+pub use config::{CoreConfig, Outlets};
 pub use deletions::{Counted, Deleted, Deletions};
 pub use queue_acks::AckReply;
 pub use strays::{StrayCounts, Strays};
@@ -53,56 +58,6 @@ pub use strays::{StrayCounts, Strays};
 /// How many messages wait outside their full queues, at most, while recovery
 /// goes on.
 const UNDELIVERED_MAX: usize = 10_000;
-
-/// How often bookmark subscriptions are told that the socket was empty.
-const DRAINED_EVERY: Duration = Duration::from_millis(500);
-
-/// Settings of a client that the core needs.
-#[derive(Debug, Clone)]
-pub struct CoreConfig {
-    /// The client name. Publishers keep it across restarts; it is part of
-    /// every message's identity.
-    pub name: String,
-    /// Interval of heartbeats and how long silence is tolerated; `None` turns
-    /// them off.
-    pub heartbeat: Option<(Duration, Duration)>,
-    /// How long a command waits for its answer: 10 s.
-    pub command_timeout: Duration,
-    /// Asks the server to conflate persisted acknowledgements over this time
-    /// instead of its own default of 1 s.
-    pub ack_conflation: Option<Duration>,
-    /// Text that goes with each logon, for the server's log.
-    pub logon_correlation: Option<String>,
-    /// What to do at a server that lacks acknowledged messages.
-    pub on_publish_gap: OnPublishGap,
-    /// How long a server may take to open the transport, for a probe.
-    pub connect_timeout: Duration,
-    /// The longest frame accepted, in bytes.
-    pub frame_limit: usize,
-    /// How long a full queue may hold the reader back before commands that
-    /// wait for an answer fail instead of hanging: 1 s.
-    pub deadlock_after: Duration,
-    /// Whether subscriptions outlive their connection. If not, their streams
-    /// end with it.
-    pub resubscribe: bool,
-    /// Whether a subscription or query whose answer is awaited when the
-    /// connection is lost is entered again on the next; if not, or if
-    /// subscriptions do not outlive their connection, it is answered with
-    /// [`CommandError::Disconnected`](crate::error::CommandError::Disconnected).
-    pub retry: bool,
-}
-
-/// Where a core tells what happens.
-#[derive(Debug, Clone)]
-pub struct Outlets {
-    /// Everything, in order.
-    pub events: broadcast::Sender<Event>,
-    /// Where things stand.
-    pub summary: watch::Sender<ConnectionSummary>,
-    /// Topic of the subscription whose full queue holds the reader back for
-    /// longer than `deadlock_after`.
-    pub stalled: watch::Sender<Option<Arc<str>>>,
-}
 
 /// What waits for an acknowledgement.
 #[derive(Debug)]
@@ -207,16 +162,6 @@ pub enum Dial {
     Open(Uri),
     /// Drop it, or the attempt.
     HangUp,
-}
-
-/// Commands on their way out.
-#[derive(Debug, Default)]
-struct Outbox {
-    /// Logon and heartbeats: before anything else.
-    urgent: VecDeque<Bytes>,
-    /// Everything else, each after the publishes that were there when it was
-    /// issued.
-    ordered: VecDeque<(u64, Bytes)>,
 }
 
 impl ClientCore {
@@ -386,233 +331,5 @@ impl ClientCore {
         self.summary.send_modify(|summary| summary.note(&event));
         // Without a listener nobody wants to know; tracing has it all.
         let _ = self.events.send(event);
-    }
-
-    /// Appends a command behind the publishes so far.
-    fn send_after(&mut self, after: u64, command: &Command) {
-        self.outbox.ordered.push_back((after, encode(command)));
-    }
-
-    fn send(&mut self, command: &Command) {
-        let after = self.log.peek(|log| log.end());
-        self.send_after(after, command);
-    }
-}
-
-/// Whether a frame came from the publish log; all others are commands, the
-/// acknowledgement of a queue's messages too.
-fn is_of_the_log(frame: &[u8]) -> bool {
-    use amps_core::message::MessageKind::{DeltaPublish, Publish, SowDelete};
-    Message::decode(Bytes::copy_from_slice(&frame[PREFIX_LEN..])).is_ok_and(|message| match message.kind() {
-        Publish | DeltaPublish => true,
-        SowDelete => message.raw(Field::Bookmark).is_none(),
-        _ => false,
-    })
-}
-
-fn encode(command: &Command) -> Bytes {
-    let mut out = BytesMut::new();
-    command.encode(&mut out);
-    out.freeze()
-}
-
-impl Protocol for ClientCore {
-    type Stop = Cause;
-
-    fn wants_read(&self) -> bool {
-        !self.held_back() && !self.session.is_closed()
-    }
-
-    fn receive_buffer(&mut self) -> &mut BytesMut {
-        self.decoder.buffer_mut(READ_LEN)
-    }
-
-    fn receive(&mut self, now: Instant) -> Result<(), Cause> {
-        if self.decoder.buffered() > self.buffered
-            && let Some(heartbeat) = &mut self.heartbeat
-        {
-            heartbeat.received(now);
-        }
-        let result = self.take_messages(now);
-        self.buffered = self.decoder.buffered();
-        self.act(now);
-        self.check_drained(now);
-        result
-    }
-
-    /// Bookmark subscriptions are told that they are level with this server,
-    /// unless something waits for a full queue.
-    fn drained(&mut self, now: Instant) {
-        let told = self.drained_at.is_some_and(|last| now < last + DRAINED_EVERY);
-        let left = self.received.as_ref().is_some_and(|(messages, next)| *next < messages.len());
-        let behind = left || !self.undelivered.is_empty();
-        if told || behind {
-            return;
-        }
-        self.drained_at = Some(now);
-        // Those not entered on this connection yet know nothing of its server,
-        // and this says nothing of the one before.
-        for route in self.subscriptions.iter_mut().filter(|route| route.entered == Entered::Yes) {
-            route.queue.with_bookmarks(|bookmarks| bookmarks.drained(now));
-        }
-    }
-
-    fn transmit(&mut self, now: Instant, out: &mut Transmit) {
-        while let Some(frame) = self.outbox.urgent.pop_front() {
-            out.buffer_mut().extend_from_slice(&frame);
-        }
-        if self.session.may_publish() && self.fill(now, out) {
-            self.session.replayed(now);
-            self.act(now);
-            // What that enqueued waits for nothing else.
-            self.fill(now, out);
-        }
-        if let Some(heartbeat) = &mut self.heartbeat {
-            heartbeat.writing(now, !out.is_empty());
-        }
-    }
-
-    fn written(&mut self, now: Instant, out: &Transmit) {
-        if let Some(heartbeat) = &mut self.heartbeat {
-            heartbeat.sent(now);
-            heartbeat.writing(now, !out.is_empty());
-            if planted::is("black-hole-taken-as-alive") {
-                heartbeat.received(now);
-            }
-        }
-        if out.is_empty() {
-            self.log.with(|log| log.written());
-        }
-    }
-
-    fn deadline(&self) -> Option<Instant> {
-        let requests = self.requests.iter().map(|(deadline, _)| *deadline).min();
-        let stalled = self.stalled_since.map(|since| since + self.config.deadlock_after);
-        let told = self.stalled.borrow().is_some();
-        [
-            self.session.deadline(),
-            self.heartbeat.as_ref().map(Heartbeat::deadline),
-            self.pending.deadline(),
-            self.subscriptions.deadline(),
-            requests,
-            stalled.filter(|_| !told),
-        ]
-        .into_iter()
-        .flatten()
-        .min()
-    }
-
-    fn timeout(&mut self, now: Instant) -> Result<(), Cause> {
-        self.tell_failed_writes();
-        self.session.timeout(now);
-        self.act(now);
-        self.acks_due(now);
-        self.expire(now);
-        self.act(now);
-        self.check_drained(now);
-        match self.heartbeat.as_ref().map(|heartbeat| heartbeat.due(now)) {
-            Some(HeartbeatDue::Silent) if planted::is("heartbeat-not-acted-on") => {
-                self.heartbeat.iter_mut().for_each(|heartbeat| heartbeat.received(now));
-            }
-            Some(HeartbeatDue::Silent) => return Err(Cause::HeartbeatTimeout(self.heartbeat_timeout())),
-            Some(HeartbeatDue::Stuck) => return Err(Cause::WriteTimeout(self.heartbeat_timeout())),
-            Some(HeartbeatDue::Beat) => {
-                let beat = Command::new(CommandKind::Heartbeat).text(Field::Options, "beat");
-                if self.outbox.urgent.is_empty() {
-                    self.outbox.urgent.push_back(encode(&beat));
-                }
-                if let Some(heartbeat) = &mut self.heartbeat {
-                    heartbeat.sent(now);
-                }
-            }
-            _ => {}
-        }
-        Ok(())
-    }
-}
-
-impl ClientCore {
-    fn heartbeat_timeout(&self) -> Duration {
-        self.config.heartbeat.map_or(Duration::ZERO, |(_, timeout)| timeout)
-    }
-
-    /// Moves publishes and commands into `out`, in their order. Answers whether
-    /// everything that was to be replayed is there.
-    fn fill(&mut self, now: Instant, out: &mut Transmit) -> bool {
-        let Outbox { ordered, .. } = &mut self.outbox;
-        let (replay_end, drain_end) = (self.replay_end, self.drain_end);
-        let (replayed, sent) = self.log.take(|log| {
-            loop {
-                let until = ordered.front().map_or(u64::MAX, |(after, _)| *after).min(drain_end);
-                if out.is_empty()
-                    && let Some(segment) = log.share(until)
-                {
-                    out.share(segment);
-                } else {
-                    log.fill(out.buffer_mut(), TARGET_LEN, until);
-                }
-                // A store that failed will never make the rest durable, nor
-                // read it back; everything else goes on.
-                let stuck = out.len() < TARGET_LEN && log.cursors().failed.is_some();
-                match ordered.front() {
-                    Some((after, frame)) if out.len() < TARGET_LEN && (stuck || log.sent() >= *after) => {
-                        out.buffer_mut().extend_from_slice(frame);
-                        ordered.pop_front();
-                    }
-                    _ => return ((stuck || log.sent() >= replay_end, log.sent()), out.is_empty()),
-                }
-            }
-        });
-        self.probes.sent(now, sent);
-        replayed
-    }
-
-    /// Everything that belonged to the connection.
-    fn forget_connection(&mut self, out: &Transmit) {
-        let unwritten = out.unwritten_frames().filter(|frame| is_of_the_log(frame)).count() as u64;
-        let dropped = self.log.with(|log| log.disconnected(unwritten));
-        if dropped > 0 {
-            tracing::warn!(messages = dropped, "messages published without a store were lost with the connection");
-            self.notify(Event::Dropped { messages: dropped });
-        }
-        self.outbox = Outbox::default();
-        if planted::is("partial-frame-continued") {
-            self.outbox.urgent.push_back(Bytes::copy_from_slice(out.unwritten()));
-        }
-        self.connection += 1;
-        self.acknowledged_messages = false;
-        if !planted::is("partial-read-continued") {
-            self.decoder = MessageDecoder::new(self.config.frame_limit).connection(self.connection);
-        }
-        self.received = None;
-        self.buffered = 0;
-        self.heartbeat = None;
-        self.probes = measures::Probes::default();
-        self.side_tasks.clear();
-        self.unanswered = None;
-        self.drain_end = u64::MAX;
-        self.leave_changes();
-        self.leave_subscriptions();
-        self.deletions.lost();
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use amps_core::Bookmark;
-    use amps_core::header::FrameWriter;
-
-    use super::*;
-
-    /// What was not written with a lost connection is counted as lost, but for
-    /// acknowledgements of queues: their messages come again.
-    #[test]
-    fn acknowledging_a_queues_message_is_no_write() {
-        let done = Command::sow_delete("work").bookmarks([Bookmark { publisher: 1, sequence: 2 }]);
-        assert!(!is_of_the_log(&encode(&done)));
-        assert!(!is_of_the_log(&encode(&Command::new(CommandKind::Subscribe).topic("t"))));
-        let mut wire = BytesMut::new();
-        FrameWriter::sow_delete(&mut wire, "t", None).text(Field::Filter, "1=1").finish(&[]);
-        assert!(is_of_the_log(&wire));
     }
 }

@@ -5,8 +5,9 @@ use std::time::Instant;
 use amps_core::connection::command_id;
 use amps_core::{AckType, Command, CommandKind, Field, Message, Status};
 
+use super::connection::encode;
 use super::recovery::reason_of;
-use super::{ClientCore, SideTask, Waiter, encode};
+use super::{ClientCore, SideTask, Waiter};
 use crate::authenticator::{Answer, Authenticator, Challenge, Credentials, LogonRequest, Question, completed};
 use crate::error::Cause;
 use crate::event::Event;

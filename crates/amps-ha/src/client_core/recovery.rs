@@ -7,8 +7,9 @@ use amps_core::{
     AckType, AckTypes, Command, CommandKind, Field, Message, Reason, StartAt, Status, Uri, Version, planted,
 };
 
+use super::connection::encode;
 use super::reentry::Reentry;
-use super::{ClientCore, Waiter, encode};
+use super::{ClientCore, Waiter};
 use crate::error::{Cause, CommandError};
 use crate::event::Event;
 use crate::publish_log::LogonReport;
