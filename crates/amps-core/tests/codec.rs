@@ -183,6 +183,27 @@ fn a_byte_that_is_not_utf_8_is_seen_anywhere_in_a_string() {
     }
 }
 
+/// Also behind a backslash, which makes nothing good of it.
+#[test]
+fn a_byte_that_is_not_utf_8_is_seen_behind_an_escape() {
+    for text in [&b"\\\xff"[..], b"\\n\xff", b"long enough\\\xff", b"\\\xc3", b"\\\xa4long enough"] {
+        let header = [b"{\"c\":\"p\",\"t\":\"", text, b"\",\"s\":1234567890}"].concat();
+        assert!(Message::decode(Bytes::from(header)).is_err(), "{text:?}");
+    }
+}
+
+/// Each character that JSON wants escaped, and each beside them.
+#[test]
+fn every_character_of_ascii_is_written_as_json() {
+    for byte in 0..=0x7f_u8 {
+        let text = char::from(byte).to_string();
+        let wire = write(&[(Field::Topic, Err(text.clone()))], b"");
+        let json: Value = serde_json::from_slice(&wire[4..]).unwrap();
+        assert_eq!(json["t"], text, "{byte:#x}");
+        assert_eq!(Message::decode(wire.freeze().slice(4..)).unwrap().topic().as_deref(), Some(text.as_str()));
+    }
+}
+
 /// Also where the key begins like one, and where it is read eight bytes at a time.
 #[test]
 fn a_key_with_an_escape_is_no_field_and_is_passed_over() {
