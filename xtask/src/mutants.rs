@@ -126,11 +126,11 @@ fn test(areas: &[&Area], args: &Args) -> Result<Vec<Tested>, Failure> {
         .args(["--shard", &shard, "--sharding", "round-robin", "--jobs", &jobs, "--output"])
         .arg(&out)
         // Each change costs a build and a run of the tests: without line tables, with
-        // a tenth of the random histories, and without the tests of what is below the
-        // state machines.
+        // fewer random cases, and without the tests of what is below the state
+        // machines.
         .args(["--", "--", "--skip", "kv::"])
         .env("CARGO_PROFILE_DEV_DEBUG", "false")
-        .env("PROPTEST_CASES", "1000")
+        .env("PROPTEST_CASES", "100")
         .status()
         .map_err(not_there)?;
     // 2: some were missed, 3: some did not end (cargo-mutants book, "Exit codes").

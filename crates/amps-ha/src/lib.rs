@@ -16,6 +16,8 @@
 mod ages;
 pub mod authenticator;
 pub mod bookmarks;
+#[cfg(test)]
+mod cases;
 pub mod client_core;
 pub mod driver;
 pub mod error;

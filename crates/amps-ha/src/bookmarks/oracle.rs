@@ -300,6 +300,7 @@ mod tests {
     use proptest::test_runner::{RngAlgorithm, TestRng, TestRunner};
 
     use super::*;
+    use crate::cases::cases;
 
     fn op() -> impl Strategy<Value = Op> {
         prop_oneof![
@@ -349,8 +350,7 @@ mod tests {
         let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
         let seed = number("BOOKMARK_SEED").unwrap_or_else(rand::random);
         println!("BOOKMARK_SEED={seed}");
-        let cases = number("PROPTEST_CASES").map_or(10_000, |cases| cases as u32);
-        let config = ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() };
+        let config = ProptestConfig { cases: cases(10_000), failure_persistence: None, ..ProptestConfig::default() };
         let seed: Vec<u8> = seed.to_be_bytes().repeat(4);
         let random = TestRng::from_seed(RngAlgorithm::ChaCha, &seed);
         let histories = prop::collection::vec(op, 1..120);

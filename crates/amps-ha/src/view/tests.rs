@@ -7,6 +7,7 @@ use proptest::prelude::*;
 
 use super::oracle::{Id, Op, SOW_KEYS, TOPICS, run};
 use super::*;
+use crate::cases::cases;
 use crate::subscriptions::Item;
 use crate::user_code::UserError;
 
@@ -143,12 +144,8 @@ fn op() -> impl Strategy<Value = Op> {
     ]
 }
 
-fn cases() -> u32 {
-    std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(2_000)
-}
-
 proptest! {
-    #![proptest_config(ProptestConfig { cases: cases(), failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: cases(2_000), failure_persistence: None, ..ProptestConfig::default() })]
 
     /// Whatever happens to records, keys and connections.
     #[test]

@@ -2,6 +2,7 @@ use proptest::prelude::*;
 
 use super::oracle::{Kind, LONGEST, Op, World, run};
 use super::*;
+use crate::cases::cases;
 
 fn op() -> impl Strategy<Value = Op> {
     prop_oneof![
@@ -35,7 +36,7 @@ fn hybrid() -> impl Strategy<Value = Kind> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
+    #![proptest_config(ProptestConfig::with_cases(cases(400)))]
 
     /// Rule 1 and 3: whatever dies, and wherever in the bytes, the server's
     /// log ends with each promised message once, in order.
