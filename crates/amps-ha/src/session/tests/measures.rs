@@ -128,3 +128,14 @@ fn what_recovery_is_at_is_told_when_it_changes() {
     let names: Vec<_> = RecoveryPhase::ALL.map(RecoveryPhase::as_str).into();
     assert_eq!(names, ["wait", "connect", "logon", "heartbeat", "replay", "resubscribe"]);
 }
+
+/// A wait is for the attempt behind it.
+#[test]
+fn a_wait_is_told_with_the_server_and_the_attempt_it_is_for() {
+    let mut scene = Scene::new(&["a", "b"]);
+    for _ in ["a", "b"] {
+        scene.fail();
+    }
+    let at = scene.session.recovering_changed().flatten().unwrap();
+    assert_eq!((at.phase, at.server.host(), at.attempt), (RecoveryPhase::Wait, "a", 3));
+}
