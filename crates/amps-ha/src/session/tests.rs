@@ -176,6 +176,25 @@ fn every_step_that_waits_for_the_server_has_a_limit() {
     }
 }
 
+#[test]
+fn attempts_are_counted_since_the_last_healthy_connection() {
+    let mut scene = Scene::new(&["a"]);
+    let mut failed = |lasts: Duration| {
+        scene.reach("live");
+        scene.wait(lasts);
+        let told = scene.lose();
+        if !told.contains(&"dial a".to_owned()) {
+            scene.next_deadline();
+        }
+        told.into_iter().find(|action| action.starts_with("failed")).unwrap()
+    };
+    let (short, long) = (Duration::from_secs(4), Duration::from_secs(6));
+    assert_eq!(
+        [short, short, long, short, short].map(&mut failed),
+        ["failed 1", "failed 2", "failed 3", "failed 1", "failed 2"]
+    );
+}
+
 /// Covers 11.4#1.
 #[test]
 fn waits_grow_until_a_connection_proves_healthy() {
