@@ -385,6 +385,43 @@ fn a_name_that_somebody_else_uses_is_told_and_backed_off() {
     assert!(scene.fail().contains(&"dial a".to_owned()), "at once after half a calm minute");
 }
 
+/// The client asks it before it publishes, enters subscriptions and moves.
+#[test]
+fn it_says_what_it_is_at() {
+    let at = |session: &Session| {
+        [
+            ("publishing", session.may_publish()),
+            ("resubscribing", session.is_resubscribing()),
+            ("live", session.is_live()),
+            ("draining", session.is_draining()),
+            ("idle", session.is_idle()),
+            ("closed", session.is_closed()),
+        ]
+        .into_iter()
+        .filter_map(|(name, is_at)| is_at.then_some(name))
+        .collect::<Vec<_>>()
+    };
+    for (step, _) in STEPS {
+        let mut scene = Scene::with(SessionConfig { recovers: false, ..SessionConfig::default() }, &["a", "b"]);
+        scene.reach(step);
+        let expected: &[&str] = match *step {
+            "replaying" => &["publishing"],
+            "resubscribing" => &["publishing", "resubscribing"],
+            "live" => &["publishing", "live"],
+            _ => &[],
+        };
+        assert_eq!(at(&scene.session), expected, "{step}");
+        if *step == "live" {
+            scene.session.move_to(scene.now, uri("b").into());
+            assert_eq!(at(&scene.session), ["publishing", "draining"]);
+            scene.fail();
+            assert_eq!(at(&scene.session), ["idle"]);
+        }
+        scene.session.close(scene.now);
+        assert_eq!(at(&scene.session), ["closed"], "{step}");
+    }
+}
+
 /// A planned move: what is on its way is awaited, nobody is blamed, nothing is
 /// waited for.
 #[test]
@@ -413,7 +450,9 @@ fn a_move_is_not_held_up_by_what_cannot_be_drained_or_is_not_live() {
     scene.reach("live");
     scene.session.move_to(scene.now, uri("b").into());
     scene.actions();
-    assert_eq!(scene.wait(Duration::from_secs(10)), ["hang up", "Disconnected", "dial b"]);
+    let (nearly, rest) = (Duration::from_millis(9_999), Duration::from_millis(1));
+    assert_eq!(scene.wait(nearly), [""; 0], "what may be drained is awaited for ten seconds");
+    assert_eq!(scene.wait(rest), ["hang up", "Disconnected", "dial b"]);
     for (step, _) in STEPS[..STEPS.len() - 1].iter() {
         let mut scene = Scene::new(&["a", "b"]);
         scene.reach(step);
