@@ -76,4 +76,22 @@ mod tests {
         assert_eq!(kicks(&[(0, "a"), (1, "a"), (2, "b"), (3, "a")]), (vec![false; 4], false), "another server");
         assert_eq!(kicks(&[(0, "a"), (1, "a"), (2, "a"), (3, "a")]).0, [false, false, true, false], "told once");
     }
+
+    #[test]
+    fn a_name_is_contested_until_a_connection_lasted() {
+        let (usual, start) = (Duration::from_secs(5), Instant::now());
+        let mut guard = NameGuard::default();
+        assert_eq!(guard.healthy_after(usual), usual);
+        for _ in 0..KICKS {
+            guard.kicked(start, &uri("a"));
+        }
+        assert_eq!(guard.healthy_after(usual), CALM);
+        assert_eq!(guard.healthy_after(2 * CALM), 2 * CALM);
+        for short in [None, Some(CALM - Duration::from_millis(1))] {
+            guard.lasted(short);
+            assert_eq!(guard.healthy_after(usual), CALM, "{short:?}");
+        }
+        guard.lasted(Some(CALM));
+        assert_eq!(guard.healthy_after(usual), usual);
+    }
 }
