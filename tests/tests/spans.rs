@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use amps_client::reconnect::FixedReconnect;
-use amps_client::{BookmarkStore, Client, PublishStore, StartAt, Subscribe};
+use amps_client::{BookmarkStore, Client, Event, PublishStore, StartAt, Subscribe};
 use amps_testserver::{Link, TestServer};
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
@@ -157,6 +157,7 @@ async fn the_spans_of_a_failover_are_those_of_the_table() {
     let told = |seen: &Seen| (seen.values["reason"].clone(), seen.values["outcome"].clone());
     let reasons: Vec<_> = recoveries.iter().map(told).collect();
     assert_eq!(reasons, [("start".into(), "live".into()), ("loss".into(), "live".into())]);
+    assert!(recoveries.iter().all(|seen| seen.values["attempts"] != "0"), "{recoveries:?}");
     // The phases of the second, in order, the last attempt's at least.
     let all = spans.all();
     let from = all.iter().rposition(|seen| seen.name == "amps.recovery.wait").unwrap();
@@ -171,4 +172,13 @@ async fn the_spans_of_a_failover_are_those_of_the_table() {
     assert!(works.contains("commit") || works.contains("sync"), "{works:?}");
     let commands: Vec<_> = spans.named("amps.command").iter().map(|seen| seen.values["command"].clone()).collect();
     assert_eq!(commands, ["subscribe", "flush", "close", "flush_acks"]);
+
+    // One that finds nobody and is closed.
+    let client = Client::builder("lonely").server(format!("tcp://{address}/amps/json")).start().unwrap();
+    let mut events = client.events();
+    while !matches!(events.next().await.unwrap(), Event::AttemptFailed { .. }) {}
+    client.close(SOON).await;
+    drop(client);
+    let last = spans.named("amps.recovery").pop().unwrap();
+    assert_eq!((last.values["outcome"].as_str(), last.closed), ("closed", true));
 }

@@ -139,3 +139,30 @@ fn a_wait_is_told_with_the_server_and_the_attempt_it_is_for() {
     let at = scene.session.recovering_changed().flatten().unwrap();
     assert_eq!((at.phase, at.server.host(), at.attempt), (RecoveryPhase::Wait, "a", 3));
 }
+
+/// An authenticator's answers are part of the logon; who moves while it waits waits
+/// for another server.
+#[test]
+fn a_phase_goes_on_through_an_authenticator_and_ends_with_another_server() {
+    let second = Duration::from_secs(1);
+    let mut scene = Scene::new(&["a", "b"]);
+    let noted = scene.noted();
+    scene.session.dialed(scene.now);
+    scene.actions();
+    scene.wait(second);
+    scene.session.authenticating(scene.now);
+    scene.wait(second);
+    scene.session.logging_on(scene.now);
+    scene.wait(second);
+    scene.session.logged_on(scene.now);
+    scene.actions();
+    assert_eq!(noted.take(), ["connect 0", "logon 3000"]);
+
+    scene.fail();
+    scene.fail();
+    noted.take();
+    scene.session.move_to(scene.now, uri("b").into());
+    let at = scene.session.recovering_changed().flatten().unwrap();
+    assert_eq!((at.phase, at.server.host()), (RecoveryPhase::Connect, "b"));
+    assert_eq!(noted.take(), ["wait 0", "wait 0"], "for one server, and for the other");
+}
