@@ -219,6 +219,55 @@ fn a_subscription_from_now_resumes_at_its_base() {
     assert_eq!(bookmarks.connect(B), StartAt::Now);
 }
 
+/// A subscription that is replaced goes on there.
+#[test]
+fn the_place_is_known_once_anything_says_where_now_was() {
+    let now = Instant::now();
+    let entered_at = |start: StartAt| {
+        let mut bookmarks = Bookmarks::new(start, OVERLAP);
+        assert_eq!(bookmarks.place(), None, "it is not entered yet");
+        bookmarks.connect(A);
+        bookmarks
+    };
+    assert_eq!(entered_at(StartAt::Epoch).place(), Some(StartAt::Epoch));
+    let mut bookmarks = entered_at(StartAt::Now);
+    assert_eq!(bookmarks.place(), None);
+    bookmarks.completed(now, None);
+    assert_eq!(bookmarks.place(), Some(StartAt::Now), "nothing came before that");
+    let mut bookmarks = entered_at(StartAt::Now);
+    receive_all(&mut bookmarks, now, &[(1, 5)]);
+    assert_eq!(bookmarks.place(), Some(list(&[(1, 5)])));
+}
+
+/// What came before says nothing of what the server still has for it.
+#[test]
+fn a_subscription_that_is_replaced_is_behind_again() {
+    let (mut bookmarks, start) = entered();
+    bookmarks.completed(start, None);
+    bookmarks.replaced(list(&[(9, 9)]));
+    assert_eq!(bookmarks.connect(A), list(&[(9, 9)]));
+    let (mut bookmarks, start) = entered();
+    receive_all(&mut bookmarks, start, &[(1, 1)]);
+    bookmarks.completed(start, None);
+    bookmarks.replaced(list(&[(1, 1)]));
+    bookmarks.drained(start + 2 * OVERLAP);
+    assert_eq!(bookmarks.connect(B), StartAt::Epoch);
+}
+
+#[test]
+fn it_knows_since_when_the_oldest_waits_to_be_discarded() {
+    let (mut bookmarks, start) = entered();
+    assert_eq!(bookmarks.undiscarded_since(), None);
+    let later = start + Duration::from_secs(60);
+    receive_all(&mut bookmarks, start, &[(2, 1)]);
+    receive_all(&mut bookmarks, later, &[(1, 1), (2, 2)]);
+    assert_eq!(bookmarks.undiscarded_since(), Some(start));
+    discard_all(&mut bookmarks, &[(2, 1)]);
+    assert_eq!(bookmarks.undiscarded_since(), Some(later));
+    discard_all(&mut bookmarks, &[(1, 1), (2, 2)]);
+    assert_eq!(bookmarks.undiscarded_since(), None);
+}
+
 #[test]
 fn a_flight_that_never_catches_up_keeps_the_old_position() {
     let (mut bookmarks, start) = entered();
