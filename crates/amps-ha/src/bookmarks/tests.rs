@@ -254,6 +254,62 @@ fn a_subscription_that_is_replaced_is_behind_again() {
     assert_eq!(bookmarks.connect(B), StartAt::Epoch);
 }
 
+/// One publisher of an earlier life.
+fn recovered(floor: u64, ahead: &[(u64, u64)]) -> Bookmarks {
+    let publisher = PublisherState { floor: Some(floor), anchor: None, ahead: ahead.to_vec() };
+    let state = BookmarkState { base: None, publishers: vec![(1, publisher)] };
+    let mut bookmarks = Bookmarks::recovered(StartAt::MostRecent, OVERLAP, &state);
+    bookmarks.connect(A);
+    bookmarks
+}
+
+/// The floor of the one publisher, if it moved.
+fn moved_to(bookmarks: &mut Bookmarks) -> Option<u64> {
+    bookmarks.take_changes().publishers.pop().and_then(|(_, state)| state.floor)
+}
+
+#[test]
+fn what_lies_before_an_earlier_lifes_discards_is_still_to_come() {
+    let mut bookmarks = recovered(5, &[(20, 30)]);
+    let now = Instant::now();
+    for sequence in [6, 7, 19] {
+        assert_eq!(bookmarks.receive(now, bm(1, sequence)), Receipt::New, "{sequence}");
+        assert!(bookmarks.discard(bm(1, sequence)));
+        assert_eq!(moved_to(&mut bookmarks), Some(sequence));
+    }
+    assert_eq!(bookmarks.receive(now, bm(1, 20)), Receipt::Duplicate);
+    assert_eq!(moved_to(&mut bookmarks), Some(30), "with the first of them all are reached");
+    assert_eq!(bookmarks.receive(now, bm(1, 31)), Receipt::New);
+}
+
+/// A store that was killed may have the range that replaced another, and the other.
+#[test]
+fn ranges_of_discards_within_others_are_one() {
+    for ahead in [[(10, 20), (12, 13)], [(12, 13), (10, 20)], [(10, 15), (13, 20)], [(13, 20), (10, 13)]] {
+        let mut bookmarks = recovered(5, &ahead);
+        let now = Instant::now();
+        receive_all(&mut bookmarks, now, &[(1, 6)]);
+        for sequence in 10..=20 {
+            assert_eq!(bookmarks.receive(now, bm(1, sequence)), Receipt::Duplicate, "{ahead:?} {sequence}");
+        }
+        assert_eq!(bookmarks.receive(now, bm(1, 21)), Receipt::New);
+    }
+}
+
+#[test]
+fn a_persisted_acknowledgment_is_a_change_when_it_moves_the_floor() {
+    let (mut bookmarks, now) = entered();
+    receive_all(&mut bookmarks, now, &[(1, 5), (1, 7)]);
+    bookmarks.completed(now, None);
+    discard_all(&mut bookmarks, &[(1, 5)]);
+    assert_eq!(moved_to(&mut bookmarks), Some(5));
+    bookmarks.persisted(now, bm(1, 6));
+    assert_eq!(moved_to(&mut bookmarks), Some(6));
+    bookmarks.persisted(now, bm(1, 6));
+    bookmarks.persisted(now, bm(1, 4));
+    assert!(bookmarks.take_changes().is_empty(), "it did not move");
+}
+
 #[test]
 fn it_knows_since_when_the_oldest_waits_to_be_discarded() {
     let (mut bookmarks, start) = entered();
